@@ -1,0 +1,40 @@
+# Byte-level distillation, from documents to report.
+#
+# Files are named by what they hold: {model}, {teacher}, {student}, {corpus} and {run} are entries of the
+# configuration, {split} is a part of a corpus and {shard} one of its files. Every folder has a manifest.json,
+# which is what rules name.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A configuration given with --configfile replaces the embedded default; it is not laid over it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/corpora.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/teachers.smk"
+include: "workflow/rules/students.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        REPORT,
+
+
+onsuccess:
+    print(f"\nThe report: {os.path.abspath(REPORT)}")

@@ -1,0 +1,1 @@
+"""Byte-level distillation between language models whose tokenizers differ."""

@@ -1,0 +1,1 @@
+"""Token distributions summed into byte distributions over token covers of a text."""

@@ -1,0 +1,1 @@
+"""Sources to documents: content bytes with roles and a loss mask, split and sharded."""

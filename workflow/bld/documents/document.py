@@ -1,0 +1,85 @@
+"""A document: the unit that is split, sharded, scored and trained on.
+
+It holds content only: segments of bytes with a role. Chat templates belong to models and are put
+around the content when a document is rendered for one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bld.tokenization.symbols import Segment
+
+SUPERVISED_ROLES = frozenset({"assistant", "text"})
+
+
+@dataclass(frozen=True)
+class Document:
+    """Content with roles. Raises ValueError, naming document and offset, for content that is not
+    valid UTF-8.
+
+    `kind` is for reporting: "source", "docstring", "topic", "conversation" or "text". Documents of
+    one `group` never fall into different splits.
+    """
+
+    id: str
+    kind: str
+    group: str
+    segments: list[Segment]
+
+    def __post_init__(self) -> None:
+        encode(self.id, f"document id {self.id!a}")
+        if not self.segments:
+            raise ValueError(f"document {self.id!r} has no segments; leave it out")
+        start = 0
+        for segment in self.segments:
+            try:
+                segment.text.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"document {self.id!r}: not valid UTF-8 at byte offset {start + error.start} "
+                    f"of the content ({error.reason}); convert the source to UTF-8"
+                ) from error
+            start += len(segment.text)
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of all segments, joined; offsets count in these."""
+        return b"".join(segment.text for segment in self.segments)
+
+    @property
+    def supervised(self) -> bytes:
+        """The bytes of the supervised segments, joined."""
+        return b"".join(segment.text for segment in self.segments if segment.supervised)
+
+
+def make_document(
+    id: str, kind: str, turns: Iterable[tuple[str, str]], group: str | None = None
+) -> Document:
+    """A document of (role, text) turns; roles "text" and "assistant" are supervised.
+
+    `group` is by default the digest of the content, so that exact duplicates stay together. Raises
+    ValueError for a text with a lone surrogate, which has no UTF-8.
+    """
+    segments = [
+        Segment(role, encode(text, f"document {id!a}, {role} segment"), role in SUPERVISED_ROLES)
+        for role, text in turns
+    ]
+    if group is None:
+        group = hashlib.sha256(b"".join(segment.text for segment in segments)).hexdigest()
+    return Document(id, kind, group, segments)
+
+
+def encode(text: str, where: str) -> bytes:
+    """UTF-8 of `text`; raises ValueError naming `where` and the character if there is none."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        offset = len(text[: error.start].encode())
+        raise ValueError(
+            f"{where}: the lone surrogate U+{ord(text[error.start]):04X} at character "
+            f"{error.start} (byte offset {offset}) cannot be encoded as UTF-8; repair or remove it "
+            "in the source"
+        ) from error

@@ -1,0 +1,291 @@
+"""Documents on disk: parquet shards with a manifest per split, written and read as a stream.
+
+Document i of a split lies in shard i modulo the number of shards, so that shards are alike in size
+and the original order can be restored. A split's folder is whole exactly when its manifest.json is
+there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bld.documents.document import Document
+from bld.documents.parquet import open_parquet, record_batches
+from bld.documents.splits import assign_split, shard_name
+from bld.files import read_manifest, sha256_of, write_json
+from bld.tokenization.symbols import Segment
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kind", pa.string()),
+        ("group", pa.string()),
+        (
+            "segments",
+            pa.list_(
+                pa.struct(
+                    [("role", pa.string()), ("text", pa.binary()), ("supervised", pa.bool_())]
+                )
+            ),
+        ),
+    ]
+)
+MANIFEST = "manifest.json"
+ROW_GROUP_DOCUMENTS = 256
+ROW_GROUP_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+class SplitSettings(Protocol):
+    """What `write_corpus` needs to know of a split; `documents` is a limit, None is no limit."""
+
+    share: float
+    shards: int
+    documents: int | None
+
+
+def write_corpus(
+    documents: Iterable[Document],
+    folders: Mapping[str, Path],
+    splits: Mapping[str, SplitSettings],
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Write each split's shards and manifest into its folder in one pass; returns the manifests.
+
+    Stops reading `documents` once every split has as many as it asks for. `settings` are extra keys
+    for the manifests. Raises ValueError, and leaves the folders as they were, if a split gets no
+    document or fewer than it has shards.
+    """
+    shares = {name: split.share for name, split in splits.items()}
+    limits = {name: split.documents for name, split in splits.items()}
+    unfilled = set(splits)
+    read = 0
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(ShardWriter(folders[name], split.shards))
+            for name, split in splits.items()
+        }
+        for document in documents:
+            read += 1
+            name = assign_split(document.group, shares, seed)
+            if name not in unfilled:
+                continue
+            writers[name].add(document)
+            if writers[name].documents == limits[name]:
+                unfilled.remove(name)
+                if not unfilled:
+                    break
+        _check_counts(splits, {name: writer.documents for name, writer in writers.items()}, read)
+        return {name: writer.finish(settings or {}) for name, writer in writers.items()}
+
+
+def _check_counts(splits: Mapping[str, SplitSettings], found: Mapping[str, int], read: int) -> None:
+    for name, split in splits.items():
+        if found[name] < split.shards:
+            raise ValueError(
+                f"split {name!r} got {found[name]} documents for {split.shards} shards "
+                f"(share: {split.share}, documents: {split.documents}, read in all: {read}); raise "
+                "its share or `documents`, lower its shards, or give the corpus more sources"
+            )
+        if split.documents is not None and found[name] < split.documents:
+            logger.warning(
+                "split %r got %d documents, fewer than its limit of %d",
+                name,
+                found[name],
+                split.documents,
+            )
+
+
+class ShardWriter:
+    """Writes one split, under temporary names until `finish`.
+
+    Leaving the context removes what is unfinished.
+    """
+
+    def __init__(self, folder: Path, shards: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._shards = [_Shard(folder, shard_name(i, shards)) for i in range(shards)]
+        self._kinds: dict[str, Counter[str]] = {}
+        self._supervised_bytes = 0
+        self._digest = hashlib.sha256()
+        self.documents = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for shard in self._shards:
+            shard.discard()
+
+    def add(self, document: Document) -> None:
+        """Append a document to the shard whose turn it is."""
+        content_bytes = len(document.content)
+        self._shards[self.documents % len(self._shards)].add(document, content_bytes)
+        kind = self._kinds.setdefault(document.kind, Counter())
+        kind.update(documents=1, content_bytes=content_bytes)
+        self._supervised_bytes += len(document.supervised)
+        self._digest.update(_framed(document))
+        self.documents += 1
+
+    def finish(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the shards and then the manifest in place; returns the manifest."""
+        shards = [shard.close() for shard in self._shards]
+        manifest = {
+            "documents": self.documents,
+            "content_bytes": sum(kind["content_bytes"] for kind in self._kinds.values()),
+            "supervised_bytes": self._supervised_bytes,
+            "kinds": {name: dict(kind) for name, kind in self._kinds.items()},
+            "shards": shards,
+            "content_sha256": self._digest.hexdigest(),
+        }
+        assert not manifest.keys() & settings.keys(), (
+            "settings would overwrite the manifest's own keys"
+        )
+        manifest |= settings
+        self._remove_previous()
+        for shard in self._shards:
+            os.replace(shard.partial, shard.path)
+        write_json(self._folder / MANIFEST, manifest)
+        return manifest
+
+    def _remove_previous(self) -> None:
+        (self._folder / MANIFEST).unlink(missing_ok=True)
+        for path in self._folder.iterdir():
+            if re.fullmatch(r"\d+-of-\d+\.parquet", path.name):
+                path.unlink()
+
+
+class _Shard:
+    """One parquet file under its temporary name."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.path = folder / f"{name}.parquet"
+        self.partial = folder / f"{name}.parquet.partial"
+        self._writer = pq.ParquetWriter(
+            self.partial,
+            SCHEMA,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+        self._rows: list[dict[str, Any]] = []
+        self._row_bytes = 0
+        self._documents = 0
+        self._content_bytes = 0
+
+    def add(self, document: Document, content_bytes: int) -> None:
+        self._rows.append(_row(document))
+        self._row_bytes += content_bytes
+        self._documents += 1
+        self._content_bytes += content_bytes
+        if len(self._rows) >= ROW_GROUP_DOCUMENTS or self._row_bytes >= ROW_GROUP_BYTES:
+            self._write_row_group()
+
+    def close(self) -> dict[str, Any]:
+        self._write_row_group()
+        self._writer.close()
+        return {
+            "name": self.name,
+            "documents": self._documents,
+            "content_bytes": self._content_bytes,
+            "sha256": sha256_of(self.partial),
+        }
+
+    def discard(self) -> None:
+        self._writer.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _write_row_group(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            self._rows, self._row_bytes = [], 0
+
+
+def _row(document: Document) -> dict[str, Any]:
+    return {
+        "id": document.id,
+        "kind": document.kind,
+        "group": document.group,
+        "segments": [segment._asdict() for segment in document.segments],
+    }
+
+
+def _framed(document: Document) -> bytes:
+    fields = [document.id.encode(), str(len(document.segments)).encode()]
+    for segment in document.segments:
+        fields += [segment.role.encode(), segment.text]
+    return b"".join(len(field).to_bytes(8, "big") + field for field in fields)
+
+
+def read_shard(path: Path) -> Iterator[Document]:
+    """Stream a shard's documents; raises ValueError, naming the file, if it is damaged."""
+    with open_parquet(path) as file:
+        if not file.schema_arrow.equals(SCHEMA):
+            raise ValueError(
+                f"{path}: not a shard of documents: expected the columns {SCHEMA.names} as the "
+                f"corpus step writes them, found {file.schema_arrow.names}"
+            )
+    for batch in record_batches(path):
+        for row in batch.to_pylist():
+            segments = [Segment(**segment) for segment in row["segments"]]
+            yield Document(row["id"], row["kind"], row["group"], segments)
+
+
+def read_split(folder: Path) -> Iterator[Document]:
+    """Stream a split's documents in the order in which they were written.
+
+    Raises ValueError if the manifest is missing, names other shards than lie there, or counts other
+    documents than they hold.
+    """
+    paths = _checked_shards(folder)
+    streams = [read_shard(path) for path in paths]
+    while streams:
+        for stream in streams:
+            document = next(stream, None)
+            if document is None:
+                return
+            yield document
+
+
+def _checked_shards(folder: Path) -> list[Path]:
+    manifest_path = folder / MANIFEST
+    manifest = read_manifest(manifest_path)
+    try:
+        expected = {f"{shard['name']}.parquet": shard["documents"] for shard in manifest["shards"]}
+        total = manifest["documents"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{manifest_path}: not the manifest of a split of documents") from error
+    present = {path.name for path in folder.glob("*.parquet")}
+    if present != expected.keys():
+        raise ValueError(
+            f"{manifest_path} names {len(expected)} shards, but its folder lacks "
+            f"{sorted(expected.keys() - present)} and has besides "
+            f"{sorted(present - expected.keys())}; make the corpus again"
+        )
+    for i, (name, documents) in enumerate(expected.items()):
+        with open_parquet(folder / name) as file:
+            found = file.metadata.num_rows
+        share = len(range(i, total, len(expected)))
+        if not found == documents == share:
+            raise ValueError(
+                f"{folder / name} holds {found} documents, but {manifest_path} counts {documents} "
+                f"for it and {total} in all (which makes {share} for this shard); "
+                "make the corpus again"
+            )
+    return [folder / name for name in expected]

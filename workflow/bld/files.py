@@ -1,0 +1,52 @@
+"""Small files that every room writes the same way: JSON by rename, digests, manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` with sorted keys, indented, ending in a newline; the file appears by rename.
+
+    Raises ValueError for NaN and infinity, which JSON cannot hold: write null instead.
+    """
+    path = Path(path)
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(path: Path | str) -> Mapping[str, Any]:
+    """Read a manifest.json; raises ValueError, naming the file, if it is missing or not a JSON
+    object.
+    """
+    try:
+        manifest = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: no such manifest, so the step that makes this folder has not finished; "
+            "run it first"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: a manifest must be JSON, but {error}; delete the folder and make it again"
+        ) from error
+    if not isinstance(manifest, dict):
+        raise ValueError(
+            f"{path}: a manifest must be a JSON object, found {type(manifest).__name__}; "
+            "delete the folder and make it again"
+        )
+    return manifest

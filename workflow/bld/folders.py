@@ -1,0 +1,73 @@
+"""Folders that are whole or not there: models, students, heads, fetched data.
+
+A folder is filled under another name, gets a manifest.json with the size and digest of every file, and appears by rename. Rules name
+the manifest; steps that read the folder check it first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bld.files import read_manifest, sha256_of, write_json
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to fill, which replaces `target` when the block ends without an error; `about` goes into its manifest."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    files = {}
+    for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+        if not path.is_symlink():
+            path.chmod(0o644)  # safetensors writes 0600, which a colleague on a shared disk cannot read
+        files[str(path.relative_to(partial))] = {
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+        }
+    write_json(partial / MANIFEST, {"files": files, **about})
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+
+
+def whole_folder(manifest: str | Path) -> Path:
+    """The folder of this manifest; raises ValueError if a file is missing or has another size than the manifest says."""
+    folder = Path(manifest).parent
+    for name, expected in read_manifest(manifest)["files"].items():
+        path = folder / name
+        found = path.stat().st_size if path.exists() else None
+        if found != expected["bytes"]:
+            raise ValueError(
+                f"{path}: expected {expected['bytes']} bytes as {manifest} says, found "
+                f"{'no such file' if found is None else f'{found} bytes'}; delete the folder and make it again"
+            )
+    return folder
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Fill `target` with links to the files of `source`, however deep.
+
+    Raises ValueError if there are none.
+    """
+    files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.name != MANIFEST]
+    if not files:
+        raise ValueError(f"{source}: no files there; expected a folder with a model or a data set")
+    for path in files:
+        link = target / path.relative_to(source)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(_link_target(path.resolve(), link))
+
+
+def _link_target(path: Path, link: Path) -> Path:
+    """Relative inside the working folder, so that it can be moved as a whole; absolute outside."""
+    if path.is_relative_to(Path.cwd()):
+        return Path(os.path.relpath(path, link.parent.resolve()))
+    return path

@@ -1,0 +1,1 @@
+"""What made an artefact: the code that ran and the settings that it read."""

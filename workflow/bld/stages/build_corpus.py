@@ -1,0 +1,47 @@
+"""Read a source of documents, cut it into splits and shards, and count what is there."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from bld.config import Corpus, Files, FromDataset
+from bld.documents.document import Document
+from bld.documents.python_docs import python_docs
+from bld.documents.shards import write_corpus
+from bld.documents.sources import read_dataset, read_files
+from bld.progress import progress
+from bld.provenance.step import step_parser
+
+
+def main() -> None:
+    """Write every split under `--corpus`."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of the splits")
+    parser.add_argument("--datasets", type=Path, required=True, help="folder of fetched data sets")
+    arguments = parser.parse_args()
+    corpus = Corpus.model_validate(arguments.step.settings)
+    about = {"source": corpus.source.model_dump()}
+    if corpus.source.kind == "python_docs":
+        about["python"] = platform.python_version()
+    documents = progress("documents", None, "documents", iterable=read(corpus, arguments.datasets))
+    manifests = write_corpus(
+        documents, {name: arguments.corpus / name for name in corpus.splits}, corpus.splits, corpus.seed, about
+    )
+    for name, manifest in manifests.items():
+        print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")
+
+
+def read(corpus: Corpus, datasets: Path) -> Iterator[Document]:
+    """The documents of a corpus' source."""
+    source = corpus.source
+    if isinstance(source, Files):
+        return read_files(source.paths, source.format, source.columns)
+    if isinstance(source, FromDataset):
+        return read_dataset(str(datasets / source.dataset), source.split, source.columns)
+    return python_docs(source.max_bytes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Measure a model's bits per byte on a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bld.documents.shards import read_split
+from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.files import write_json
+from bld.folders import whole_folder
+from bld.models import Reader, load_language_model
+from bld.provenance.step import step_parser
+from bld.tokenization.rendering import load_renderer
+
+
+def main() -> None:
+    """Write the evaluation of one model."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
+    parser.add_argument("--model", type=whole_folder, required=True)
+    parser.add_argument("--evaluation", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = arguments.step.settings
+    reading = settings["reading"]
+    renderer = load_renderer(arguments.model, **reading)
+    lm = load_language_model(arguments.model, trust_remote_code=reading["trust_remote_code"])
+    reader = Reader(lm, renderer.vocabulary, settings["window"], settings["batch_tokens"])
+    result = bits_per_byte(list(read_split(arguments.documents.parent)), renderer, reader)
+    write_json(arguments.evaluation, result)
+    print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Make the student before training: a model as it is, or given another tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from bld.folders import link_files, new_folder, whole_folder
+from bld.models import load_language_model
+from bld.provenance.step import step_parser
+from bld.students.transfer import transfer_vocabulary
+from bld.tokenization.byte_tokenizer import byte_tokenizer_like
+from bld.tokenization.rendering import load_renderer
+
+
+def main() -> None:
+    """Write the student into the folder of the manifest."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--model", type=whole_folder, required=True)
+    parser.add_argument("--tokenizer", type=whole_folder, nargs="?", help="folder of another tokenizer")
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = arguments.step.settings
+    about = {"tokenizer": settings["tokenizer"]}
+    with new_folder(arguments.manifest.parent, about) as folder:
+        if settings["tokenizer"] is None:
+            link_files(arguments.model, folder)
+            return
+        old_tokenizer = AutoTokenizer.from_pretrained(arguments.model, local_files_only=True)
+        old_renderer = load_renderer(arguments.model, **settings["model_reading"])
+        if settings["tokenizer"] == "bytes":
+            new_tokenizer = byte_tokenizer_like(old_tokenizer)
+        else:
+            new_tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
+        new_tokenizer.save_pretrained(folder)
+        new_renderer = load_renderer(folder, **settings["reading"])
+        lm = load_language_model(
+            arguments.model, trust_remote_code=settings["reading"]["trust_remote_code"]
+        )
+        transfer_vocabulary(lm, (old_tokenizer, old_renderer), (new_tokenizer, new_renderer))
+        lm.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main()

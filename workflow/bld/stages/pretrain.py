@@ -1,0 +1,45 @@
+"""Pretrain a model from scratch on a split and leave it as an ordinary model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from bld.config import Scratch
+from bld.folders import new_folder, whole_folder
+from bld.provenance.step import step_parser
+from bld.students.export import save_model, trained_weights
+from bld.tokenization.rendering import load_renderer
+from bld.training.loop import train
+from bld.training.objectives.sft import Sft
+from bld.training.records import save_records
+from bld.training.rendered import render_split
+from bld.training.scratch import new_model
+from bld.training.trainee import Trainee
+
+
+def main() -> None:
+    """Write the model into the folder of the manifest, with the metrics of its training."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
+    parser.add_argument("--tokenizer", type=whole_folder, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    scratch = Scratch.model_validate(arguments.step.settings["scratch"])
+    renderer = load_renderer(arguments.tokenizer, **arguments.step.settings["reading"])
+    _, documents = render_split(arguments.documents, renderer, scratch.documents)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
+    lm = new_model(scratch.architecture, tokenizer, scratch.seed)
+    engine, metrics = train(
+        Trainee(lm, None, Sft()), documents, None, scratch.training, scratch.seed, "pretrain"
+    )
+    weights = trained_weights(engine, "lm")
+    if engine.global_rank == 0:
+        with new_folder(arguments.manifest.parent, {"scratch": scratch.model_dump()}) as folder:
+            save_model(lm, weights, arguments.tokenizer, folder)
+            save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Warm up a student's byte head before distillation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bld.config import Bld as BldSettings
+from bld.config import Training, Warmup
+from bld.folders import new_folder, whole_folder
+from bld.models import load_language_model
+from bld.provenance.step import step_parser
+from bld.students.export import save_model, trained_weights
+from bld.students.heads import LinearHeads, save_heads
+from bld.tokenization.rendering import load_renderer
+from bld.training.loop import train
+from bld.training.objectives.bld import Bld
+from bld.training.records import save_records
+from bld.training.rendered import render_split
+from bld.training.trainee import Trainee
+
+
+def main() -> None:
+    """Write the head (and the body, if it was trained too) into the folder of the manifest."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
+    parser.add_argument("--student", type=whole_folder, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = arguments.step.settings
+    warmup = Warmup.model_validate(settings["warmup"])
+    weights = BldSettings.model_validate(settings["bld"])
+    common, seed = Training.model_validate(settings["training"]), settings["seed"]
+    renderer = load_renderer(arguments.student, **settings["reading"])
+    _, documents = render_split(arguments.documents, renderer)
+    lm = load_language_model(
+        arguments.student, trust_remote_code=settings["reading"]["trust_remote_code"]
+    )
+    head = LinearHeads(lm.config.get_text_config().hidden_size, seed)
+    objective = Bld(
+        byte_weight=weights.byte_weight,
+        kl_weight=0.0,
+        reduction=weights.reduction,
+        token_weight=float(warmup.train_body),
+    )
+    trainee = Trainee(lm, head, objective)
+    if not warmup.train_body:
+        trainee.freeze_body()
+    training = common.model_copy(
+        update={
+            "steps": warmup.steps,
+            "learning_rate": warmup.learning_rate,
+            "warmup_steps": min(common.warmup_steps, warmup.steps // 10),
+        }
+    )
+    engine, metrics = train(trainee, documents, None, training, seed, "warmup")
+    head_weights, body_weights = trained_weights(engine, "head"), trained_weights(engine, "lm")
+    if engine.global_rank == 0:
+        with new_folder(arguments.manifest.parent, {"warmup": warmup.model_dump()}) as folder:
+            save_heads(head_weights, folder)
+            if warmup.train_body:
+                save_model(lm, body_weights, arguments.student, folder / "body")
+            save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
+
+
+if __name__ == "__main__":
+    main()

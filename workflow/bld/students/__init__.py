@@ -1,0 +1,1 @@
+"""Students: vocabulary transfer, byte heads, export."""

@@ -1,0 +1,81 @@
+"""Fast Vocabulary Transfer: a model given another tokenizer.
+
+A new token's embedding is the mean of the embeddings of the old tokens that spell it (Gee et al., 2022), in the input and in the output
+table. A special token takes the row of the old special token with the same name or role.
+
+Shape letters: V new vocabulary, H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bld.tokenization.rendering import Renderer
+
+ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def transfer_vocabulary(
+    lm: PreTrainedModel,
+    old: tuple[PreTrainedTokenizerBase, Renderer],
+    new: tuple[PreTrainedTokenizerBase, Renderer],
+) -> None:
+    """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place."""
+    spellings = [
+        _old_ids(token_id, old, new) for token_id in range(new[1].vocabulary_size)
+    ]
+    tables = [lm.get_input_embeddings().weight.detach().clone()]
+    if not lm.config.tie_word_embeddings:
+        tables.append(lm.get_output_embeddings().weight.detach().clone())
+    lm.resize_token_embeddings(len(spellings), mean_resizing=False)
+    modules: list[nn.Module] = [lm.get_input_embeddings(), lm.get_output_embeddings()]
+    with torch.no_grad():
+        for module, old_table in zip(modules, tables, strict=False):
+            rows = [old_table[ids].mean(0) for ids in spellings]
+            module.weight.copy_(torch.stack(rows))
+    for role in ROLES:
+        setattr(lm.config, role, getattr(new[0], role))
+        setattr(lm.generation_config, role, getattr(new[0], role))
+    lm.generation_config.eos_token_id = sorted(new[1].vocabulary.end)
+
+
+def _old_ids(
+    token_id: int,
+    old: tuple[PreTrainedTokenizerBase, Renderer],
+    new: tuple[PreTrainedTokenizerBase, Renderer],
+) -> list[int]:
+    (old_tokenizer, old_renderer), (new_tokenizer, new_renderer) = old, new
+    spelt = new_renderer.vocabulary.token_bytes[token_id]
+    if spelt:
+        return spell(spelt, old_renderer)
+    if token_id not in new_renderer.vocabulary.special:
+        return [0]  # an unused id is never read
+    name = new_tokenizer.convert_ids_to_tokens(token_id)
+    old_id = old_tokenizer.get_vocab().get(name)
+    if old_id is not None:
+        return [old_id]
+    for role in ROLES:
+        if getattr(new_tokenizer, role) == token_id and getattr(old_tokenizer, role) is not None:
+            return [getattr(old_tokenizer, role)]
+    return spell(name.encode(), old_renderer)
+
+
+def spell(text: bytes, renderer: Renderer) -> list[int]:
+    """The old tokens that spell these bytes: its own encoding of valid text, else its longest entries from the left."""
+    try:
+        return renderer.content.encode(text.decode(), "vocabulary transfer")
+    except UnicodeDecodeError:
+        pass
+    ids, by_bytes = [], renderer.ids_by_bytes
+    while text:
+        length = max((n for n in range(1, len(text) + 1) if text[:n] in by_bytes), default=0)
+        if not length:
+            raise ValueError(
+                f"the old tokenizer has no entry for byte {text[:1]!r}, so the new token that holds it has "
+                "nothing to start from; use a model whose tokenizer is byte-level or has byte fallback"
+            )
+        ids.append(by_bytes[text[:length]])
+        text = text[length:]
+    return ids

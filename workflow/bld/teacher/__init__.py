@@ -1,0 +1,1 @@
+"""The teacher: scoring a shard of documents and the cache of its byte distributions."""

@@ -1,0 +1,151 @@
+"""A tokenizer that takes content as it is: no byte added, dropped, rewritten or read as a special token.
+
+Tokenizers change text before they cut it: a space is put in front, Unicode is normalised, "</s>" typed by a user becomes the
+end of the turn. Content must come back byte for byte, so each such step is undone exactly in a copy of the tokenizer, or the
+tokenizer is refused with the reason. What was undone is listed in `notes`, in words for the user.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from bld.tokenization.vocabulary import (
+    SPACE_MARK,
+    Vocabulary,
+    has_byte_fallback,
+    is_byte_level,
+    marks_spaces,
+    model_entries,
+    unfold,
+    unknown_ids,
+)
+
+REFUSED_NORMALIZERS = {
+    "Lowercase": "it lower-cases the text",
+    "StripAccents": "it strips accents",
+    "BertNormalizer": "it cleans and lower-cases the text",
+}
+
+
+class ContentTokenizer:
+    """Text to the ids whose bytes are exactly that text.
+
+    `notes` says what the tokenizer would have changed and how that was undone. Raises ValueError at construction for a
+    tokenizer whose changes cannot be undone because its model never learned the unchanged text.
+    """
+
+    def __init__(self, specification: dict[str, Any], vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        prefixless, self.notes = without_text_changes(specification)
+        self._prefixless = Tokenizer.from_str(json.dumps(prefixless))
+        self._content = Tokenizer.from_str(json.dumps(without_special_tokens(prefixless)))
+        self._space_mark_ids: list[int] | None = None
+        if not is_byte_level(specification) and has_byte_fallback(specification):
+            byte_ids = {spelt: i for i, spelt in enumerate(vocabulary.token_bytes) if spelt}
+            self._space_mark_ids = [byte_ids[bytes([byte])] for byte in SPACE_MARK.encode()]
+
+    def encode(self, text: str, where: str) -> list[int]:
+        """The ids of content `text`; raises ValueError naming `where` if their bytes are not the text."""
+        ids = self._ids_of(text)
+        self._check(ids, text.encode(), where)
+        return ids
+
+    def encode_template(self, text: str) -> list[int]:
+        """The ids of a stretch of template inside a document: special tokens are read, no space is put in front."""
+        return self._prefixless.encode(text, add_special_tokens=False).ids
+
+    def _ids_of(self, text: str) -> list[int]:
+        if self._space_mark_ids is None or SPACE_MARK not in text:
+            return self._content.encode(text, add_special_tokens=False).ids
+        # A space mark typed by a user would come back as a space: spell it by its three byte entries.
+        first, *others = (
+            self._content.encode(part, add_special_tokens=False).ids
+            for part in text.split(SPACE_MARK)
+        )
+        return first + [i for part in others for i in (*self._space_mark_ids, *part)]
+
+    def _check(self, ids: Sequence[int], content: bytes, where: str) -> None:
+        spelt = [self.vocabulary.token_bytes[token_id] for token_id in ids]
+        if None not in spelt and b"".join(spelt) == content:
+            return
+        offset, found = 0, "the tokens end there"
+        for token_id, token_bytes in zip(ids, spelt, strict=True):
+            if not token_bytes or not content.startswith(token_bytes, offset):
+                name = self._prefixless.id_to_token(token_id)
+                found = f"token {token_id} ({name!r}) spells {token_bytes!r}"
+                break
+            offset += len(token_bytes)
+        raise ValueError(
+            f"{where}: the tokens do not spell the text. At byte {offset} the text has "
+            f"{content[offset : offset + 24]!r}, but {found}. This tokenizer cannot write that "
+            "text; take the document out or use a model whose tokenizer is byte-level or has byte "
+            "fallback"
+        )
+
+
+def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A copy of `tokenizer.json` that leaves text as it is, and what had to be undone."""
+    result, notes = copy.deepcopy(specification), []
+    result.update(truncation=None, padding=None, post_processor=None)
+    if result["model"].get("dropout"):
+        result["model"]["dropout"] = None
+        notes.append("BPE dropout is switched off: the same text must give the same tokens")
+
+    kept = []
+    for normalizer in unfold(specification.get("normalizer")):
+        kind = normalizer["type"]
+        if kind in REFUSED_NORMALIZERS:
+            raise ValueError(
+                f"the tokenizer's normalizer {kind} cannot be undone: {REFUSED_NORMALIZERS[kind]}, "
+                "and the model has never seen text without that; use a model whose tokenizer keeps text as it is"
+            )
+        if kind == "Prepend":
+            notes.append(f"the {normalizer['prepend']!r} put in front of every text is left out")
+        elif kind == "ByteLevel" or marks_spaces(normalizer):
+            kept.append(normalizer)
+        else:
+            notes.append(f"the normalizer {kind} is left out: text keeps the bytes that it has")
+    result["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
+
+    for part in unfold(result.get("pre_tokenizer")):
+        if part["type"] == "Metaspace" and part.get("prepend_scheme", "always") != "never":
+            part["prepend_scheme"] = "never"
+            notes.append("the space put in front of every text is left out")
+        if part.get("add_prefix_space"):
+            part["add_prefix_space"] = False
+            notes.append("the space put in front of every text is left out")
+    for added in result["added_tokens"]:
+        if not added["special"] and (added["lstrip"] or added["rstrip"]):
+            added.update(lstrip=False, rstrip=False)
+            notes.append(f"the added token {added['content']!r} no longer swallows spaces beside it")
+    return result, notes
+
+
+def without_special_tokens(specification: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which the special tokens keep their ids but have names that no text spells."""
+    result = copy.deepcopy(specification)
+    model = result["model"]
+    new_names = dict(_unspellable_names(result))
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {new_names.get(name, name): i for name, i in model["vocab"].items()}
+    else:
+        model["vocab"] = [[new_names.get(name, name), score] for name, score in model["vocab"]]
+    if model.get("unk_token") in new_names:
+        model["unk_token"] = new_names[model["unk_token"]]
+    for added in result["added_tokens"]:
+        added["content"] = new_names.get(added["content"], added["content"])
+    return result
+
+
+def _unspellable_names(specification: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    # U+FDD0 is a noncharacter: text that is meant to be exchanged does not contain it.
+    special = {a["id"]: a["content"] for a in specification["added_tokens"] if a["special"]}
+    unknown = unknown_ids(specification)
+    special |= {i: name for i, name in model_entries(specification) if i in unknown}
+    for token_id, name in special.items():
+        yield name, f"\ufdd0special-{token_id}\ufdd0"

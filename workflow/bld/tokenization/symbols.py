@@ -1,0 +1,31 @@
+"""The 260 outcomes of a byte distribution: 256 bytes and four specials.
+
+The paper counts 260 outputs without naming the four; ours are END (the model ends the turn or the document: every end
+token of a model maps to it), SPECIAL (any other special token), BOS and PAD. END is the bridge that lets a student learn to
+stop, since an end token spells no bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+END = 256
+SPECIAL = 257
+BOS = 258
+PAD = 259
+SYMBOLS = 260
+
+
+class Segment(NamedTuple):
+    """One stretch of content by one role; `supervised` says whether a student is trained on it."""
+
+    role: str
+    text: bytes
+    supervised: bool
+
+
+def supervised_symbols(segments: list[Segment]) -> list[int]:
+    """The symbols a model is judged on: every supervised segment's bytes, each segment followed by END."""
+    return [
+        symbol for segment in segments if segment.supervised for symbol in (*segment.text, END)
+    ]

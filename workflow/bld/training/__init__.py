@@ -1,0 +1,1 @@
+"""The DeepSpeed loop, the objectives and the batches that feed them."""

@@ -1,0 +1,47 @@
+"""What a training leaves behind beside weights: metrics by step and a summary of what it cost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bld.files import write_json
+from bld.models import device
+
+if TYPE_CHECKING:
+    from deepspeed.runtime.engine import DeepSpeedEngine
+
+SECONDS_PER_HOUR = 3600
+
+
+def join_phases(warmup: Path | None, metrics: pd.DataFrame) -> pd.DataFrame:
+    """The metrics of the warm-up in folder `warmup`, if there was one, followed by those of the distillation."""
+    before = [pd.read_parquet(warmup / "metrics.parquet")] if warmup else []
+    return pd.concat([*before, metrics], ignore_index=True)
+
+
+def save_records(
+    engine: DeepSpeedEngine, metrics: pd.DataFrame, metrics_path: Path, summary_path: Path
+) -> None:
+    """Write the metrics as parquet and the summary as JSON; only the first process calls this."""
+    partial = metrics_path.with_name(metrics_path.name + ".partial")
+    metrics.to_parquet(partial, index=False)
+    os.replace(partial, metrics_path)
+    trainee, seconds = engine.module, float(metrics["seconds"].sum())
+    gpus = engine.world_size if device().type != "cpu" else 0
+    write_json(
+        summary_path,
+        {
+            "train_seconds": seconds,
+            "train_tokens": int(metrics["tokens"].sum()),
+            "gpu_hours": seconds * gpus / SECONDS_PER_HOUR,
+            "steps": len(metrics),
+            "parameters": sum(p.numel() for p in trainee.lm.parameters()),
+            "head_parameters": sum(p.numel() for p in trainee.head.parameters()) if trainee.head else 0,
+            "world_size": engine.world_size,
+            "device": device().type,
+        },
+    )

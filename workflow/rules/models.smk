@@ -1,0 +1,76 @@
+# Models from scratch, for demonstrations: once made, nothing tells them from fetched ones.
+
+SCRATCH_MODELS = [name for name, model in SETTINGS.models.items() if model.scratch]
+
+
+def scratch(model):
+    return SETTINGS.models[model].scratch
+
+
+rule train_tokenizer:
+    input:
+        lambda wildcards: split_files(
+            scratch(wildcards.model).corpus, scratch(wildcards.model).split
+        ),
+    output:
+        manifest="resources/tokenizers/{model}/manifest.json",
+    log:
+        "logs/train_tokenizer/{model}.log",
+    benchmark:
+        "logs/train_tokenizer/{model}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "train_tokenizer",
+            scratch(wildcards.model).model_dump(include={"tokenizer", "documents"}),
+        ),
+    wildcard_constraints:
+        model=one_of(SCRATCH_MODELS),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    shell:
+        "python -m bld.stages.train_tokenizer"
+        " --step {params.step:q}"
+        " --documents {input[0]:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule pretrain:
+    input:
+        documents=lambda wildcards: split_files(
+            scratch(wildcards.model).corpus, scratch(wildcards.model).split
+        ),
+        tokenizer="resources/tokenizers/{model}/manifest.json",
+    output:
+        manifest="resources/models/{model}/manifest.json",
+    log:
+        "logs/pretrain/{model}.log",
+    benchmark:
+        "logs/pretrain/{model}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "pretrain",
+            {
+                "scratch": scratch(wildcards.model).model_dump(),
+                "reading": reading(wildcards.model),
+            },
+        ),
+    wildcard_constraints:
+        model=one_of(SCRATCH_MODELS),
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "python -m bld.stages.pretrain"
+        " --step {params.step:q}"
+        " --documents {input.documents[0]:q}"
+        " --tokenizer {input.tokenizer:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"

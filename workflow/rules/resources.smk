@@ -1,0 +1,116 @@
+# What comes from outside: fetched once at a pinned commit, or linked from a folder on disk.
+
+HUB_MODELS = [name for name, model in SETTINGS.models.items() if model.hub]
+PATH_MODELS = [name for name, model in SETTINGS.models.items() if model.path]
+HUB_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.hub]
+PATH_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.path]
+
+
+def files_under(folder):
+    return sorted(
+        os.path.join(where, name) for where, _, names in os.walk(folder) for name in names
+    )
+
+
+rule fetch_model:
+    localrule: True
+    output:
+        manifest="resources/models/{model}/manifest.json",
+    log:
+        "logs/fetch_model/{model}.log",
+    benchmark:
+        "logs/fetch_model/{model}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "fetch",
+            SETTINGS.models[wildcards.model].model_dump(include={"hub", "revision", "weights"}),
+        ),
+    wildcard_constraints:
+        model=one_of(HUB_MODELS),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    shell:
+        "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
+        " --kind model"
+        " --step {params.step:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule fetch_dataset:
+    localrule: True
+    output:
+        manifest="resources/datasets/{dataset}/manifest.json",
+    log:
+        "logs/fetch_dataset/{dataset}.log",
+    benchmark:
+        "logs/fetch_dataset/{dataset}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "fetch",
+            SETTINGS.datasets[wildcards.dataset].model_dump(include={"hub", "revision", "files"}),
+        ),
+    wildcard_constraints:
+        dataset=one_of(HUB_DATASETS),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    shell:
+        "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
+        " --kind dataset"
+        " --step {params.step:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule link_model:
+    localrule: True
+    input:
+        lambda wildcards: files_under(SETTINGS.models[wildcards.model].path),
+    output:
+        manifest="resources/models/{model}/manifest.json",
+    log:
+        "logs/link_model/{model}.log",
+    benchmark:
+        "logs/link_model/{model}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "link", SETTINGS.models[wildcards.model].model_dump(include={"path"})
+        ),
+    wildcard_constraints:
+        model=one_of(PATH_MODELS),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    shell:
+        "python -m bld.stages.link"
+        " --step {params.step:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule link_dataset:
+    localrule: True
+    input:
+        lambda wildcards: files_under(SETTINGS.datasets[wildcards.dataset].path),
+    output:
+        manifest="resources/datasets/{dataset}/manifest.json",
+    log:
+        "logs/link_dataset/{dataset}.log",
+    benchmark:
+        "logs/link_dataset/{dataset}.benchmark.jsonl"
+    params:
+        step=lambda wildcards: step(
+            "link", SETTINGS.datasets[wildcards.dataset].model_dump(include={"path"})
+        ),
+    wildcard_constraints:
+        dataset=one_of(PATH_DATASETS),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    shell:
+        "python -m bld.stages.link"
+        " --step {params.step:q}"
+        " --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"
