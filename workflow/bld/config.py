@@ -230,13 +230,11 @@ class Model(Section):
     """Run Python code that comes with this model. Off unless you have read it."""
 
 
-class Teacher(Section):
-    """A model whose byte distributions are learned from, and how they are computed and kept."""
+class Scoring(Section):
+    """How a teacher's byte distributions are computed and kept."""
 
     reruns = "scoring of every shard, the runs that use this teacher and the report"
 
-    model: Name
-    """The entry under `models`."""
     histories: Literal["trunk"] = "trunk"
     """Which token histories are summed: the canonical encoding of the text."""
     keep_mass: Share = 0.999
@@ -249,6 +247,15 @@ class Teacher(Section):
     """Tokens in one forward pass."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass; masses are summed in float32 or better."""
+
+
+class Teacher(Scoring):
+    """A model whose byte distributions are learned from."""
+
+    reruns = Scoring.reruns
+
+    model: Name
+    """The entry under `models`."""
 
 
 class Student(Section):

@@ -42,7 +42,11 @@ def _listing(problems: Iterable[str]) -> ConfigError:
 def _sentence(details: ErrorDetails, raw: Any) -> str:
     location = [part for part in details["loc"] if part != "[key]"]
     kinds = {"python_docs", "files", "dataset"}
-    names = [part for n, part in enumerate(location) if not (part in kinds and location[n - 1] == "source")]
+    names = [
+        part
+        for n, part in enumerate(location)
+        if not (part in kinds and location[n - 1] == "source")
+    ]
     key = ".".join(str(part) for part in names)
     found = details["input"]
     if details["type"] == "extra_forbidden":
@@ -51,7 +55,9 @@ def _sentence(details: ErrorDetails, raw: Any) -> str:
     if details["type"] == "missing":
         return f"{key}: this setting is required"
     if details["type"] == "literal_error":
-        allowed = [x.strip("'") for x in details["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [
+            x.strip("'") for x in details["ctx"]["expected"].replace(" or ", ", ").split(", ")
+        ]
         return f"{key}: found {found!r}, allowed are {', '.join(allowed)}{_hint(found, allowed)}"
     if details["type"] == "union_tag_invalid":
         allowed = [x.strip("' ") for x in details["ctx"]["expected_tags"].split(",")]
@@ -112,7 +118,9 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield from _model_problems(f"models.{name}", model, settings)
     for name, teacher in settings.teachers.items():
         yield from _known(f"teachers.{name}.model", teacher.model, settings.models)
-        yield from _fits(f"teachers.{name}.window", teacher.window, settings.models.get(teacher.model))
+        yield from _fits(
+            f"teachers.{name}.window", teacher.window, settings.models.get(teacher.model)
+        )
     for name, student in settings.students.items():
         yield from _known(f"students.{name}.model", student.model, settings.models)
         if student.tokenizer not in (None, "bytes"):

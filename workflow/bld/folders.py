@@ -28,7 +28,9 @@ def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     files = {}
     for path in sorted(p for p in partial.rglob("*") if p.is_file()):
         if not path.is_symlink():
-            path.chmod(0o644)  # safetensors writes 0600, which a colleague on a shared disk cannot read
+            path.chmod(
+                0o644
+            )  # safetensors writes 0600, which a colleague on a shared disk cannot read
         files[str(path.relative_to(partial))] = {
             "bytes": path.stat().st_size,
             "sha256": sha256_of(path),

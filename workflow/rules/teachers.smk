@@ -3,7 +3,7 @@
 
 def teacher_settings(teacher):
     settings = SETTINGS.teachers[teacher]
-    return {"teacher": settings.model_dump(exclude={"model"}), "reading": reading(settings.model)}
+    return {"scoring": settings.model_dump(exclude={"model"}), "reading": reading(settings.model)}
 
 
 rule score_teacher:

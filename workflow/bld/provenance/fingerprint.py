@@ -1,7 +1,8 @@
 """A digest of the code that a step runs: that of its stage and of every module of the package that it imports, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result changes the digest. `bld.config` is left
-out: it defines settings and does nothing, and the values that a step reads stand beside the digest.
+out: it defines settings and does nothing, and the values that a step reads stand beside the digest. Templates and style sheets count
+as code of the modules in their folder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DEFINITIONS_ONLY = {"bld.config"}
+DATA = {".j2", ".css"}
 
 
 @cache
@@ -58,7 +60,7 @@ def _module_digest(module: str) -> str:
         if isinstance(body, list):
             node.body = [child for child in body if not _is_text(child)] or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode())
-    for data in sorted(_path(module).parent.glob("*.j2")):
+    for data in sorted(p for p in _path(module).parent.iterdir() if p.suffix in DATA):
         digest.update(data.read_bytes())
     return digest.hexdigest()
 

@@ -27,7 +27,11 @@ def main() -> None:
         about["python"] = platform.python_version()
     documents = progress("documents", None, "documents", iterable=read(corpus, arguments.datasets))
     manifests = write_corpus(
-        documents, {name: arguments.corpus / name for name in corpus.splits}, corpus.splits, corpus.seed, about
+        documents,
+        {name: arguments.corpus / name for name in corpus.splits},
+        corpus.splits,
+        corpus.seed,
+        about,
     )
     for name, manifest in manifests.items():
         print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")

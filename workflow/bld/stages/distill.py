@@ -26,7 +26,9 @@ def main() -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--student", type=whole_folder, required=True)
-    parser.add_argument("--cache", type=Path, nargs="?", help="manifest of the teacher's byte cache")
+    parser.add_argument(
+        "--cache", type=Path, nargs="?", help="manifest of the teacher's byte cache"
+    )
     parser.add_argument("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True)
@@ -45,7 +47,11 @@ def main() -> None:
         cache = ByteCache(arguments.cache.parent, arguments.documents.parent)
         signals = CachedSignals(cache, ids, [len(d.symbols_N) for d in documents])
         objective = Bld(bld.byte_weight, bld.kl_weight, bld.reduction)
-        head = LinearHeads.load(arguments.warmup) if arguments.warmup else OutputHead(lm, renderer.vocabulary)
+        head = (
+            LinearHeads.load(arguments.warmup)
+            if arguments.warmup
+            else OutputHead(lm, renderer.vocabulary)
+        )
     engine, metrics = train(
         Trainee(lm, head, objective), documents, signals, training, settings["seed"], "distill"
     )

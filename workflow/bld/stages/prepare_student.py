@@ -18,7 +18,9 @@ def main() -> None:
     """Write the student into the folder of the manifest."""
     parser = step_parser(__doc__)
     parser.add_argument("--model", type=whole_folder, required=True)
-    parser.add_argument("--tokenizer", type=whole_folder, nargs="?", help="folder of another tokenizer")
+    parser.add_argument(
+        "--tokenizer", type=whole_folder, nargs="?", help="folder of another tokenizer"
+    )
     parser.add_argument("--manifest", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
@@ -32,7 +34,9 @@ def main() -> None:
         if settings["tokenizer"] == "bytes":
             new_tokenizer = byte_tokenizer_like(old_tokenizer)
         else:
-            new_tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
+            new_tokenizer = AutoTokenizer.from_pretrained(
+                arguments.tokenizer, local_files_only=True
+            )
         new_tokenizer.save_pretrained(folder)
         new_renderer = load_renderer(folder, **settings["reading"])
         lm = load_language_model(

@@ -13,7 +13,9 @@ from bld.reporting.report import build_report
 def main() -> None:
     """Write every file of the report."""
     parser = step_parser(__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="folder of runs and evaluations")
+    parser.add_argument(
+        "--results", type=Path, required=True, help="folder of runs and evaluations"
+    )
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     arguments = parser.parse_args()
     settings = arguments.step.settings

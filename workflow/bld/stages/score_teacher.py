@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bld.config import Teacher
+from bld.config import Scoring
 from bld.documents.parquet import open_parquet
 from bld.documents.shards import read_shard
 from bld.folders import whole_folder
@@ -24,19 +24,19 @@ def main() -> None:
     parser.add_argument("--shard", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
-    teacher = Teacher.model_validate(settings["teacher"])
+    scoring = Scoring.model_validate(settings["scoring"])
     renderer = load_renderer(arguments.teacher, **settings["reading"])
     for note in renderer.notes:
         print(f"tokenizer: {note}")
     lm = load_language_model(
-        arguments.teacher, teacher.precision, settings["reading"]["trust_remote_code"]
+        arguments.teacher, scoring.precision, settings["reading"]["trust_remote_code"]
     )
-    reader = Reader(lm, renderer.vocabulary, teacher.window, teacher.batch_tokens)
+    reader = Reader(lm, renderer.vocabulary, scoring.window, scoring.batch_tokens)
     with open_parquet(arguments.documents) as file:
         total = file.metadata.num_rows
     scored = byte_distributions(read_shard(arguments.documents), renderer, reader)
     rows = (
-        (document.id, keep_most_probable(log_probs, lost, teacher.keep_mass, teacher.keep_symbols))
+        (document.id, keep_most_probable(log_probs, lost, scoring.keep_mass, scoring.keep_symbols))
         for document, log_probs, lost in progress("score", total, "documents", iterable=scored)
     )
     write_shard(arguments.shard, rows, arguments.documents, arguments.step.identity)

@@ -65,7 +65,9 @@ class OutputHead(nn.Module):
     def __init__(self, lm: PreTrainedModel, vocabulary: Vocabulary) -> None:
         super().__init__()
         self._lm = [lm]  # in a list: the model is the trainer's, not a submodule of this one
-        symbols = [_symbol(i, vocabulary) for i in range(lm.get_output_embeddings().weight.shape[0])]
+        symbols = [
+            _symbol(i, vocabulary) for i in range(lm.get_output_embeddings().weight.shape[0])
+        ]
         self.register_buffer("symbol_V", torch.tensor(symbols), persistent=False)
 
     def forward(

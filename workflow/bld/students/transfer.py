@@ -23,9 +23,7 @@ def transfer_vocabulary(
     new: tuple[PreTrainedTokenizerBase, Renderer],
 ) -> None:
     """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place."""
-    spellings = [
-        _old_ids(token_id, old, new) for token_id in range(new[1].vocabulary_size)
-    ]
+    spellings = [_old_ids(token_id, old, new) for token_id in range(new[1].vocabulary_size)]
     tables = [lm.get_input_embeddings().weight.detach().clone()]
     if not lm.config.tie_word_embeddings:
         tables.append(lm.get_output_embeddings().weight.detach().clone())

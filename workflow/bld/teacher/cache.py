@@ -74,7 +74,9 @@ def keep_most_probable(
     )
 
 
-def write_shard(path: Path, rows: Iterable[tuple[str, Distributions]], source: Path, key: str) -> None:
+def write_shard(
+    path: Path, rows: Iterable[tuple[str, Distributions]], source: Path, key: str
+) -> None:
     """Write one shard by rename. `source` is the shard of documents that was scored and `key` names teacher and settings."""
     metadata = {"source_sha256": sha256_of(source), "key": key}
     partial = path.with_name(path.name + ".partial")
@@ -122,7 +124,9 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
         symbols += sum(sum(column.to_pylist()) for column in counts)
         size += path.stat().st_size
     if len({shard.pop("key") for shard in shards}) > 1:
-        raise ValueError(f"the shards in {folder} come from different teachers or settings; delete them and score again")
+        raise ValueError(
+            f"the shards in {folder} come from different teachers or settings; delete them and score again"
+        )
     manifest = {
         "documents": documents["documents"],
         "symbols": symbols,
@@ -193,7 +197,9 @@ class CachedSignals:
             try:
                 found = len(cache.read(document).kept_N)
             except KeyError:
-                raise ValueError(f"document {document!r} is not in the byte cache; score the teacher again") from None
+                raise ValueError(
+                    f"document {document!r} is not in the byte cache; score the teacher again"
+                ) from None
             if found != expected:
                 raise ValueError(
                     f"document {document!r} has {expected} supervised symbols but {found} in the byte "

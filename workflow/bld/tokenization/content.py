@@ -122,7 +122,9 @@ def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any],
     for added in result["added_tokens"]:
         if not added["special"] and (added["lstrip"] or added["rstrip"]):
             added.update(lstrip=False, rstrip=False)
-            notes.append(f"the added token {added['content']!r} no longer swallows spaces beside it")
+            notes.append(
+                f"the added token {added['content']!r} no longer swallows spaces beside it"
+            )
     return result, notes
 
 

@@ -193,7 +193,9 @@ class Renderer:
     def _id_of(self, name: str) -> int:
         token_id = self._tokenizer.get_vocab().get(name)
         if token_id is None:
-            raise ValueError(f"end_tokens names {name!r}, which is not in the tokenizer's vocabulary")
+            raise ValueError(
+                f"end_tokens names {name!r}, which is not in the tokenizer's vocabulary"
+            )
         return token_id
 
 
@@ -233,8 +235,11 @@ class _Builder:
         count_T = np.where(self.supervised, length_T, 0).astype(np.int32)
         for turn in self.turns:
             tokens = slice(turn.first, turn.last)
-            symbol_T[tokens] = turn.symbol + stop_T[tokens] - length_T[tokens] - (
-                stop_T[turn.first - 1] if turn.first else 0
+            symbol_T[tokens] = (
+                turn.symbol
+                + stop_T[tokens]
+                - length_T[tokens]
+                - (stop_T[turn.first - 1] if turn.first else 0)
             )
             if turn.ends:
                 symbol_T[turn.last], count_T[turn.last] = turn.symbol + len(turn.text), 1

@@ -61,7 +61,9 @@ def train_tokenizer(
     style = TEMPLATES[template]
     special = ["<pad>", "<unk>", style.start, style.end, *style.others]
     backend = BUILDERS[kind](texts, vocabulary, special)
-    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
+    backend.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in special]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=style.start,
@@ -92,7 +94,9 @@ def _byte_level(texts: Iterable[str], vocabulary: int, special: list[str]) -> To
 def pure_bytes() -> Tokenizer:
     """Every byte a token, id = byte."""
     characters = bytes_to_unicode()
-    backend = Tokenizer(models.BPE(vocab={characters[byte]: byte for byte in range(256)}, merges=[]))
+    backend = Tokenizer(
+        models.BPE(vocab={characters[byte]: byte for byte in range(256)}, merges=[])
+    )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     return backend

@@ -26,6 +26,4 @@ class Segment(NamedTuple):
 
 def supervised_symbols(segments: list[Segment]) -> list[int]:
     """The symbols a model is judged on: every supervised segment's bytes, each segment followed by END."""
-    return [
-        symbol for segment in segments if segment.supervised for symbol in (*segment.text, END)
-    ]
+    return [symbol for segment in segments if segment.supervised for symbol in (*segment.text, END)]

@@ -162,7 +162,9 @@ class _Flat:
         if not self.parts:
             empty = np.zeros(0, np.int64)
             symbols, log_probs, log_tail = _no_teacher(0)
-            self._put(source_S=empty, target_S=empty, symbol_S=empty, count_S=empty, symbols_N=empty)
+            self._put(
+                source_S=empty, target_S=empty, symbol_S=empty, count_S=empty, symbols_N=empty
+            )
             self._put(teacher_symbols_NK=symbols, teacher_log_probs_NK=log_probs)
             self._put(teacher_log_tail_N=log_tail)
         joined = {name: np.concatenate(arrays) for name, arrays in self.parts.items()}

@@ -25,7 +25,13 @@ NO_DECAY_BELOW_DIMENSIONS = 2
 
 def start_distributed() -> None:
     """Join the other processes that torchrun started, or stand alone."""
-    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    alone = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "0",
+    }
     if "RANK" not in os.environ:
         os.environ.update(alone)
     on_gpu = torch.cuda.is_available()
@@ -65,7 +71,9 @@ def build_engine(module: nn.Module, settings: Training, world_size: int) -> Deep
     engine, *_ = deepspeed.initialize(
         model=module,
         optimizer=optimizer,
-        lr_scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, settings)),
+        lr_scheduler=torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(step, settings)
+        ),
         config={
             "train_batch_size": settings.batch_size,
             "train_micro_batch_size_per_gpu": settings.micro_batch_size,

@@ -78,7 +78,9 @@ def train(
                 {"phase": phase, "step": step, "tokens": tokens, "seconds": seconds}
                 | {"learning_rate": rate, **{part: losses.get(part) for part in PARTS}}
             )
-            bar.set_postfix(loss=f"{losses['loss']:.3f}", tokens_per_s=f"{tokens / seconds:,.0f}", refresh=False)
+            bar.set_postfix(
+                loss=f"{losses['loss']:.3f}", tokens_per_s=f"{tokens / seconds:,.0f}", refresh=False
+            )
             bar.update()
     return engine, _typed(pd.DataFrame(table))
 

@@ -40,7 +40,9 @@ def save_records(
             "gpu_hours": seconds * gpus / SECONDS_PER_HOUR,
             "steps": len(metrics),
             "parameters": sum(p.numel() for p in trainee.lm.parameters()),
-            "head_parameters": sum(p.numel() for p in trainee.head.parameters()) if trainee.head else 0,
+            "head_parameters": sum(p.numel() for p in trainee.head.parameters())
+            if trainee.head
+            else 0,
             "world_size": engine.world_size,
             "device": device().type,
         },

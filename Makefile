@@ -1,0 +1,33 @@
+# Sets up an environment, then calls Snakemake or pytest; nothing else lives here.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := envs/requirements/workflow.txt
+TEST_REQUIREMENTS := envs/requirements/tests.txt
+
+.PHONY: demo test test-long clean
+
+demo: $(VENV)/workflow.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
+
+test: $(VENV)/tests.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not long"
+
+test-long: $(VENV)/tests.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+
+# torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
+$(VENV)/workflow.done: $(REQUIREMENTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' $(REQUIREMENTS))"
+	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)
+	touch $@
+
+$(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --requirement $(TEST_REQUIREMENTS)
+	touch $@
+
+clean:
+	rm -rf results resources checkpoints logs .snakemake
