@@ -1,7 +1,7 @@
 """Folders that are whole or not there: models, students, heads, fetched data.
 
-A folder is filled under another name, gets a manifest.json with the size and digest of every file, and appears by rename. Rules name
-the manifest; steps that read the folder check it first.
+A folder is filled under another name, gets a manifest.json with the size and digest of every file,
+and appears by rename. Rules name the manifest; steps that read the folder check it first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder to fill, which replaces `target` when the block ends without an error; `about` goes into its manifest."""
+    """A folder to fill, which replaces `target` when the block ends without an error; `about` goes
+    into its manifest."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -41,7 +42,8 @@ def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def whole_folder(manifest: str | Path) -> Path:
-    """The folder of this manifest; raises ValueError if a file is missing or has another size than the manifest says."""
+    """The folder of this manifest; raises ValueError if a file is missing or has another size than
+    the manifest says."""
     folder = Path(manifest).parent
     for name, expected in read_manifest(manifest)["files"].items():
         path = folder / name

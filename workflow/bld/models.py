@@ -1,8 +1,9 @@
 """Language models as this project uses them: loaded from a local folder, and run in two halves.
 
-The byte heads read the hidden state that predicts a token, and most positions need no logits at all, so a model is run as body
-(ids to hidden states) and output head (hidden states to logits). Both halves together are checked against the whole model once,
-so a model kind that does something in between is refused instead of being trained on other numbers.
+The byte heads read the hidden state that predicts a token, and most positions need no logits at
+all, so a model is run as body (ids to hidden states) and output head (hidden states to logits).
+Both halves together are checked against the whole model once, so a model kind that does something
+in between is refused instead of being trained on other numbers.
 
 Shape letters: B rows, T tokens, V vocabulary, H hidden.
 """
@@ -54,7 +55,8 @@ def hidden_states(
 ) -> torch.Tensor:
     """The hidden states that the output head reads, [B, T, H].
 
-    `mask_B1TT` is added to the attention scores (0 or a large negative number); without it attention is causal.
+    `mask_B1TT` is added to the attention scores (0 or a large negative number); without it
+    attention is causal.
     """
     body = lm.base_model
     return body(
@@ -63,7 +65,8 @@ def hidden_states(
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits [..., V] from hidden states [..., H], with the soft cap of models that have one (Gemma 2)."""
+    """Logits [..., V] from hidden states [..., H], with the soft cap of models that have one (Gemma
+    2)."""
     logits = lm.get_output_embeddings()(hidden)
     cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
@@ -83,7 +86,8 @@ def check_halves(lm: PreTrainedModel) -> None:
 
 
 class Window(NamedTuple):
-    """Tokens [start, stop) of a document in one forward pass, read for the positions from `fresh` on."""
+    """Tokens [start, stop) of a document in one forward pass, read for the positions from `fresh`
+    on."""
 
     start: int
     stop: int
@@ -91,7 +95,8 @@ class Window(NamedTuple):
 
 
 def windows(length: int, window: int, overlap: int) -> Iterator[Window]:
-    """Cut `length` tokens so that every position is read once, after `overlap` tokens where there are as many."""
+    """Cut `length` tokens so that every position is read once, after `overlap` tokens where there
+    are as many."""
     assert 0 <= overlap < window
     stop = min(length, window)
     yield Window(0, stop, 0)
@@ -127,7 +132,8 @@ class Reader:
         self._absent_V = ~torch.tensor(known, device=lm.device)
 
     def log_probs(self, documents: Sequence[np.ndarray]) -> Iterator[tuple[int, torch.Tensor]]:
-        """(index, float32 log-probabilities [T, V] of the token after each position) for each document's ids.
+        """(index, float32 log-probabilities [T, V] of the token after each position) for each
+        document's ids.
 
         Documents come back in an order of their own: those of like length share a forward pass. One that is longer than the
         window is read in windows that overlap by half.

@@ -1,7 +1,8 @@
-"""Bits per byte: what a model pays for the text, per byte of the text itself, whatever its tokenizer.
+"""Bits per byte: what a model pays for the text, per byte of the text itself, whatever its
+tokenizer.
 
-Only supervised content is counted: of a conversation the answers, given the questions. The end of a turn is no byte and is reported
-apart.
+Only supervised content is counted: of a conversation the answers, given the questions. The end of a
+turn is no byte and is reported apart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far a student's byte distributions are from its teacher's.
 
-Both are read as ordinary token models and summed to bytes over the same kind of history, so the figures compare two models and not
-two ways of summing.
+Both are read as ordinary token models and summed to bytes over the same kind of history, so the
+figures compare two models and not two ways of summing.
 
 Shape letters: N supervised symbols, S symbols.
 """
@@ -24,7 +24,8 @@ def byte_divergence(
     teacher: tuple[Renderer, Reader],
     student: tuple[Renderer, Reader],
 ) -> dict[str, Any]:
-    """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised symbols."""
+    """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
+    symbols."""
     jsd, kl = [], []
     scored = (byte_distributions(documents, *model) for model in (teacher, student))
     for (_, teacher_NS, _), (_, student_NS, _) in zip(*scored, strict=True):

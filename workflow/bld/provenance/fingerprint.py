@@ -1,8 +1,10 @@
-"""A digest of the code that a step runs: that of its stage and of every module of the package that it imports, followed through.
+"""A digest of the code that a step runs: that of its stage and of every module of the package that
+it imports, followed through.
 
-Syntax trees are hashed, without docstrings and comments, so that only what can change a result changes the digest. `bld.config` is left
-out: it defines settings and does nothing, and the values that a step reads stand beside the digest. Templates and style sheets count
-as code of the modules in their folder.
+Syntax trees are hashed, without docstrings and comments, so that only what can change a result
+changes the digest. `bld.config` is left out: it defines settings and does nothing, and the values
+that a step reads stand beside the digest. Templates and style sheets count as code of the modules
+in their folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""A step's identity: the settings that it reads and the digest of the code that it runs, as one line of sorted JSON.
+"""A step's identity: the settings that it reads and the digest of the code that it runs, as one
+line of sorted JSON.
 
-Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a step can read is what it is rerun for.
+Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a
+step can read is what it is rerun for.
 """
 
 from __future__ import annotations

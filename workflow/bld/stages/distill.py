@@ -22,7 +22,8 @@ from bld.training.trainee import Trainee
 
 
 def main() -> None:
-    """Write the trained model into the folder of the manifest, and its metrics beside that folder."""
+    """Write the trained model into the folder of the manifest, and its metrics beside that
+    folder."""
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--student", type=whole_folder, required=True)

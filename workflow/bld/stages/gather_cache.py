@@ -1,4 +1,5 @@
-"""Check that every shard of a byte cache is there and belongs to its documents, and write the manifest."""
+"""Check that every shard of a byte cache is there and belongs to its documents, and write the
+manifest."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """Byte heads: from the hidden state that predicts a token to the distribution of each of its bytes.
 
-`LinearHeads` is the paper's: ten projections to the 260 symbols, side by side; head j predicts byte j of the token and never
-sees bytes 1..j-1. A byte student needs no head of its own: `OutputHead` reads its vocabulary as symbols.
+`LinearHeads` is the paper's: ten projections to the 260 symbols, side by side; head j predicts byte
+j of the token and never sees bytes 1..j-1. A byte student needs no head of its own: `OutputHead`
+reads its vocabulary as symbols.
 
-Both take hidden states [M, H] and the byte number of each, [M], and return log-probabilities [M, 260].
+Both take hidden states [M, H] and the byte number of each, [M], and return log-probabilities [M,
+260].
 
 Shape letters: M (token, byte) pairs, H hidden, V vocabulary.
 """
@@ -38,7 +40,8 @@ class LinearHeads(nn.Module):
     def forward(
         self, hidden_SH: torch.Tensor, token_M: torch.Tensor, byte_M: torch.Tensor
     ) -> torch.Tensor:
-        """Log-probabilities [M, 260] of byte `byte_M` of the token that `hidden_SH[token_M]` predicts."""
+        """Log-probabilities [M, 260] of byte `byte_M` of the token that `hidden_SH[token_M]`
+        predicts."""
         symbols = self.projection(hidden_SH).view(-1, SYMBOLS)
         return symbols[token_M * HEAD_BYTES + byte_M].float().log_softmax(-1)
 

@@ -1,7 +1,8 @@
 """Fast Vocabulary Transfer: a model given another tokenizer.
 
-A new token's embedding is the mean of the embeddings of the old tokens that spell it (Gee et al., 2022), in the input and in the output
-table. A special token takes the row of the old special token with the same name or role.
+A new token's embedding is the mean of the embeddings of the old tokens that spell it (Gee et al.,
+2022), in the input and in the output table. A special token takes the row of the old special token
+with the same name or role.
 
 Shape letters: V new vocabulary, H hidden.
 """
@@ -61,7 +62,8 @@ def _old_ids(
 
 
 def spell(text: bytes, renderer: Renderer) -> list[int]:
-    """The old tokens that spell these bytes: its own encoding of valid text, else its longest entries from the left."""
+    """The old tokens that spell these bytes: its own encoding of valid text, else its longest
+    entries from the left."""
     try:
         return renderer.content.encode(text.decode(), "vocabulary transfer")
     except UnicodeDecodeError:

@@ -1,11 +1,13 @@
 """The byte cache: the teacher's byte distributions on disk, once for every student.
 
-Parquet shards beside those of the corpus, one row per document. A document's supervised symbols are the bytes of its supervised
-segments, each segment followed by END; for each of them the cache keeps the most probable symbols, their log-probabilities, the
-logarithm of the mass of all the others, and the share of mass that the histories lost there. Rows are found by document id and
-symbol number alone, so one cache serves every tokenizer.
+Parquet shards beside those of the corpus, one row per document. A document's supervised symbols are
+the bytes of its supervised segments, each segment followed by END; for each of them the cache keeps
+the most probable symbols, their log-probabilities, the logarithm of the mass of all the others, and
+the share of mass that the histories lost there. Rows are found by document id and symbol number
+alone, so one cache serves every tokenizer.
 
-Shape letters: N supervised symbols of a document, K symbols kept at most, F kept symbols of a whole document, end to end.
+Shape letters: N supervised symbols of a document, K symbols kept at most, F kept symbols of a whole
+document, end to end.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ ROW_GROUP_DOCUMENTS = 64
 class Distributions(NamedTuple):
     """A document's byte distributions as they are kept.
 
-    kept_N symbols each; symbols_F and log_probs_F end to end, the most probable first; log_tail_N is -inf where nothing is
-    left over; lost_mass_N between 0 and 1.
+    kept_N symbols each; symbols_F and log_probs_F end to end, the most probable first; log_tail_N
+    is -inf where nothing is left over; lost_mass_N between 0 and 1.
     """
 
     kept_N: np.ndarray
@@ -55,7 +57,8 @@ class Distributions(NamedTuple):
 def keep_most_probable(
     log_probs_NS: np.ndarray, lost_mass_N: np.ndarray, mass: float, at_most: int
 ) -> Distributions:
-    """Keep the most probable symbols until they hold `mass`, `at_most` of them; the rest becomes the tail.
+    """Keep the most probable symbols until they hold `mass`, `at_most` of them; the rest becomes
+    the tail.
 
     `log_probs_NS`: normalised log-probabilities of every symbol.
     """
@@ -77,7 +80,10 @@ def keep_most_probable(
 def write_shard(
     path: Path, rows: Iterable[tuple[str, Distributions]], source: Path, key: str
 ) -> None:
-    """Write one shard by rename. `source` is the shard of documents that was scored and `key` names teacher and settings."""
+    """Write one shard by rename.
+
+    `source` is the shard of documents that was scored and `key` names teacher and settings.
+    """
     metadata = {"source_sha256": sha256_of(source), "key": key}
     partial = path.with_name(path.name + ".partial")
     schema = SCHEMA.with_metadata(metadata)
@@ -98,7 +104,8 @@ def write_shard(
 
 
 def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None:
-    """Check that the shards in `folder` are whole and belong to the split in `corpus`, and say so in manifest.json.
+    """Check that the shards in `folder` are whole and belong to the split in `corpus`, and say so
+    in manifest.json.
 
     Raises ValueError that names the shard and what does not fit.
     """
@@ -141,8 +148,8 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
 class ByteCache:
     """Reads a cache by document id.
 
-    Raises ValueError at once if the cache was not made from the documents in `corpus` (the folder of a split), is not whole, or a
-    shard is not the one that its manifest names.
+    Raises ValueError at once if the cache was not made from the documents in `corpus` (the folder
+    of a split), is not whole, or a shard is not the one that its manifest names.
     """
 
     def __init__(self, folder: Path, corpus: Path) -> None:
@@ -187,8 +194,8 @@ class ByteCache:
 class CachedSignals:
     """The cache as the trainer reads it: padded arrays by the index of a training document.
 
-    `ids` are the ids of the training documents, `symbols` how many supervised symbols each has. Raises ValueError if one is
-    missing or has another number of symbols in the cache.
+    `ids` are the ids of the training documents, `symbols` how many supervised symbols each has.
+    Raises ValueError if one is missing or has another number of symbols in the cache.
     """
 
     def __init__(self, cache: ByteCache, ids: Sequence[str], symbols: Sequence[int]) -> None:
@@ -207,7 +214,8 @@ class CachedSignals:
                 )
 
     def read(self, document: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused) and log tail mass [N]."""
+        """Symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused) and log
+        tail mass [N]."""
         return padded(self._cache.read(self._ids[document]), self._width)
 
 

@@ -1,4 +1,5 @@
-"""Scoring: documents in, the teacher's byte distributions out, one forward pass for a batch of documents.
+"""Scoring: documents in, the teacher's byte distributions out, one forward pass for a batch of
+documents.
 
 Shape letters: T tokens, V vocabulary, N supervised symbols, S symbols.
 """

@@ -1,6 +1,7 @@
 """Rendered documents and the teacher's byte distributions as tensors for one forward pass.
 
-Shape letters: B rows, T tokens in a row, S supervised tokens of the batch, N supervised symbols of its documents, K kept symbols.
+Shape letters: B rows, T tokens in a row, S supervised tokens of the batch, N supervised symbols of
+its documents, K kept symbols.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Signals(Protocol):
     """The teacher's byte distributions of a document, by its index among the training documents."""
 
     def read(self, document: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """symbols [N, K], log-probabilities [N, K] (-inf where unused) and log tail mass [N]."""
+        """Symbols [N, K], log-probabilities [N, K] (-inf where unused) and log tail mass [N]."""
         ...
 
 
@@ -28,9 +29,10 @@ class Signals(Protocol):
 class Batch:
     """One micro batch.
 
-    `piece_BT` numbers the piece that a token belongs to (-1 for padding): attention stays inside a piece. `source_S` is the flat
-    position (row * T + column) whose hidden state predicts supervised token `target_S`; that token spells `count_S` symbols from
-    `symbol_S` on in `symbols_N`. `tokens` and `bytes` are what sums are divided by, so that the mean over processes and
+    `piece_BT` numbers the piece that a token belongs to (-1 for padding): attention stays inside a
+    piece. `source_S` is the flat position (row * T + column) whose hidden state predicts supervised
+    token `target_S`; that token spells `count_S` symbols from `symbol_S` on in `symbols_N`.
+    `tokens` and `bytes` are what sums are divided by, so that the mean over processes and
     accumulated batches is the mean over the whole step.
     """
 
@@ -55,7 +57,8 @@ class Batch:
         return Batch(**moved)
 
     def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
-        """What is added to attention scores: 0 where a token may look, the lowest number elsewhere."""
+        """What is added to attention scores: 0 where a token may look, the lowest number
+        elsewhere."""
         same_BTT = self.piece_BT[:, :, None] == self.piece_BT[:, None, :]
         allowed_BTT = same_BTT.tril()
         mask = torch.zeros(allowed_BTT.shape, dtype=dtype, device=allowed_BTT.device)
@@ -78,8 +81,9 @@ def step_batches(
 ) -> Iterator[Batch]:
     """This process's micro batches of one optimiser step, whose rows (of all processes) are given.
 
-    The loss of a batch is divided by the supervised tokens of the whole step over the number of batches in it, which makes the
-    average that DeepSpeed takes the mean over tokens, however unevenly they fall.
+    The loss of a batch is divided by the supervised tokens of the whole step over the number of
+    batches in it, which makes the average that DeepSpeed takes the mean over tokens, however
+    unevenly they fall.
     """
     batches = len(rows) / micro_batch_size
     counts = [

@@ -1,7 +1,8 @@
-"""DeepSpeed as the trainer uses it: one engine, torch's own AdamW, no launcher, no compiled extensions on a CPU.
+"""DeepSpeed as the trainer uses it: one engine, torch's own AdamW, no launcher, no compiled
+extensions on a CPU.
 
-torch's AdamW and gloo need no compiler and make the same numbers on every machine of a kind; the environment that
-DeepSpeed reads is set here, before it is imported.
+torch's AdamW and gloo need no compiler and make the same numbers on every machine of a kind; the
+environment that DeepSpeed reads is set here, before it is imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which tokens stand in which row at which step: a pure function of the seed.
 
-Documents are cut to the row length, shuffled anew each epoch and packed several to a row. Inside groups of neighbours in that order
-longer pieces are placed first, which fills rows to some 97 % and costs no randomness that matters.
+Documents are cut to the row length, shuffled anew each epoch and packed several to a row. Inside
+groups of neighbours in that order longer pieces are placed first, which fills rows to some 97 % and
+costs no randomness that matters.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def pieces_of(lengths: Sequence[int], row_length: int) -> list[Piece]:
 
 
 def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) -> list[Row]:
-    """All pieces once, packed in rows of at most `row_length` tokens, in the order of this epoch."""
+    """All pieces once, packed in rows of at most `row_length` tokens, in the order of this
+    epoch."""
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(pieces))
     rows: list[Row] = []
@@ -54,7 +56,10 @@ def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) 
 def step_rows(
     pieces: Sequence[Piece], row_length: int, seed: int, rows_per_step: int
 ) -> Iterator[list[Row]]:
-    """The rows of step 0, 1, 2, ... without end; epochs follow each other without a gap."""
+    """The rows of step 0, 1, 2, ...
+
+    without end; epochs follow each other without a gap.
+    """
     waiting: list[Row] = []
     epoch = 0
     while True:

@@ -18,7 +18,8 @@ SECONDS_PER_HOUR = 3600
 
 
 def join_phases(warmup: Path | None, metrics: pd.DataFrame) -> pd.DataFrame:
-    """The metrics of the warm-up in folder `warmup`, if there was one, followed by those of the distillation."""
+    """The metrics of the warm-up in folder `warmup`, if there was one, followed by those of the
+    distillation."""
     before = [pd.read_parquet(warmup / "metrics.parquet")] if warmup else []
     return pd.concat([*before, metrics], ignore_index=True)
 

@@ -1,4 +1,5 @@
-"""What DeepSpeed sees: a student, its byte head and an objective as one module from batch to losses."""
+"""What DeepSpeed sees: a student, its byte head and an objective as one module from batch to
+losses."""
 
 from __future__ import annotations
 

@@ -24,8 +24,11 @@ from bld.training.objectives.sft import token_loss
 
 @dataclass(frozen=True)
 class Bld:
-    """Eq. 5. A part whose weight is 0 is not computed; the warm-up is this objective without `kl_weight`, and without
-    `token_weight` while the body is frozen."""
+    """Eq.
+
+    5. A part whose weight is 0 is not computed; the warm-up is this objective without `kl_weight`, and without
+    `token_weight` while the body is frozen.
+    """
 
     byte_weight: float = 1.0
     kl_weight: float = 0.1
@@ -35,7 +38,8 @@ class Bld:
     def losses(
         self, lm: PreTrainedModel, head: nn.Module, hidden_SH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss`, `byte_loss` and `kl_loss` are its parts, unweighted, in nats."""
+        """`loss` is what is descended; `token_loss`, `byte_loss` and `kl_loss` are its parts,
+        unweighted, in nats."""
         token_M, byte_M = byte_pairs(batch.count_S, head.max_bytes)
         symbol_M = batch.symbol_S[token_M] + byte_M
         log_probs_MS = head(hidden_SH, token_M, byte_M)
@@ -63,7 +67,8 @@ class Bld:
 
 
 def byte_pairs(count_S: torch.Tensor, max_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every (token, byte number) with byte number < min(bytes of the token, max_bytes), as two index vectors [M]."""
+    """Every (token, byte number) with byte number < min(bytes of the token, max_bytes), as two
+    index vectors [M]."""
     numbers = torch.arange(max_bytes, device=count_S.device)
     token_M, byte_M = (numbers < count_S[:, None]).nonzero(as_tuple=True)
     return token_M, byte_M
@@ -75,9 +80,11 @@ def divergence_from_top_k(
     log_tail_M: torch.Tensor,
     student_log_probs: torch.Tensor,
 ) -> torch.Tensor:
-    """KL(teacher || student) in nats, [M], over the teacher's kept symbols and one outcome for all the others.
+    """KL(teacher || student) in nats, [M], over the teacher's kept symbols and one outcome for all
+    the others.
 
-    Unused places among the K have log-probability -inf and any symbol. `student_log_probs` is [M, 260].
+    Unused places among the K have log-probability -inf and any symbol. `student_log_probs` is [M,
+    260].
     """
     used_MK = log_probs_MK > -torch.inf
     safe_log_probs_MK = log_probs_MK.masked_fill(~used_MK, 0.0)
