@@ -16,6 +16,8 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/files.smk"
+include: "workflow/rules/settings.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/corpora.smk"
 include: "workflow/rules/models.smk"
@@ -31,9 +33,9 @@ report: "workflow/report/workflow.rst"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         REPORT,
+    localrule: True
 
 
 onsuccess:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,15 +42,25 @@ def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     os.replace(partial, target)
 
 
+class NotWhole(ArgumentTypeError, ValueError):
+    """A folder that is not whole. Of a plain ValueError argparse would not show the text."""
+
+
 def whole_folder(manifest: str | Path) -> Path:
     """The folder of this manifest; raises ValueError if a file is missing or has another size than
     the manifest says."""
     folder = Path(manifest).parent
-    for name, expected in read_manifest(manifest)["files"].items():
+    try:
+        files = read_manifest(manifest).get("files")
+    except ValueError as error:
+        raise NotWhole(str(error)) from error
+    if files is None:
+        raise NotWhole(f"{manifest}: expected the manifest of a folder, found no `files` in it")
+    for name, expected in files.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else None
         if found != expected["bytes"]:
-            raise ValueError(
+            raise NotWhole(
                 f"{path}: expected {expected['bytes']} bytes as {manifest} says, found "
                 f"{'no such file' if found is None else f'{found} bytes'}; delete the folder and make it again"
             )

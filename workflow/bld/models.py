@@ -10,6 +10,7 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +44,10 @@ def load_language_model(
 
 
 def device() -> torch.device:
-    """The accelerator if there is one."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    """The GPU of this process, which torchrun numbers by LOCAL_RANK, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def hidden_states(
@@ -83,6 +86,19 @@ def check_halves(lm: PreTrainedModel) -> None:
             f"{type(lm).__name__} changes its hidden states or logits outside its body and output head (largest "
             f"difference {float((whole - halves).abs().max()):.3g}); this model kind is not supported"
         )
+
+
+def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
+    """Raise ValueError unless every token of a sequence can look at all before it: packed rows come
+    with a mask of their own, in place of the model's sliding window."""
+    config = lm.config.get_text_config()
+    for name in ("max_position_embeddings", "sliding_window"):
+        limit = getattr(config, name, None)
+        if limit is not None and sequence_length > limit:
+            raise ValueError(
+                f"training.sequence_length is {sequence_length}, but the model's {name} is {limit}; "
+                "allowed is at most that"
+            )
 
 
 class Window(NamedTuple):

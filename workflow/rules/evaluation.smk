@@ -1,16 +1,9 @@
 # Every model is judged on a validation split: the teacher, the student before training, and each run.
 
 
-def evaluation_settings(model_reading):
-    settings = SETTINGS.evaluation.model_dump(include={"window", "batch_tokens"})
-    return settings | {"reading": model_reading}
-
-
 rule evaluate_run:
     input:
-        documents=lambda wildcards: split_files(
-            SETTINGS.runs[wildcards.run].corpus, SETTINGS.runs[wildcards.run].validation_split
-        ),
+        documents=run_validation,
         model="results/runs/{run}/model/manifest.json",
     output:
         evaluation="results/runs/{run}/evaluation/bits_per_byte.json",
@@ -18,18 +11,15 @@ rule evaluate_run:
         "logs/evaluate_run/{run}.log",
     benchmark:
         "logs/evaluate_run/{run}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step(
-            "evaluate_bits_per_byte",
-            evaluation_settings(student_reading(SETTINGS.runs[wildcards.run].student)),
-        ),
     conda:
         "../../envs/evaluate.yaml"
-    threads: 1
+    threads: 8
     resources:
         mem_mb=16000,
         runtime=60,
         gpu=1,
+    params:
+        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_run_settings(wildcards)),
     shell:
         "python -m bld.stages.evaluate_bits_per_byte"
         " --step {params.step:q}"
@@ -50,15 +40,13 @@ use rule evaluate_run as evaluate_student with:
     benchmark:
         "logs/evaluate_student/{student}/{corpus}/{split}.benchmark.jsonl"
     params:
-        step=lambda wildcards: step(
-            "evaluate_bits_per_byte", evaluation_settings(student_reading(wildcards.student))
-        ),
+        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_student_settings(wildcards)),
 
 
 use rule evaluate_run as evaluate_teacher with:
     input:
         documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
-        model=lambda wildcards: model_folder(SETTINGS.teachers[wildcards.teacher].model),
+        model=teacher_model,
     output:
         evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
     log:
@@ -66,45 +54,29 @@ use rule evaluate_run as evaluate_teacher with:
     benchmark:
         "logs/evaluate_teacher/{teacher}/{corpus}/{split}.benchmark.jsonl"
     params:
-        step=lambda wildcards: step(
-            "evaluate_bits_per_byte",
-            evaluation_settings(reading(SETTINGS.teachers[wildcards.teacher].model)),
-        ),
+        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_teacher_settings(wildcards)),
 
 
 rule evaluate_divergence:
     input:
-        documents=lambda wildcards: split_files(
-            SETTINGS.runs[wildcards.run].corpus, SETTINGS.runs[wildcards.run].validation_split
-        ),
+        documents=run_validation,
         model="results/runs/{run}/model/manifest.json",
-        teacher=lambda wildcards: model_folder(
-            SETTINGS.teachers[SETTINGS.runs[wildcards.run].teacher].model
-        ),
+        teacher=run_teacher,
     output:
         evaluation="results/runs/{run}/evaluation/byte_divergence.json",
     log:
         "logs/evaluate_divergence/{run}.log",
     benchmark:
         "logs/evaluate_divergence/{run}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step(
-            "evaluate_byte_divergence",
-            evaluation_settings(student_reading(SETTINGS.runs[wildcards.run].student))
-            | {
-                "documents": SETTINGS.evaluation.divergence_documents,
-                "teacher_reading": reading(
-                    SETTINGS.teachers[SETTINGS.runs[wildcards.run].teacher].model
-                ),
-            },
-        ),
     conda:
         "../../envs/evaluate.yaml"
-    threads: 1
+    threads: 8
     resources:
         mem_mb=16000,
         runtime=60,
         gpu=1,
+    params:
+        step=lambda wildcards: step("evaluate_byte_divergence", divergence_settings(wildcards)),
     shell:
         "python -m bld.stages.evaluate_byte_divergence"
         " --step {params.step:q}"

@@ -3,26 +3,15 @@
 SCRATCH_MODELS = [name for name, model in SETTINGS.models.items() if model.scratch]
 
 
-def scratch(model):
-    return SETTINGS.models[model].scratch
-
-
 rule train_tokenizer:
     input:
-        lambda wildcards: split_files(
-            scratch(wildcards.model).corpus, scratch(wildcards.model).split
-        ),
+        documents=scratch_documents,
     output:
         manifest="resources/tokenizers/{model}/manifest.json",
     log:
         "logs/train_tokenizer/{model}.log",
     benchmark:
         "logs/train_tokenizer/{model}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step(
-            "train_tokenizer",
-            scratch(wildcards.model).model_dump(include={"tokenizer", "documents"}),
-        ),
     wildcard_constraints:
         model=one_of(SCRATCH_MODELS),
     conda:
@@ -30,19 +19,19 @@ rule train_tokenizer:
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        step=lambda wildcards: step("train_tokenizer", tokenizer_settings(wildcards)),
     shell:
         "python -m bld.stages.train_tokenizer"
         " --step {params.step:q}"
-        " --documents {input[0]:q}"
+        " --documents {input.documents[0]:q}"
         " --manifest {output.manifest:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule pretrain:
     input:
-        documents=lambda wildcards: split_files(
-            scratch(wildcards.model).corpus, scratch(wildcards.model).split
-        ),
+        documents=scratch_documents,
         tokenizer="resources/tokenizers/{model}/manifest.json",
     output:
         manifest="resources/models/{model}/manifest.json",
@@ -50,14 +39,6 @@ rule pretrain:
         "logs/pretrain/{model}.log",
     benchmark:
         "logs/pretrain/{model}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step(
-            "pretrain",
-            {
-                "scratch": scratch(wildcards.model).model_dump(),
-                "reading": reading(wildcards.model),
-            },
-        ),
     wildcard_constraints:
         model=one_of(SCRATCH_MODELS),
     conda:
@@ -67,6 +48,8 @@ rule pretrain:
         mem_mb=16000,
         runtime=240,
         gpu=1,
+    params:
+        step=lambda wildcards: step("pretrain", pretrain_settings(wildcards)),
     shell:
         "python -m bld.stages.pretrain"
         " --step {params.step:q}"

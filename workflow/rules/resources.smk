@@ -6,30 +6,24 @@ HUB_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.h
 PATH_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.path]
 
 
-def files_under(folder):
-    return sorted(
-        os.path.join(where, name) for where, _, names in os.walk(folder) for name in names
-    )
-
-
 rule fetch_model:
-    localrule: True
     output:
         manifest="resources/models/{model}/manifest.json",
     log:
         "logs/fetch_model/{model}.log",
     benchmark:
         "logs/fetch_model/{model}.benchmark.jsonl"
+    wildcard_constraints:
+        model=one_of(HUB_MODELS),
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
     params:
         step=lambda wildcards: step(
             "fetch",
             SETTINGS.models[wildcards.model].model_dump(include={"hub", "revision", "weights"}),
         ),
-    wildcard_constraints:
-        model=one_of(HUB_MODELS),
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
     shell:
         "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
         " --kind model"
@@ -39,23 +33,23 @@ rule fetch_model:
 
 
 rule fetch_dataset:
-    localrule: True
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
     log:
         "logs/fetch_dataset/{dataset}.log",
     benchmark:
         "logs/fetch_dataset/{dataset}.benchmark.jsonl"
+    wildcard_constraints:
+        dataset=one_of(HUB_DATASETS),
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
     params:
         step=lambda wildcards: step(
             "fetch",
             SETTINGS.datasets[wildcards.dataset].model_dump(include={"hub", "revision", "files"}),
         ),
-    wildcard_constraints:
-        dataset=one_of(HUB_DATASETS),
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
     shell:
         "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
         " --kind dataset"
@@ -65,7 +59,6 @@ rule fetch_dataset:
 
 
 rule link_model:
-    localrule: True
     input:
         lambda wildcards: files_under(SETTINGS.models[wildcards.model].path),
     output:
@@ -74,15 +67,16 @@ rule link_model:
         "logs/link_model/{model}.log",
     benchmark:
         "logs/link_model/{model}.benchmark.jsonl"
+    wildcard_constraints:
+        model=one_of(PATH_MODELS),
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
     params:
         step=lambda wildcards: step(
             "link", SETTINGS.models[wildcards.model].model_dump(include={"path"})
         ),
-    wildcard_constraints:
-        model=one_of(PATH_MODELS),
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
     shell:
         "python -m bld.stages.link"
         " --step {params.step:q}"
@@ -91,7 +85,6 @@ rule link_model:
 
 
 rule link_dataset:
-    localrule: True
     input:
         lambda wildcards: files_under(SETTINGS.datasets[wildcards.dataset].path),
     output:
@@ -100,15 +93,16 @@ rule link_dataset:
         "logs/link_dataset/{dataset}.log",
     benchmark:
         "logs/link_dataset/{dataset}.benchmark.jsonl"
+    wildcard_constraints:
+        dataset=one_of(PATH_DATASETS),
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
     params:
         step=lambda wildcards: step(
             "link", SETTINGS.datasets[wildcards.dataset].model_dump(include={"path"})
         ),
-    wildcard_constraints:
-        dataset=one_of(PATH_DATASETS),
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
     shell:
         "python -m bld.stages.link"
         " --step {params.step:q}"

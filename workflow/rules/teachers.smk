@@ -1,30 +1,25 @@
 # The teacher's byte distributions: one job per shard, then one that checks and counts. No {run} in the names: runs share them.
 
 
-def teacher_settings(teacher):
-    settings = SETTINGS.teachers[teacher]
-    return {"scoring": settings.model_dump(exclude={"model"}), "reading": reading(settings.model)}
-
-
 rule score_teacher:
     input:
         documents="results/corpora/{corpus}/{split}/{shard}.parquet",
-        teacher=lambda wildcards: model_folder(SETTINGS.teachers[wildcards.teacher].model),
+        teacher=teacher_model,
     output:
         shard="results/teachers/{teacher}/{corpus}/{split}/{shard}.parquet",
     log:
         "logs/score_teacher/{teacher}/{corpus}/{split}/{shard}.log",
     benchmark:
         "logs/score_teacher/{teacher}/{corpus}/{split}/{shard}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step("score_teacher", teacher_settings(wildcards.teacher)),
     conda:
         "../../envs/train.yaml"
-    threads: 1
+    threads: 8
     resources:
         mem_mb=16000,
         runtime=240,
         gpu=1,
+    params:
+        step=lambda wildcards: step("score_teacher", teacher_settings(wildcards)),
     shell:
         "python -m bld.stages.score_teacher"
         " --step {params.step:q}"
@@ -37,23 +32,20 @@ rule score_teacher:
 rule gather_cache:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        shards=lambda wildcards: [
-            path.replace("results/corpora/", f"results/teachers/{wildcards.teacher}/", 1)
-            for path in split_shards(wildcards.corpus, wildcards.split)
-        ],
+        shards=cache_shards,
     output:
         manifest="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
     log:
         "logs/gather_cache/{teacher}/{corpus}/{split}.log",
     benchmark:
         "logs/gather_cache/{teacher}/{corpus}/{split}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step("gather_cache", teacher_settings(wildcards.teacher)),
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        step=lambda wildcards: step("gather_cache", teacher_settings(wildcards)),
     shell:
         "python -m bld.stages.gather_cache"
         " --step {params.step:q}"

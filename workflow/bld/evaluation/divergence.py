@@ -8,6 +8,7 @@ Shape letters: N supervised symbols, S symbols.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,17 +26,21 @@ def byte_divergence(
     student: tuple[Renderer, Reader],
 ) -> dict[str, Any]:
     """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
-    symbols."""
-    jsd, kl = [], []
+    symbols.
+
+    `kl` is None if it is infinite: inside a student's token its trunk histories leave some symbols
+    no probability at all, and a teacher with other tokens leaves others.
+    """
+    jsd = []
     scored = (byte_distributions(documents, *model) for model in (teacher, student))
     for (_, teacher_NS, _), (_, student_NS, _) in zip(*scored, strict=True):
         jsd.append(jensen_shannon(teacher_NS, student_NS))
-        kl.append(kullback_leibler(teacher_NS, student_NS))
-    jsd_N, kl_N = np.concatenate(jsd), np.concatenate(kl)
+    jsd_N = np.concatenate(jsd)
+    mean_kl = float(np.concatenate(kl).mean())
     return {
         "task": "byte_divergence",
         "jsd": float(jsd_N.mean()),
-        "kl": float(kl_N.mean()),
+        "kl": mean_kl if math.isfinite(mean_kl) else None,
         "bytes": len(jsd_N),
         "documents": len(documents),
         "histories": "trunk",

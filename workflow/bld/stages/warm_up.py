@@ -37,7 +37,7 @@ def main() -> None:
     )
     head = LinearHeads(lm.config.get_text_config().hidden_size, seed)
     objective = Bld(
-        byte_weight=weights.byte_weight,
+        byte_weight=weights.byte_weight or 1.0,  # without it the head would learn nothing here
         kl_weight=0.0,
         reduction=weights.reduction,
         token_weight=float(warmup.train_body),

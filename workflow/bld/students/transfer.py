@@ -1,8 +1,8 @@
 """Fast Vocabulary Transfer: a model given another tokenizer.
 
 A new token's embedding is the mean of the embeddings of the old tokens that spell it (Gee et al.,
-2022), in the input and in the output table. A special token takes the row of the old special token
-with the same name or role.
+2022), in the input and in the output table; an entry that both tokenizers have keeps its row. A
+special token takes the row of the old special token with the same name or role.
 
 Shape letters: V new vocabulary, H hidden.
 """
@@ -24,37 +24,48 @@ def transfer_vocabulary(
     new: tuple[PreTrainedTokenizerBase, Renderer],
 ) -> None:
     """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place."""
-    spellings = [_old_ids(token_id, old, new) for token_id in range(new[1].vocabulary_size)]
-    tables = [lm.get_input_embeddings().weight.detach().clone()]
-    if not lm.config.tie_word_embeddings:
-        tables.append(lm.get_output_embeddings().weight.detach().clone())
+    old_id_of = old[0].get_vocab()
+    spellings = [
+        _old_ids(token_id, old, new, old_id_of) for token_id in range(new[1].vocabulary_size)
+    ]
+    old_tables = [
+        {name: table.detach().clone() for name, table in module.named_parameters()}
+        for module in _vocabulary_modules(lm)
+    ]
     lm.resize_token_embeddings(len(spellings), mean_resizing=False)
-    modules: list[nn.Module] = [lm.get_input_embeddings(), lm.get_output_embeddings()]
     with torch.no_grad():
-        for module, old_table in zip(modules, tables, strict=False):
-            rows = [old_table[ids].mean(0) for ids in spellings]
-            module.weight.copy_(torch.stack(rows))
+        for module, old_table in zip(_vocabulary_modules(lm), old_tables, strict=True):
+            for name, table in module.named_parameters():
+                rows = [old_table[name][ids].mean(0) for ids in spellings]
+                table.copy_(torch.stack(rows))
     for role in ROLES:
         setattr(lm.config, role, getattr(new[0], role))
         setattr(lm.generation_config, role, getattr(new[0], role))
     lm.generation_config.eos_token_id = sorted(new[1].vocabulary.end)
 
 
+def _vocabulary_modules(lm: PreTrainedModel) -> tuple[nn.Module, nn.Module]:
+    """What has a row for every entry: the embeddings, and the output head with its bias if any."""
+    return lm.get_input_embeddings(), lm.get_output_embeddings()
+
+
 def _old_ids(
     token_id: int,
     old: tuple[PreTrainedTokenizerBase, Renderer],
     new: tuple[PreTrainedTokenizerBase, Renderer],
+    old_id_of: dict[str, int],
 ) -> list[int]:
     (old_tokenizer, old_renderer), (new_tokenizer, new_renderer) = old, new
     spelt = new_renderer.vocabulary.token_bytes[token_id]
-    if spelt:
-        return spell(spelt, old_renderer)
-    if token_id not in new_renderer.vocabulary.special:
+    if not spelt and token_id not in new_renderer.vocabulary.special:
         return [0]  # an unused id is never read
     name = new_tokenizer.convert_ids_to_tokens(token_id)
-    old_id = old_tokenizer.get_vocab().get(name)
-    if old_id is not None:
+    old_id = old_id_of.get(name)
+    # Of several entries with the same bytes ("A" and <0x41>) each keeps its own row.
+    if old_id is not None and old_renderer.vocabulary.token_bytes[old_id] == spelt:
         return [old_id]
+    if spelt:
+        return spell(spelt, old_renderer)
     for role in ROLES:
         if getattr(new_tokenizer, role) == token_id and getattr(old_tokenizer, role) is not None:
             return [getattr(old_tokenizer, role)]

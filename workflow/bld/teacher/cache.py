@@ -111,6 +111,7 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
     """
     documents = read_manifest(corpus / "manifest.json")
     shards, symbols, size = [], 0, 0
+    key = None
     for source in documents["shards"]:
         path = folder / f"{source['name']}.parquet"
         with open_parquet(path) as file:
@@ -125,15 +126,16 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
             raise ValueError(
                 f"{path} holds {rows} documents, expected {source['documents']}; delete it and score again"
             )
+        if key not in (None, found["key"]):
+            raise ValueError(
+                f"{path} was scored by another teacher or with other settings than the shards before "
+                f"it; delete all shards in {folder} and score again"
+            )
+        key = found["key"]
         shards.append({"name": source["name"], "documents": rows, "sha256": sha256_of(path)})
-        shards[-1]["key"] = found.get("key")
         counts = (b.column("count") for b in record_batches(path, columns=["count"]))
         symbols += sum(sum(column.to_pylist()) for column in counts)
         size += path.stat().st_size
-    if len({shard.pop("key") for shard in shards}) > 1:
-        raise ValueError(
-            f"the shards in {folder} come from different teachers or settings; delete them and score again"
-        )
     manifest = {
         "documents": documents["documents"],
         "symbols": symbols,
@@ -160,7 +162,7 @@ class ByteCache:
                 f"the byte cache in {folder} was made from other documents than {corpus} holds (content "
                 f"{manifest.get('content_sha256')} there, {expected} here); score the teacher on these documents"
             )
-        self._folder = folder
+        self.folder = folder
         tables = [self._table(shard) for shard in manifest["shards"]]
         table = pa.concat_tables(tables).combine_chunks()
         self._row = {document: row for row, document in enumerate(table.column("id").to_pylist())}
@@ -175,7 +177,7 @@ class ByteCache:
         return pc.max(self._lists["kept"].values).as_py() or 0
 
     def _table(self, shard: dict[str, Any]) -> pa.Table:
-        path = self._folder / f"{shard['name']}.parquet"
+        path = self.folder / f"{shard['name']}.parquet"
         open_parquet(path).close()
         if sha256_of(path) != shard["sha256"]:
             raise ValueError(
@@ -205,12 +207,13 @@ class CachedSignals:
                 found = len(cache.read(document).kept_N)
             except KeyError:
                 raise ValueError(
-                    f"document {document!r} is not in the byte cache; score the teacher again"
+                    f"document {document!r} is not in the byte cache in {cache.folder}; score the "
+                    "teacher on these documents"
                 ) from None
             if found != expected:
                 raise ValueError(
                     f"document {document!r} has {expected} supervised symbols but {found} in the byte "
-                    "cache; score the teacher on these documents"
+                    f"cache in {cache.folder}; score the teacher on these documents"
                 )
 
     def read(self, document: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

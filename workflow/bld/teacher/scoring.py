@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from bld.covers.trie import Trie
+from bld.covers.trie import TRIE_SYMBOLS, Trie
 from bld.covers.trunk import trunk_distributions
 from bld.documents.document import Document
 from bld.models import Reader
@@ -52,5 +52,6 @@ def _symbols_of(
         )
         for turn in rendered.turns
     ]
-    log_probs, lost = zip(*turns, strict=True)
+    no_turn = np.zeros((0, TRIE_SYMBOLS), np.float32), np.zeros(0, np.float32)
+    log_probs, lost = zip(no_turn, *turns, strict=True)
     return np.concatenate(log_probs), np.concatenate(lost)

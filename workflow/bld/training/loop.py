@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 
 from bld.config import Training
-from bld.models import device
+from bld.models import check_context, device
 from bld.progress import progress
 from bld.tokenization.rendering import Rendered
 from bld.training.batches import Batch, Signals, step_batches
@@ -37,9 +37,10 @@ def train(
     """Train in place; returns the engine and one row of metrics per step.
 
     Columns: phase, step, tokens (supervised, in the step), seconds, learning_rate, and the losses in nats; a part that
-    the objective does not have is missing. Raises ValueError if there is nothing to train on, FloatingPointError as soon as a
-    loss is not finite.
+    the objective does not have is missing. Raises ValueError if there is nothing to train on or the model's context is too
+    short, FloatingPointError as soon as a loss is not finite.
     """
+    check_context(trainee.lm, settings.sequence_length)
     start_distributed()
     rank, world_size = distributed.get_rank(), distributed.get_world_size()
     torch.manual_seed(seed)

@@ -2,9 +2,10 @@
 
     L = CE_token + lambda_b * sum_j CE(b_j, f(j)) + lambda_KL * sum_j KL(P_T(b_j | b_<j) || f(j)),  j <= min(len, 10).
 
-f(j) is what the byte head says of byte j of the token. P_T comes from the cache as the teacher's k most probable symbols and one
-tail mass; the divergence is taken over those k + 1 outcomes, which never exceeds the divergence over all of them. The paper leaves
-the reduction open: here the mean over supervised tokens of the sum over j, or the mean over bytes.
+f(j) is what the byte head says of byte j of the token. P_T comes from the cache as the teacher's k
+most probable symbols and one tail mass; the divergence is taken over those k + 1 outcomes, which
+never exceeds the divergence over all of them. The paper leaves the reduction open: here the mean
+over supervised tokens of the sum over j, or the mean over bytes.
 
 Shape letters: S supervised tokens, M (token, byte) pairs, H hidden, K kept symbols.
 """
@@ -24,10 +25,8 @@ from bld.training.objectives.sft import token_loss
 
 @dataclass(frozen=True)
 class Bld:
-    """Eq.
-
-    5. A part whose weight is 0 is not computed; the warm-up is this objective without `kl_weight`, and without
-    `token_weight` while the body is frozen.
+    """The loss of Eq. 5. A part whose weight is 0 is not computed; the warm-up is this objective
+    without `kl_weight`, and without `token_weight` while the body is frozen.
     """
 
     byte_weight: float = 1.0
@@ -48,8 +47,9 @@ class Bld:
         parts = {}
         if self.token_weight:
             parts["token_loss"] = token_loss(lm, hidden_SH, batch)
-        true_M1 = batch.symbols_N[symbol_M][:, None]
-        parts["byte_loss"] = -log_probs_MS.gather(1, true_M1).sum() / pairs
+        if self.byte_weight:
+            true_M1 = batch.symbols_N[symbol_M][:, None]
+            parts["byte_loss"] = -log_probs_MS.gather(1, true_M1).sum() / pairs
         if self.kl_weight:
             divergence_M = divergence_from_top_k(
                 batch.teacher_symbols_NK[symbol_M],

@@ -1,0 +1,94 @@
+# What each step reads of the settings: besides its inputs and its code, this is what it is rerun for.
+
+
+def reading(model):
+    """How documents are rendered for a model."""
+    keys = {"template", "template_arguments", "end_tokens", "trust_remote_code"}
+    return SETTINGS.models[model].model_dump(include=keys)
+
+
+def student_reading(name):
+    """How documents are rendered for a student: as for the model whose tokenizer it has."""
+    student = SETTINGS.students[name]
+    model = student.tokenizer if student.tokenizer in SETTINGS.models else student.model
+    trusted = SETTINGS.models[student.model].trust_remote_code
+    return reading(model) | {"trust_remote_code": trusted}
+
+
+def tokenizer_settings(wildcards):
+    scratch = SETTINGS.models[wildcards.model].scratch
+    return scratch.model_dump(include={"tokenizer", "documents"})
+
+
+def pretrain_settings(wildcards):
+    scratch = SETTINGS.models[wildcards.model].scratch
+    return {"scratch": scratch.model_dump(), "reading": reading(wildcards.model)}
+
+
+def teacher_settings(wildcards):
+    teacher = SETTINGS.teachers[wildcards.teacher]
+    return {"scoring": teacher.model_dump(exclude={"model"}), "reading": reading(teacher.model)}
+
+
+def student_settings(wildcards):
+    student = SETTINGS.students[wildcards.student]
+    return {
+        "tokenizer": student.tokenizer,
+        "model_reading": reading(student.model),
+        "reading": student_reading(wildcards.student),
+    }
+
+
+def warm_up_settings(wildcards):
+    """The warm-up has its own length and rate, and no teacher."""
+    run = SETTINGS.runs[wildcards.run]
+    return {
+        "training": run.training.model_dump(exclude={"steps", "learning_rate"}),
+        "warmup": run.warmup.model_dump(),
+        "bld": run.bld.model_dump(include={"byte_weight", "reduction"}),
+        "seed": run.seed,
+        "reading": student_reading(run.student),
+    }
+
+
+def distill_settings(wildcards):
+    run = SETTINGS.runs[wildcards.run]
+    return {
+        "method": run.method,
+        "training": run.training.model_dump(),
+        "seed": run.seed,
+        "reading": student_reading(run.student),
+    } | ({"bld": run.bld.model_dump()} if run.method == "bld" else {})
+
+
+def evaluation_settings(model_reading):
+    settings = SETTINGS.evaluation.model_dump(include={"window", "batch_tokens"})
+    return settings | {"reading": model_reading}
+
+
+def evaluate_run_settings(wildcards):
+    return evaluation_settings(student_reading(SETTINGS.runs[wildcards.run].student))
+
+
+def evaluate_student_settings(wildcards):
+    return evaluation_settings(student_reading(wildcards.student))
+
+
+def evaluate_teacher_settings(wildcards):
+    return evaluation_settings(reading(SETTINGS.teachers[wildcards.teacher].model))
+
+
+def divergence_settings(wildcards):
+    run = SETTINGS.runs[wildcards.run]
+    return evaluate_run_settings(wildcards) | {
+        "documents": SETTINGS.evaluation.divergence_documents,
+        "teacher_reading": reading(SETTINGS.teachers[run.teacher].model),
+    }
+
+
+def report_settings():
+    return {
+        "title": SETTINGS.report.title,
+        "tasks": SETTINGS.evaluation.tasks,
+        "runs": {name: run.model_dump() for name, run in SETTINGS.runs.items()},
+    }
