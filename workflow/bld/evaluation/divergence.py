@@ -31,10 +31,11 @@ def byte_divergence(
     `kl` is None if it is infinite: inside a student's token its trunk histories leave some symbols
     no probability at all, and a teacher with other tokens leaves others.
     """
-    jsd = []
+    jsd, kl = [], []
     scored = (byte_distributions(documents, *model) for model in (teacher, student))
     for (_, teacher_NS, _), (_, student_NS, _) in zip(*scored, strict=True):
         jsd.append(jensen_shannon(teacher_NS, student_NS))
+        kl.append(kullback_leibler(teacher_NS, student_NS))
     jsd_N = np.concatenate(jsd)
     mean_kl = float(np.concatenate(kl).mean())
     return {
