@@ -50,6 +50,7 @@ class PythonDocs(Section):
     reruns = "the corpus and everything after it"
 
     kind: Literal["python_docs"]
+    """Chooses this kind of source."""
     max_bytes: int = Field(2000, ge=200)
     """Longest document in bytes; longer source is cut at definitions and lines."""
 
@@ -60,6 +61,7 @@ class Files(Section):
     reruns = "the corpus and everything after it"
 
     kind: Literal["files"]
+    """Chooses this kind of source."""
     paths: list[str] = Field(min_length=1)
     """Files, folders or patterns such as `data/*.jsonl`, read in sorted order."""
     format: Literal["jsonl", "parquet", "text"]
@@ -74,6 +76,7 @@ class FromDataset(Section):
     reruns = "the corpus and everything after it"
 
     kind: Literal["dataset"]
+    """Chooses this kind of source."""
     dataset: Name
     """The entry under `datasets`."""
     split: str = "train"
@@ -85,7 +88,7 @@ class FromDataset(Section):
 class Split(Section):
     """One part of a corpus; documents of one group (a module, identical texts) never fall into two parts."""
 
-    reruns = "the corpus, and what reads this split"
+    reruns = "the split (a share: also the splits after it) and what reads it"
 
     share: Share
     """Share of the groups that falls into this split."""
@@ -103,7 +106,7 @@ class Corpus(Section):
     source: Annotated[PythonDocs | Files | FromDataset, Field(discriminator="kind")]
     """Where documents come from."""
     splits: dict[Name, Split] = Field(min_length=1)
-    """Disjoint parts by name. Runs train on one and are judged on another."""
+    """Disjoint parts by name, train and validation for example; one added at the end changes no other."""
     seed: Seed = 0
     """Seed of the assignment of groups to splits."""
 
@@ -233,7 +236,7 @@ class Model(Section):
 class Scoring(Section):
     """How a teacher's byte distributions are computed and kept."""
 
-    reruns = "scoring of every shard, the runs that use this teacher and the report"
+    reruns = "scoring of every shard, the runs that learn from this teacher and the report"
 
     histories: Literal["trunk"] = "trunk"
     """Which token histories are summed: the canonical encoding of the text."""
@@ -272,7 +275,7 @@ class Student(Section):
 class Warmup(Section):
     """Training of the byte head before distillation."""
 
-    reruns = "the warm-up of runs with a byte head, and those runs"
+    reruns = "the warm-up of runs with a byte head, those runs and the report"
 
     steps: Count = 200
     """Optimiser steps."""
@@ -285,7 +288,7 @@ class Warmup(Section):
 class Bld(Section):
     """Byte-level distillation, Eq. 5 of arXiv 2604.07466."""
 
-    reruns = "runs with method bld"
+    reruns = "runs with method bld and the report"
 
     head: Literal["linear", "output"] = "linear"
     """`linear`: ten projections beside the output head. `output`: the output head itself, for byte students."""

@@ -94,7 +94,7 @@ def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
     config = lm.config.get_text_config()
     for name in ("max_position_embeddings", "sliding_window"):
         limit = getattr(config, name, None)
-        if limit is not None and sequence_length > limit:
+        if limit and sequence_length > limit:
             raise ValueError(
                 f"training.sequence_length is {sequence_length}, but the model's {name} is {limit}; "
                 "allowed is at most that"

@@ -19,12 +19,14 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# What every job's Python reads: the package, no network (fetch rules switch it on), and threads that sleep while they wait.
+# What every job's Python reads: the package, no network and no bars of others (fetch rules switch them on), and
+# threads that sleep while they wait.
 os.environ.update(
     PYTHONPATH=PACKAGE,
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
     TOKENIZERS_PARALLELISM="false",
     OMP_WAIT_POLICY="PASSIVE",
     PYTHONWARNINGS="ignore::FutureWarning",

@@ -11,6 +11,10 @@ def student_folder(name):
     return f"results/students/{name}/manifest.json"
 
 
+def split_manifest(corpus, split):
+    return f"results/corpora/{corpus}/{split}/manifest.json"
+
+
 def split_shards(corpus, split):
     count = SETTINGS.corpora[corpus].splits[split].shards
     return [
@@ -20,7 +24,7 @@ def split_shards(corpus, split):
 
 
 def split_files(corpus, split):
-    return [f"results/corpora/{corpus}/{split}/manifest.json", *split_shards(corpus, split)]
+    return [split_manifest(corpus, split), *split_shards(corpus, split)]
 
 
 def files_under(folder):

@@ -25,7 +25,7 @@ rule fetch_model:
             SETTINGS.models[wildcards.model].model_dump(include={"hub", "revision", "weights"}),
         ),
     shell:
-        "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
+        "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch"
         " --kind model"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
@@ -51,7 +51,7 @@ rule fetch_dataset:
             SETTINGS.datasets[wildcards.dataset].model_dump(include={"hub", "revision", "files"}),
         ),
     shell:
-        "HF_HUB_OFFLINE=0 python -m bld.stages.fetch"
+        "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch"
         " --kind dataset"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"

@@ -1,6 +1,16 @@
 # What each step reads of the settings: besides its inputs and its code, this is what it is rerun for.
 
 
+def split_settings(corpus, split):
+    """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last."""
+    settings = SETTINGS.corpora[corpus].model_dump()
+    names = list(settings["splits"])
+    before = [
+        [name, {"share": settings["splits"][name]["share"]}] for name in names[: names.index(split)]
+    ]
+    return settings | {"splits": [*before, [split, settings["splits"][split]]]}
+
+
 def reading(model):
     """How documents are rendered for a model."""
     keys = {"template", "template_arguments", "end_tokens", "trust_remote_code"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.documents.document import make_document
-from bld.documents.shards import read_shard, read_split, write_corpus
+from bld.documents.shards import read_shard, read_split, write_splits
 from bld.documents.splits import shard_name
 from bld.documents.splits import assign_split
 
@@ -27,7 +27,7 @@ def numbered(count, text="document {}"):
 
 def write(folder, documents, seed=0, settings=None, **splits):
     splits = splits or {"train": split()}
-    return write_corpus(documents, {name: folder / name for name in splits}, splits, seed, settings)
+    return write_splits(documents, {name: folder / name for name in splits}, splits, seed, settings)
 
 
 def contents(folder):

@@ -17,6 +17,18 @@ SAMPLE = [
 ] * 20
 
 MARK_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+METASPACE = {
+    "type": "Metaspace",
+    "replacement": "\u2581",
+    "prepend_scheme": "always",
+    "split": True,
+}
+BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
 LLAMA_3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -73,9 +85,9 @@ def qwen_2_style():
 
 def roberta_style():
     """Byte-level BPE that puts a space in front."""
-    tokenizer = byte_level_bpe()
-    prefixed = specification_of(tokenizer)["pre_tokenizer"] | {"add_prefix_space": True}
-    return with_specification(tokenizer, pre_tokenizer=prefixed)
+    return with_specification(
+        byte_level_bpe(), pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True}
+    )
 
 
 def gpt_neox_style():
@@ -91,7 +103,7 @@ def gpt_neox_style():
 
 
 def gemma_2_style():
-    """The whole text is one word; SentencePiece's user-defined symbols are entries and added tokens."""
+    """The whole text is one word; user-defined symbols are both entries and added tokens."""
     tokenizer = sentencepiece_bpe()
     specification = specification_of(tokenizer)
     model, added = specification["model"], specification["added_tokens"]
@@ -115,12 +127,11 @@ def gemma_2_style():
 
 
 def llama_3_style():
-    """Words are looked up before merging, a start token is added, many special tokens are reserved."""
+    """Words are looked up before they are merged, a start token is added, specials are reserved."""
     tokenizer = byte_level_bpe()
     specification = specification_of(tokenizer)
     start = tokenizer.bos_token_id
     words = {"type": "Split", "pattern": {"Regex": LLAMA_3_WORDS}, "behavior": "Isolated"}
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     first = {"SpecialToken": {"id": tokenizer.bos_token, "type_id": 0}}
     text = {"Sequence": {"id": "A", "type_id": 0}}
     named = {"id": tokenizer.bos_token, "ids": [start], "tokens": [tokenizer.bos_token]}
@@ -131,7 +142,7 @@ def llama_3_style():
         + [added_token(len(tokenizer) + n, f"<|reserved_{n}|>", special=True) for n in range(60)],
         pre_tokenizer={
             "type": "Sequence",
-            "pretokenizers": [words | {"invert": False}, level | {"use_regex": False}],
+            "pretokenizers": [words | {"invert": False}, BYTE_LEVEL | {"use_regex": False}],
         },
         post_processor={
             "type": "TemplateProcessing",
@@ -154,27 +165,6 @@ def with_unused_ids():
     )
 
 
-def without_byte_fallback():
-    """T5's layout, a Unigram that cleans text and cannot spell every character."""
-    tokenizer = unigram()
-    clean = [
-        {"type": "NFKC"},
-        {"type": "Strip", "strip_left": False, "strip_right": True},
-        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"},
-    ]
-    return with_specification(
-        tokenizer,
-        model=specification_of(tokenizer)["model"] | {"byte_fallback": False},
-        normalizer={"type": "Sequence", "normalizers": clean},
-        pre_tokenizer={
-            "type": "Metaspace",
-            "replacement": "\u2581",
-            "prepend_scheme": "always",
-            "split": True,
-        },
-    )
-
-
 KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "byte-level BPE": byte_level_bpe,
     "SentencePiece BPE": sentencepiece_bpe,
@@ -188,20 +178,69 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "Llama 3 style": llama_3_style,
     "unused ids": with_unused_ids,
 }
+PLAIN: dict[str, dict] = {
+    "Unigram": {"pre_tokenizer": METASPACE | {"prepend_scheme": "never"}},
+    "Llama 2 style": {"normalizer": MARK_SPACES},
+    "Qwen 2 style": {"normalizer": None},
+    "RoBERTa style": {"pre_tokenizer": BYTE_LEVEL},
+    "GPT-NeoX style": {"normalizer": None},
+}
 TOKENIZERS = {name: build() for name, build in KINDS.items()}
 RENDERERS = {name: Renderer(tokenizer) for name, tokenizer in TOKENIZERS.items()}
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=list(KINDS), scope="session")
 def kind(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tokenizer(kind):
     return TOKENIZERS[kind]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def renderer(kind):
     return RENDERERS[kind]
+
+
+@pytest.fixture(scope="session")
+def plain(kind):
+    """The library's own tokenizer, by hand without what this kind does to text before it cuts it."""
+    return with_specification(TOKENIZERS[kind], **PLAIN.get(kind, {})).backend_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizers():
+    return TOKENIZERS
+
+
+@pytest.fixture(scope="session")
+def change():
+    return with_specification
+
+
+@pytest.fixture(scope="session")
+def specification():
+    return specification_of
+
+
+@pytest.fixture(scope="session")
+def added():
+    return added_token
+
+
+@pytest.fixture(scope="session")
+def t5_style():
+    """A Unigram that cleans text and has no byte fallback."""
+    clean = [
+        {"type": "NFKC"},
+        {"type": "Strip", "strip_left": False, "strip_right": True},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"},
+    ]
+    return with_specification(
+        TOKENIZERS["Unigram"],
+        model=specification_of(TOKENIZERS["Unigram"])["model"] | {"byte_fallback": False},
+        normalizer={"type": "Sequence", "normalizers": clean},
+        pre_tokenizer=METASPACE,
+    )

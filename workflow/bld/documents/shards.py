@@ -56,27 +56,28 @@ class SplitSettings(Protocol):
     documents: int | None
 
 
-def write_corpus(
+def write_splits(
     documents: Iterable[Document],
     folders: Mapping[str, Path],
     splits: Mapping[str, SplitSettings],
     seed: int,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Write each split's shards and manifest into its folder in one pass; returns the manifests.
+    """Write shards and manifest of each split that has a folder, in one pass; returns the manifests
+    by split.
 
-    Stops reading `documents` once every split has as many as it asks for. `settings` are extra keys
-    for the manifests. Raises ValueError, and leaves the folders as they were, if a split gets no
-    document or fewer than it has shards.
+    The shares of all `splits` decide where a document falls, whether or not its split is written.
+    Stops reading `documents` once every split written has as many as it asks for. `settings` are
+    extra keys for the manifests. Raises ValueError, and leaves the folders as they were, if a split
+    gets no document or fewer than it has shards.
     """
     shares = {name: split.share for name, split in splits.items()}
-    limits = {name: split.documents for name, split in splits.items()}
-    unfilled = set(splits)
+    unfilled = set(folders)
     read = 0
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(ShardWriter(folders[name], split.shards))
-            for name, split in splits.items()
+            name: stack.enter_context(ShardWriter(folder, splits[name].shards))
+            for name, folder in folders.items()
         }
         for document in documents:
             read += 1
@@ -84,29 +85,26 @@ def write_corpus(
             if name not in unfilled:
                 continue
             writers[name].add(document)
-            if writers[name].documents == limits[name]:
+            if writers[name].documents == splits[name].documents:
                 unfilled.remove(name)
                 if not unfilled:
                     break
-        _check_counts(splits, {name: writer.documents for name, writer in writers.items()}, read)
+        for name, writer in writers.items():
+            _check_count(name, splits[name], writer.documents, read)
         return {name: writer.finish(settings or {}) for name, writer in writers.items()}
 
 
-def _check_counts(splits: Mapping[str, SplitSettings], found: Mapping[str, int], read: int) -> None:
-    for name, split in splits.items():
-        if found[name] < split.shards:
-            raise ValueError(
-                f"split {name!r} got {found[name]} documents for {split.shards} shards "
-                f"(share: {split.share}, documents: {split.documents}, read in all: {read}); raise "
-                "its share or `documents`, lower its shards, or give the corpus more sources"
-            )
-        if split.documents is not None and found[name] < split.documents:
-            logger.warning(
-                "split %r got %d documents, fewer than its limit of %d",
-                name,
-                found[name],
-                split.documents,
-            )
+def _check_count(name: str, split: SplitSettings, found: int, read: int) -> None:
+    if found < split.shards:
+        raise ValueError(
+            f"split {name!r} got {found} documents for {split.shards} shards "
+            f"(share: {split.share}, documents: {split.documents}, read in all: {read}); raise "
+            "its share or `documents`, lower its shards, or give the corpus more sources"
+        )
+    if split.documents is not None and found < split.documents:
+        logger.warning(
+            "split %r got %d documents, fewer than its limit of %d", name, found, split.documents
+        )
 
 
 class ShardWriter:

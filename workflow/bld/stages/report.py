@@ -19,9 +19,11 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     arguments = parser.parse_args()
     settings = arguments.step.settings
+    baselines_first = sorted(
+        settings["runs"].items(), key=lambda x: (x[1]["method"] != "sft", x[0])
+    )
     runs = [
-        run_inputs(name, run, settings["tasks"], arguments.results)
-        for name, run in settings["runs"].items()
+        run_inputs(name, run, settings["tasks"], arguments.results) for name, run in baselines_first
     ]
     build_report(runs, settings["title"], arguments.report)
 

@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("lost_mass", pa.list_(pa.float16())),
     ]
 )
+LISTS = ("kept", "symbols", "log_probs", "log_tail", "lost_mass")
 ROW_GROUP_DOCUMENTS = 64
 
 
@@ -163,34 +164,33 @@ class ByteCache:
                 f"{manifest.get('content_sha256')} there, {expected} here); score the teacher on these documents"
             )
         self.folder = folder
-        tables = [self._table(shard) for shard in manifest["shards"]]
-        table = pa.concat_tables(tables).combine_chunks()
-        self._row = {document: row for row, document in enumerate(table.column("id").to_pylist())}
-        self._lists = {
-            name: table.column(name).chunk(0)
-            for name in ("kept", "symbols", "log_probs", "log_tail", "lost_mass")
+        self._batches = [batch for shard in manifest["shards"] for batch in self._read(shard)]
+        self._place = {
+            document: (batch, row)
+            for batch in self._batches
+            for row, document in enumerate(batch.column("id").to_pylist())
         }
 
     @property
     def most_kept(self) -> int:
         """The most symbols that any distribution keeps."""
-        return pc.max(self._lists["kept"].values).as_py() or 0
+        widest = (pc.max(batch.column("kept").flatten()).as_py() or 0 for batch in self._batches)
+        return max(widest, default=0)
 
-    def _table(self, shard: dict[str, Any]) -> pa.Table:
+    def _read(self, shard: dict[str, Any]) -> list[pa.RecordBatch]:
         path = self.folder / f"{shard['name']}.parquet"
         open_parquet(path).close()
         if sha256_of(path) != shard["sha256"]:
             raise ValueError(
                 f"{path} is not the shard that its manifest names (another sha256); delete both and score again"
             )
-        return pa.Table.from_batches(list(record_batches(path)), SCHEMA.with_metadata(None))
+        return list(record_batches(path))
 
     def read(self, document: str) -> Distributions:
         """The distributions of a document; raises KeyError if it is not in the cache."""
-        row = self._row[document]
-        return Distributions(
-            *(column[row].values.to_numpy(zero_copy_only=False) for column in self._lists.values())
-        )
+        batch, row = self._place[document]
+        lists = (batch.column(name)[row].values for name in LISTS)
+        return Distributions(*(values.to_numpy(zero_copy_only=False) for values in lists))
 
 
 class CachedSignals:

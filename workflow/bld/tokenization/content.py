@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -31,19 +33,25 @@ REFUSED_NORMALIZERS = {
     "BertNormalizer": "it cleans and lower-cases the text",
 }
 
+# What a vocabulary with byte fallback reads as something else when a user types it: U+2581 as a
+# space, the six characters <0x41> as one byte. The second is safe once it is cut behind its "<".
+LOOKALIKE = re.compile(f"({SPACE_MARK})|(?<=<)(?=0x[0-9A-Fa-f]{{2}}>)")
+
 
 class ContentTokenizer:
     """Text to the ids whose bytes are exactly that text.
 
-    `notes` says what the tokenizer would have changed and how that was undone. Raises ValueError at construction for a
-    tokenizer whose changes cannot be undone because its model never learned the unchanged text.
+    `notes` says what the tokenizer would have changed and how that was undone. `backend` is the
+    tokenizer as it is, but for truncation, padding and dropout. Raises ValueError at construction
+    for a tokenizer whose changes cannot be undone because its model never learned the unchanged
+    text.
     """
 
     def __init__(self, specification: dict[str, Any], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        prefixless, self.notes = without_text_changes(specification)
-        self._prefixless = Tokenizer.from_str(json.dumps(prefixless))
-        self._content = Tokenizer.from_str(json.dumps(without_special_tokens(prefixless)))
+        exact, self.notes = without_text_changes(specification)
+        self.backend = Tokenizer.from_str(json.dumps(repeatable(specification)))
+        self._content = Tokenizer.from_str(json.dumps(without_special_tokens(exact)))
         self._space_mark_ids: list[int] | None = None
         if not is_byte_level(specification) and has_byte_fallback(specification):
             byte_ids = {spelt: i for i, spelt in enumerate(vocabulary.token_bytes) if spelt}
@@ -55,19 +63,30 @@ class ContentTokenizer:
         self._check(ids, text.encode(), where)
         return ids
 
-    def encode_template(self, text: str) -> list[int]:
-        """The ids of a stretch of template inside a document: special tokens are read, no space is put in front."""
-        return self._prefixless.encode(text, add_special_tokens=False).ids
+    def encode_template(self, text: str, opens: bool = False) -> list[int]:
+        """The ids of a stretch of template, as the tokenizer makes them.
+
+        Unless it `opens` the document it stands behind content: up to its first special token
+        nothing is put in front of it.
+        """
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        if opens:
+            return encoding.ids
+        starts = (start for start, _ in encoding.offsets)
+        special = (i in self.vocabulary.special for i in encoding.ids)
+        first = next(compress(starts, special), len(text))
+        rest = self.backend.encode(text[first:], add_special_tokens=False)
+        return self._ids_of(text[:first]) + rest.ids
 
     def _ids_of(self, text: str) -> list[int]:
-        if self._space_mark_ids is None or SPACE_MARK not in text:
+        if self._space_mark_ids is None:
             return self._content.encode(text, add_special_tokens=False).ids
-        # A space mark typed by a user would come back as a space: spell it by its three byte entries.
-        first, *others = (
-            self._content.encode(part, add_special_tokens=False).ids
-            for part in text.split(SPACE_MARK)
-        )
-        return first + [i for part in others for i in (*self._space_mark_ids, *part)]
+        first, *others = LOOKALIKE.split(text)
+        ids = self._content.encode(first, add_special_tokens=False).ids
+        for mark, part in zip(others[::2], others[1::2], strict=True):
+            ids += self._space_mark_ids if mark else []
+            ids += self._content.encode(part, add_special_tokens=False).ids
+        return ids
 
     def _check(self, ids: Sequence[int], content: bytes, where: str) -> None:
         spelt = [self.vocabulary.token_bytes[token_id] for token_id in ids]
@@ -76,7 +95,7 @@ class ContentTokenizer:
         offset, found = 0, "the tokens end there"
         for token_id, token_bytes in zip(ids, spelt, strict=True):
             if not token_bytes or not content.startswith(token_bytes, offset):
-                name = self._prefixless.id_to_token(token_id)
+                name = self.backend.id_to_token(token_id)
                 found = f"token {token_id} ({name!r}) spells {token_bytes!r}"
                 break
             offset += len(token_bytes)
@@ -88,12 +107,20 @@ class ContentTokenizer:
         )
 
 
+def repeatable(specification: dict[str, Any]) -> dict[str, Any]:
+    """A `tokenizer.json` whose ids do not depend on chance or on a length that was set once."""
+    model = specification["model"]
+    if model.get("dropout"):
+        model = model | {"dropout": None}
+    return specification | {"truncation": None, "padding": None, "model": model}
+
+
 def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A copy of `tokenizer.json` that leaves text as it is, and what had to be undone."""
-    result, notes = copy.deepcopy(specification), []
-    result.update(truncation=None, padding=None, post_processor=None)
-    if result["model"].get("dropout"):
-        result["model"]["dropout"] = None
+    """A `tokenizer.json` that leaves text as it is, and what had to be undone."""
+    result, notes = repeatable(specification) | {"post_processor": None}, []
+    for part in ("pre_tokenizer", "added_tokens"):
+        result[part] = copy.deepcopy(specification[part])
+    if specification["model"].get("dropout"):
         notes.append("BPE dropout is switched off: the same text must give the same tokens")
 
     kept = []
@@ -129,19 +156,20 @@ def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any],
 
 
 def without_special_tokens(specification: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which the special tokens keep their ids but have names that no text spells."""
-    result = copy.deepcopy(specification)
-    model = result["model"]
-    new_names = dict(_unspellable_names(result))
+    """The same, but special tokens keep their ids under names that no text spells."""
+    new_names = dict(_unspellable_names(specification))
+    model = dict(specification["model"])
     if isinstance(model["vocab"], dict):
         model["vocab"] = {new_names.get(name, name): i for name, i in model["vocab"].items()}
     else:
         model["vocab"] = [[new_names.get(name, name), score] for name, score in model["vocab"]]
     if model.get("unk_token") in new_names:
         model["unk_token"] = new_names[model["unk_token"]]
-    for added in result["added_tokens"]:
-        added["content"] = new_names.get(added["content"], added["content"])
-    return result
+    added_tokens = [
+        added | {"content": new_names.get(added["content"], added["content"])}
+        for added in specification["added_tokens"]
+    ]
+    return specification | {"model": model, "added_tokens": added_tokens}
 
 
 def _unspellable_names(specification: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2.exceptions import TemplateError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
 from bld.tokenization.symbols import Segment, supervised_symbols
-from bld.tokenization.vocabulary import read_vocabulary
+from bld.tokenization.vocabulary import Vocabulary, read_vocabulary
 
 PLAIN_ROLE = "text"
 TURN_BREAK = "\n\n"
+PROBE = "def f(x):\n    return x + 1234  # don't stop, naïve 日本"
 
 
 class Turn(NamedTuple):
@@ -65,10 +67,13 @@ class Rendered:
 class Renderer:
     """Renders documents for one tokenizer.
 
-    `template`: "auto" puts conversations through the tokenizer's chat template if it has one, "plain" never does.
-    `template_arguments` are passed to the template (a fixed `date_string`, for example). `end_tokens` are names of further
-    tokens that end a turn; the tokenizer's and the generation configuration's are found by themselves. `model_end_ids` are
-    the latter. Raises ValueError for a tokenizer that cannot be undone exactly, or without any start or end token.
+    `template`: "auto" puts conversations through the tokenizer's chat template if it has one,
+    "plain" never does. `template_arguments` are passed to the template. `end_tokens` are names of
+    further tokens that end a turn; the tokenizer's own, the one that the template writes after an
+    answer and those of the generation configuration (`model_end_ids`) are found by themselves.
+    `notes` says what the tokenizer would change in a text and how that was undone, and what is
+    worth knowing of its template. Raises ValueError for a tokenizer that cannot be undone exactly,
+    or without any end token.
     """
 
     def __init__(
@@ -81,34 +86,34 @@ class Renderer:
     ) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(
-                f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json), which is what byte offsets are read "
-                "from; save the model with its fast tokenizer"
+                f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json), which is what byte "
+                "offsets are read from; save the model with its fast tokenizer"
             )
         self._tokenizer = tokenizer
-        self._arguments = template_arguments or {}
-        self._use_template = template == "auto" and bool(tokenizer.chat_template)
-        self._pieces: dict[tuple[str, ...], list[str]] = {}
+        self._chat_template = None
+        self._template_ids: dict[tuple[str, ...], list[list[int]]] = {}
 
         specification = json.loads(tokenizer.backend_tokenizer.to_str())
-        ends = {tokenizer.eos_token_id, *model_end_ids, *(self._id_of(name) for name in end_tokens)}
+        ends = {tokenizer.eos_token_id, *model_end_ids}
+        ends |= {_id_of(name, specification) for name in end_tokens}
+        for added in specification["added_tokens"]:
+            added["special"] = added["special"] or added["id"] in ends
         vocabulary = read_vocabulary(specification)
         self.content = ContentTokenizer(specification, vocabulary)
-        self._template_ids: dict[str, list[int]] = {}
-        if self._use_template:
-            after_answer = self._template_pieces(("user", "assistant"), "the chat template")[-1]
-            ends |= set(self._encode_piece(after_answer)[:1])
+        self.notes = [*self.content.notes, *_ordinary_ends(ends, vocabulary)]
+        if template == "auto" and tokenizer.chat_template:
+            self._chat_template = ChatTemplate(tokenizer, template_arguments or {})
+            self.notes += self._chat_template.notes
+            ends |= self._end_of_answer(self._chat_template)
         self.vocabulary = replace(vocabulary, end=vocabulary.special & ends)
         if not self.vocabulary.end:
             raise ValueError(
-                "the tokenizer has no end token, so a student could never learn to stop; name one under end_tokens"
+                "the tokenizer has no end token, so a student could never learn to stop; name one "
+                "under end_tokens"
             )
         self._start_ids = self._find_start_ids()
         self._end_id = self._id_for_plain_end()
-
-    @property
-    def notes(self) -> list[str]:
-        """What the tokenizer would change in a text, and how that was undone."""
-        return self.content.notes
+        self._turn_break = self.content.encode_template(TURN_BREAK)
 
     @property
     def vocabulary_size(self) -> int:
@@ -141,41 +146,42 @@ class Renderer:
         self, roles: list[str], segments: Sequence[Segment], name: str
     ) -> tuple[list[int], list[list[int]]]:
         """Template ids before the first segment and after each one."""
-        if self._use_template and PLAIN_ROLE not in roles:
-            first, *rest = self._template_pieces(tuple(roles), name)
-            # The first stretch stands where the tokenizer puts its dummy space, if it has one.
-            before = self._tokenizer.backend_tokenizer.encode(first, add_special_tokens=False).ids
-            return before or self._start_ids, [self._encode_piece(piece) for piece in rest]
+        if self._chat_template and PLAIN_ROLE not in roles:
+            key = tuple(roles)
+            if key not in self._template_ids:
+                first, *rest = self._chat_template.pieces(roles, name)
+                self._template_ids[key] = [
+                    self.content.encode_template(first, opens=True),
+                    *(self.content.encode_template(piece) for piece in rest),
+                ]
+            before, *between = self._template_ids[key]
+            return before or self._start_ids, between
         after = [[self._end_id] if segment.supervised else [] for segment in segments]
         for ids in after[:-1]:
-            ids += self._encode_piece(TURN_BREAK)
+            ids += self._turn_break
         return self._start_ids, after
 
-    def _encode_piece(self, piece: str) -> list[int]:
-        if piece not in self._template_ids:
-            self._template_ids[piece] = self.content.encode_template(piece)
-        return self._template_ids[piece]
-
-    def _template_pieces(self, roles: tuple[str, ...], name: str) -> list[str]:
-        """What the chat template writes before, between and after the contents of these roles."""
-        if roles not in self._pieces:
-            marks = [f"\ufdd1content-{number}\ufdd1" for number in range(len(roles))]
-            messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
-            try:
-                text = self._tokenizer.apply_chat_template(
-                    messages, tokenize=False, **self._arguments
-                )
-            except TemplateError as error:
-                raise ValueError(
-                    f"{name}: the chat template refuses the roles {', '.join(roles)}: {error}. "
-                    "Give the model `template: plain` or leave such documents out"
-                ) from error
-            self._pieces[roles] = _split_at(text, marks, roles, name)
-        return self._pieces[roles]
+    def _end_of_answer(self, chat_template: ChatTemplate) -> set[int]:
+        """The special token that the template writes after an answer, if there is one."""
+        *_, before, after = chat_template.pieces(("user", "assistant"), "a question and an answer")
+        if before.endswith(" "):
+            self.notes.append(
+                "the chat template writes a space before an answer: it is a token of its own here, "
+                "while the model may have learned it as part of the first word"
+            )
+        end = set(self.content.encode_template(after)[:1]) & self.content.vocabulary.special
+        if not end:
+            self.notes.append(
+                f"the chat template writes {after!r} after an answer, which does not begin with a "
+                "special token: no student learns to end an answer; if it begins with a token that "
+                "should end one, name it under end_tokens"
+            )
+        return end
 
     def _find_start_ids(self) -> list[int]:
-        """What stands before a plain document: what the tokenizer adds, else its start token, else its end token."""
-        backend = self._tokenizer.backend_tokenizer
+        """What stands before a plain document: what the tokenizer adds, else its start token, else its
+        end token."""
+        backend = self.content.backend
         bare = backend.encode("a", add_special_tokens=False).ids
         full = backend.encode("a", add_special_tokens=True).ids
         added = full[: full.index(bare[0])] if len(full) > len(bare) else []
@@ -189,14 +195,6 @@ class Renderer:
     def _id_for_plain_end(self) -> int:
         eos = self._tokenizer.eos_token_id
         return eos if eos in self.vocabulary.end else min(self.vocabulary.end)
-
-    def _id_of(self, name: str) -> int:
-        token_id = self._tokenizer.get_vocab().get(name)
-        if token_id is None:
-            raise ValueError(
-                f"end_tokens names {name!r}, which is not in the tokenizer's vocabulary"
-            )
-        return token_id
 
 
 class _Builder:
@@ -236,10 +234,7 @@ class _Builder:
         for turn in self.turns:
             tokens = slice(turn.first, turn.last)
             symbol_T[tokens] = (
-                turn.symbol
-                + stop_T[tokens]
-                - length_T[tokens]
-                - (stop_T[turn.first - 1] if turn.first else 0)
+                turn.symbol + stop_T[tokens] - length_T[tokens] - stop_T[turn.first - 1]
             )
             if turn.ends:
                 symbol_T[turn.last], count_T[turn.last] = turn.symbol + len(turn.text), 1
@@ -253,18 +248,22 @@ class _Builder:
         )
 
 
-def _split_at(text: str, marks: list[str], roles: tuple[str, ...], name: str) -> list[str]:
-    pieces = []
-    for number, mark in enumerate(marks):
-        before, found, text = text.partition(mark)
-        if not found or mark in text:
-            raise ValueError(
-                f"{name}: the chat template does not write the content of message {number} "
-                f"({roles[number]}) exactly once and in order, so its bytes cannot be located; "
-                "give the model `template: plain`"
-            )
-        pieces.append(before)
-    return [*pieces, text]
+def _id_of(name: str, specification: dict[str, Any]) -> int:
+    for added in specification["added_tokens"]:
+        if added["content"] == name:
+            return added["id"]
+    raise ValueError(
+        f"end_tokens names {name!r}, which is not an added token of the tokenizer: either it does "
+        "not exist or it spells text"
+    )
+
+
+def _ordinary_ends(ends: set[int | None], vocabulary: Vocabulary) -> list[str]:
+    return [
+        f"token {token_id}, an end token by the generation configuration, is not a special token "
+        "of the tokenizer: it counts as the text that it spells"
+        for token_id in sorted(ends - vocabulary.special - {None})
+    ]
 
 
 def load_renderer(
@@ -274,7 +273,10 @@ def load_renderer(
     end_tokens: Sequence[str] = (),
     trust_remote_code: bool = False,
 ) -> Renderer:
-    """The renderer of a model folder; its generation configuration tells further end tokens."""
+    """The renderer of a model folder; its generation configuration tells further end tokens.
+
+    Raises ValueError if the tokenizer cannot be used, or is not the one that the folder holds.
+    """
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
@@ -282,6 +284,23 @@ def load_renderer(
     eos = json.loads(generation.read_text()).get("eos_token_id") if generation.exists() else None
     model_end_ids = eos if isinstance(eos, list) else [eos]
     try:
+        _check_backend(tokenizer, folder / "tokenizer.json")
         return Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
+
+
+def _check_backend(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """For some models transformers reads only the vocabulary of tokenizer.json and makes the rest
+    anew, as the class that it has for config.json's model_type: in a student that was given another
+    tokenizer, that may be another one again."""
+    if type(tokenizer) is PreTrainedTokenizerFast or not file.exists():
+        return
+    backends = tokenizer.backend_tokenizer, Tokenizer.from_file(str(file))
+    made, saved = (backend.encode(PROBE, add_special_tokens=False).tokens for backend in backends)
+    if made != saved:
+        raise ValueError(
+            f"transformers makes a {type(tokenizer).__name__} of it, which cuts text otherwise than its "
+            f"tokenizer.json: {made} instead of {saved}. A student of this model type cannot keep such "
+            "a tokenizer; choose a student of another type or a tokenizer of its own family"
+        )

@@ -48,12 +48,12 @@ def read_vocabulary(specification: dict[str, Any]) -> Vocabulary:
         entries.pop(added["id"], None)
         (special if added["special"] else entries)[added["id"]] = added["content"]
     special.update({i: entries.pop(i) for i in unknown_ids(specification) if i in entries})
-    literal = {a["id"] for a in specification["added_tokens"] if not a["special"]}
-    spell = _spelling(specification)
+    added = {a["id"] for a in specification["added_tokens"] if not a["special"]}
+    spell, spell_added = _spelling(specification)
 
     token_bytes: list[bytes | None] = [None] * (max([*entries, *special]) + 1)
     for token_id, entry in entries.items():
-        token_bytes[token_id] = entry.encode() if token_id in literal else spell(entry)
+        token_bytes[token_id] = (spell_added if token_id in added else spell)(entry)
     return Vocabulary(tuple(token_bytes), frozenset(special), frozenset())
 
 
@@ -94,7 +94,11 @@ def is_sentencepiece(specification: dict[str, Any]) -> bool:
 
 def marks_spaces(component: dict[str, Any]) -> bool:
     """Whether a normalizer is the one that writes U+2581 for a space."""
-    return component["type"] == "Replace" and component["content"] == SPACE_MARK
+    return (
+        component["type"] == "Replace"
+        and component["pattern"] == {"String": " "}
+        and component["content"] == SPACE_MARK
+    )
 
 
 def has_byte_fallback(specification: dict[str, Any]) -> bool:
@@ -129,7 +133,10 @@ def bytes_to_unicode() -> dict[int, str]:
     }
 
 
-def _spelling(specification: dict[str, Any]) -> Callable[[str], bytes]:
+def _spelling(
+    specification: dict[str, Any],
+) -> tuple[Callable[[str], bytes], Callable[[str], bytes]]:
+    """What an entry of the model spells, and what an added token does."""
     if is_byte_level(specification):
         byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
 
@@ -143,16 +150,19 @@ def _spelling(specification: dict[str, Any]) -> Callable[[str], bytes]:
                     "place in added_tokens?"
                 ) from None
 
-        return byte_level
+        return byte_level, str.encode
 
     if is_sentencepiece(specification):
         fallback = has_byte_fallback(specification)
 
+        def literal(entry: str) -> bytes:
+            return entry.replace(SPACE_MARK, " ").encode()
+
         def sentencepiece(entry: str) -> bytes:
             piece = BYTE_PIECE.fullmatch(entry) if fallback else None
-            return bytes([int(piece[1], 16)]) if piece else entry.replace(SPACE_MARK, " ").encode()
+            return bytes([int(piece[1], 16)]) if piece else literal(entry)
 
-        return sentencepiece
+        return sentencepiece, literal
     kinds = ", ".join(dict.fromkeys(part["type"] for part in components(specification)))
     raise ValueError(
         f"a {specification['model']['type']} tokenizer made of ({kinds}) is neither byte-level nor "

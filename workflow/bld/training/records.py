@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from torch import nn
 
 from bld.files import write_json
 from bld.models import device
@@ -40,11 +41,14 @@ def save_records(
             "train_tokens": int(metrics["tokens"].sum()),
             "gpu_hours": seconds * gpus / SECONDS_PER_HOUR,
             "steps": len(metrics),
-            "parameters": sum(p.numel() for p in trainee.lm.parameters()),
-            "head_parameters": sum(p.numel() for p in trainee.head.parameters())
-            if trainee.head
-            else 0,
+            "parameters": parameter_count(trainee.lm),
+            "head_parameters": parameter_count(trainee.head) if trainee.head else 0,
             "world_size": engine.world_size,
             "device": device().type,
         },
     )
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers are in its weights; ZeRO 3 leaves empty stand-ins that know their size."""
+    return sum(getattr(p, "ds_numel", p.numel()) for p in module.parameters())

@@ -1,4 +1,4 @@
-"""Read a source of documents, cut it into splits and shards, and count what is there."""
+"""Read a source of documents, write the shards of one split of them, and count what is there."""
 
 from __future__ import annotations
 
@@ -9,32 +9,28 @@ from pathlib import Path
 from bld.config import Corpus, Files, FromDataset
 from bld.documents.document import Document
 from bld.documents.python_docs import python_docs
-from bld.documents.shards import write_corpus
+from bld.documents.shards import write_splits
 from bld.documents.sources import read_dataset, read_files
 from bld.progress import progress
 from bld.provenance.step import step_parser
 
 
 def main() -> None:
-    """Write every split under `--corpus`."""
+    """Write the last of the splits in the settings into the folder of the manifest."""
     parser = step_parser(__doc__)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of the splits")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of fetched data sets")
+    parser.add_argument("--manifest", type=Path, required=True)
     arguments = parser.parse_args()
-    corpus = Corpus.model_validate(arguments.step.settings)
+    settings = arguments.step.settings
+    corpus = Corpus.model_validate(settings | {"splits": dict(settings["splits"])})
     about = {"source": corpus.source.model_dump()}
     if corpus.source.kind == "python_docs":
         about["python"] = platform.python_version()
     documents = progress("documents", None, "documents", iterable=read(corpus, arguments.datasets))
-    manifests = write_corpus(
-        documents,
-        {name: arguments.corpus / name for name in corpus.splits},
-        corpus.splits,
-        corpus.seed,
-        about,
-    )
-    for name, manifest in manifests.items():
-        print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")
+    name, _ = settings["splits"][-1]
+    folders = {name: arguments.manifest.parent}
+    manifest = write_splits(documents, folders, corpus.splits, corpus.seed, about)[name]
+    print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")
 
 
 def read(corpus: Corpus, datasets: Path) -> Iterator[Document]:

@@ -1,0 +1,81 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bld.documents.document import make_document
+from bld.evaluation.bits_per_byte import bits_per_byte
+
+KINDS = ["subwords", "bytes"]
+
+
+def costs(lm, renderer, document):
+    """Nats of the supervised content and of each supervised end, from the model's own logits."""
+    rendered = renderer.render(document.segments, document.id)
+    ids = torch.from_numpy(rendered.ids_T.astype(np.int64))
+    with torch.no_grad():
+        log_probs = lm(ids[None]).logits[0].double().log_softmax(-1)
+    content, ends = 0.0, []
+    for t in np.flatnonzero(rendered.count_T):
+        cost = -log_probs[t - 1, ids[t]].item()
+        if renderer.vocabulary.token_bytes[ids[t]] is None:
+            ends.append(cost)
+        else:
+            content += cost
+    return content, ends
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_what_the_models_own_logits_charge_for_the_supervised_bytes(kind, model, documents):
+    lm, renderer, reader = model(kind)
+    found = bits_per_byte(documents, renderer, reader)
+    nats, ends = zip(*(costs(lm, renderer, d) for d in documents), strict=True)
+    size = [len(d.supervised) for d in documents]
+    assert size == [30, len("the firstReturn \U0001f600".encode()), 3, 1]
+    assert found["bytes"] == sum(size) and found["documents"] == 4
+    assert found["bits_per_byte"] == pytest.approx(sum(nats) / sum(size) / math.log(2), rel=1e-5)
+    all_ends = [cost for of_one in ends for cost in of_one]
+    assert len(all_ends) == 5
+    assert found["end_nats"] == pytest.approx(sum(all_ends) / 5, rel=1e-5)
+    rows = found["per_document"]
+    assert [row["id"] for row in rows] == [d.id for d in documents]
+    assert [row["bytes"] for row in rows] == size
+    assert [row["nats"] for row in rows] == pytest.approx(nats, rel=1e-5)
+    text = found["by_kind"]["text"]
+    assert (text["bytes"], text["documents"]) == (33, 2)
+    assert text["bits_per_byte"] == pytest.approx((nats[0] + nats[2]) / 33 / math.log(2), rel=1e-5)
+
+
+def test_a_uniform_byte_model_pays_the_logarithm_of_its_vocabulary(model, documents):
+    lm, renderer, reader = model("bytes", scale=0.0)
+    found = bits_per_byte(documents, renderer, reader)
+    assert found["bits_per_byte"] == pytest.approx(math.log2(lm.config.vocab_size))
+    assert found["end_nats"] == pytest.approx(math.log(lm.config.vocab_size))
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 50])
+def test_how_many_documents_share_a_forward_pass_changes_nothing(model, documents, batch_tokens):
+    together, apart = (
+        bits_per_byte(documents, *model("subwords", batch_tokens=tokens)[1:])
+        for tokens in (10_000, batch_tokens)
+    )
+    assert apart["bits_per_byte"] == pytest.approx(together["bits_per_byte"], rel=1e-6)
+    assert [row["nats"] for row in apart["per_document"]] == pytest.approx(
+        [row["nats"] for row in together["per_document"]], rel=1e-5
+    )
+
+
+def test_a_users_words_are_context_that_costs_nothing(model):
+    _, renderer, reader = model("subwords")
+    answer = make_document("a", "c", [("user", "Which index?"), ("assistant", "the first")])
+    found = bits_per_byte([answer], renderer, reader)
+    assert found["bytes"] == len("the first")
+    silent = make_document("b", "c", [("user", "Which index of the first key?")])
+    assert bits_per_byte([answer, silent], renderer, reader)["per_document"][1]["nats"] == 0
+
+
+def test_documents_without_a_supervised_byte_are_refused(model):
+    silent = make_document("silent", "c", [("user", "Nobody answers.")])
+    with pytest.raises(ValueError, match="no supervised byte"):
+        bits_per_byte([silent], *model("subwords")[1:])

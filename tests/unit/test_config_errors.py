@@ -1,0 +1,367 @@
+"""Every mistake below is one edit of the default configuration, and has to be told to its user in one sentence."""
+
+import copy
+import datetime
+import functools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bld.config_checks import ConfigError, read_settings
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+COMMIT = "0" * 40
+CORPUS = "corpora.python_docs"
+SCRATCH = "models.teacher.scratch"
+
+
+def jsonl(columns):
+    return {"kind": "files", "paths": [str(ROOT)], "format": "jsonl", "columns": columns}
+
+
+def edited(path, change):
+    """The default configuration after `change(section, key)` at a path; made anew at every call."""
+
+    def make():
+        configuration = copy.deepcopy(DEFAULT)
+        *sections, key = path.split(".")
+        change(functools.reduce(lambda section, name: section[name], sections, configuration), key)
+        return configuration
+
+    return make
+
+
+def put(path, value):
+    return edited(path, lambda section, key: section.update({key: value}))
+
+
+def rename(path, name):
+    return edited(path, lambda section, key: section.update({name: section.pop(key)}))
+
+
+def delete(path):
+    return edited(path, lambda section, key: section.pop(key))
+
+
+# What was edited, the key that the message has to begin with, and what else it has to say.
+MISTAKES = {
+    # Names that are not there.
+    "missing teacher": (
+        put("runs.bld.teacher", "dmeo"),
+        "runs.bld.teacher",
+        ['"dmeo"', "`teachers`", "did you mean `demo`?"],
+    ),
+    "no teacher": (delete("runs.bld.teacher"), "runs.bld.teacher", ["missing", "`bld`"]),
+    "missing student": (
+        put("runs.sft.student", "mine"),
+        "runs.sft.student",
+        ['"mine"', "`students`", "there are `demo`"],
+    ),
+    "missing corpus": (
+        put("runs.sft.corpus", "python_doc"),
+        "runs.sft.corpus",
+        ["did you mean `python_docs`?"],
+    ),
+    "missing split": (
+        put("runs.sft.train_split", "distilation"),
+        "runs.sft.train_split",
+        ['"distilation"', "`python_docs`", "did you mean `distillation`?"],
+    ),
+    "missing model": (
+        put("students.demo.model", "studnet"),
+        "students.demo.model",
+        ["did you mean `student`?"],
+    ),
+    "missing tokenizer": (
+        put("students.demo.tokenizer", "qwen"),
+        "students.demo.tokenizer",
+        ['"qwen"', "there are `teacher`, `student`"],
+    ),
+    "missing data set": (
+        put(f"{CORPUS}.source", {"kind": "dataset", "dataset": "tulu", "columns": {"text": "x"}}),
+        f"{CORPUS}.source.dataset",
+        ['"tulu"', "`datasets`"],
+    ),
+    "missing corpus of a model": (
+        put(f"{SCRATCH}.corpus", "docs"),
+        f"{SCRATCH}.corpus",
+        ['"docs"', "there are `python_docs`"],
+    ),
+    # Unknown keys.
+    "unknown key at the top": (rename("report", "reprot"), "reprot", ["did you mean `report`?"]),
+    "unknown key in a section": (
+        rename("training.steps", "step"),
+        "training.step",
+        ["no such setting", "did you mean `steps`?"],
+    ),
+    "unknown key in an override": (
+        put("runs.sft.training", {"learningrate": 1.0}),
+        "runs.sft.training.learningrate",
+        ["did you mean `learning_rate`?"],
+    ),
+    "unknown key deep inside": (
+        put(f"{SCRATCH}.architecture.layer", 2),
+        f"{SCRATCH}.architecture.layer",
+        ["did you mean `layers`?"],
+    ),
+    "key of another kind of source": (
+        put(f"{CORPUS}.source.paths", ["data"]),
+        f"{CORPUS}.source.paths",
+        ["no such setting", "`kind`, `max_bytes`"],
+    ),
+    "missing key": (
+        delete(f"{SCRATCH}.architecture.hidden"),
+        f"{SCRATCH}.architecture.hidden",
+        ["missing", "a whole number, at least 1"],
+    ),
+    # Impossible values.
+    "no steps": (put("training.steps", 0), "training.steps", ["found 0", "at least 1"]),
+    "half a step": (put("training.steps", 1.5), "training.steps", ["found 1.5", "whole number"]),
+    "negative rate": (
+        put("training.learning_rate", -1),
+        "training.learning_rate",
+        ["found -1", "above 0"],
+    ),
+    "text for a number": (
+        put("training.learning_rate", "fast"),
+        "training.learning_rate",
+        ['found "fast"', "a number, above 0"],
+    ),
+    "number for text": (put("report.title", 2024), "report.title", ["2024", "text", "in quotes"]),
+    "nothing for a section": (put("training", None), "training", ["found null", "`steps`"]),
+    "list for a section": (put("runs.sft", ["sft"]), "runs.sft", ['["sft"]', "`method`"]),
+    "share above 1": (
+        put(f"{CORPUS}.splits.train.share", 1.5),
+        f"{CORPUS}.splits.train.share",
+        ["found 1.5", "at most 1"],
+    ),
+    "too many symbols": (
+        put("teachers.demo.keep_symbols", 300),
+        "teachers.demo.keep_symbols",
+        ["found 300", "at least 1 and at most 256"],
+    ),
+    "one beta": (put("training.betas", [0.9]), "training.betas[1]", ["missing", "at most 1"]),
+    "no runs": (put("runs", {}), "runs", ["not empty"]),
+    "name with a slash": (
+        rename("runs.bld", "bld/2"),
+        "runs.bld/2",
+        ["letters, digits"],
+    ),
+    "number for a name": (
+        rename("runs.bld", 7),
+        "runs.7",
+        ["found 7", "in quotes"],
+    ),
+    # Choices.
+    "method": (
+        put("runs.bld.method", "bdl"),
+        "runs.bld.method",
+        ['"bdl"', "`sft` or `bld`", "did you mean `bld`?"],
+    ),
+    "kind of source": (
+        put(f"{CORPUS}.source.kind", "file"),
+        f"{CORPUS}.source.kind",
+        ['"file"', "`files` or `python_docs`", "did you mean `files`?"],
+    ),
+    "no kind of source": (
+        delete(f"{CORPUS}.source.kind"),
+        f"{CORPUS}.source.kind",
+        ["missing", "`files`"],
+    ),
+    "kind of tokenizer": (
+        put(f"{SCRATCH}.tokenizer.kind", "byte_bpe"),
+        f"{SCRATCH}.tokenizer.kind",
+        ["`sentencepiece_bpe`", "did you mean `byte_level_bpe`?"],
+    ),
+    "precision": (put("training.precision", "fp16"), "training.precision", ["`fp32` or `bf16`"]),
+    "zero stage": (put("training.zero_stage", 4), "training.zero_stage", ["`0`, `1`, `2` or `3`"]),
+    "task": (
+        put("evaluation.tasks", ["bits_per_bite"]),
+        "evaluation.tasks[0]",
+        ["did you mean `bits_per_byte`?"],
+    ),
+    # Where models and documents come from.
+    "two sources": (
+        put("models.teacher.path", "/models/teacher"),
+        "models.teacher",
+        ["found `path`, `scratch`", "exactly one of `hub`, `path`, `scratch`"],
+    ),
+    "no source": (put("models.teacher", {}), "models.teacher", ["no source", "exactly one"]),
+    "hub without revision": (
+        put("models.teacher", {"hub": "a/b"}),
+        "models.teacher.revision",
+        ["missing", "40 hexadecimal digits"],
+    ),
+    "branch for revision": (
+        put("models.teacher", {"hub": "a/b", "revision": "main"}),
+        "models.teacher.revision",
+        ['"main"', "40 hexadecimal digits", "branches and tags move"],
+    ),
+    "revision without quotes": (
+        put("datasets", {"d": {"hub": "a/b", "revision": int(COMMIT)}}),
+        "datasets.d.revision",
+        ["found 0", "in quotes"],
+    ),
+    "revision without hub": (
+        put("datasets", {"d": {"path": str(ROOT), "revision": COMMIT}}),
+        "datasets.d.revision",
+        ["no `hub`"],
+    ),
+    "missing file": (
+        put(f"{CORPUS}.source", jsonl({"text": "x"}) | {"paths": ["nowhere/*.jsonl"]}),
+        f"{CORPUS}.source.paths",
+        ['"nowhere/*.jsonl"', "files that exist"],
+    ),
+    "missing model folder": (
+        put("models.teacher", {"path": "/nowhere"}),
+        "models.teacher.path",
+        ['"/nowhere"', "no folder", "`tokenizer.json`"],
+    ),
+    "folder without a model": (
+        put("models.teacher", {"path": str(ROOT)}),
+        "models.teacher.path",
+        ["without `config.json`, `tokenizer.json`, `*.safetensors`"],
+    ),
+    "missing data folder": (
+        put("datasets", {"d": {"path": "/nowhere"}}),
+        "datasets.d.path",
+        ['"/nowhere"', "a folder that exists"],
+    ),
+    "tokenizer alone as teacher": (
+        put("models.teacher.weights", False),
+        "teachers.demo.model",
+        ["`weights: false`"],
+    ),
+    "date without quotes": (
+        put("models.teacher.template_arguments", {"date_string": datetime.date(2024, 7, 26)}),
+        "models.teacher.template_arguments.date_string",
+        ["found a date", "in quotes"],
+    ),
+    "two columns": (
+        put(f"{CORPUS}.source", jsonl({"text": "a", "messages": "b"})),
+        f"{CORPUS}.source.columns",
+        ["found `text`, `messages`"],
+    ),
+    "prompt without response": (
+        put(f"{CORPUS}.source", jsonl({"prompt": "a"})),
+        f"{CORPUS}.source.columns",
+        ["found `prompt`", "`prompt` with `response`"],
+    ),
+    "no column": (
+        put(f"{CORPUS}.source", jsonl({"id": "a"})),
+        f"{CORPUS}.source.columns",
+        ["found none"],
+    ),
+    # Settings that do not fit each other.
+    "more shards than documents": (
+        put(f"{CORPUS}.splits.validation.shards", 10**6),
+        f"{CORPUS}.splits.validation.shards",
+        ["1000000", "documents"],
+    ),
+    "shares above 1": (
+        put(f"{CORPUS}.splits.train.share", 1.0),
+        f"{CORPUS}.splits",
+        ["add up to 1.", "at most 1"],
+    ),
+    "validated on what is trained on": (
+        put("runs.sft.validation_split", "distillation"),
+        "runs.sft.validation_split",
+        ['"distillation"', "the run is not trained on"],
+    ),
+    "validated on what the teacher is trained on": (
+        put(f"{SCRATCH}.split", "validation"),
+        "runs.bld.validation_split",
+        ["the model `teacher` is not trained on"],
+    ),
+    "head of a byte student": (
+        put("students.demo.tokenizer", "bytes"),
+        "runs.bld.bld.head",
+        ["`linear`", "expected `output`", "`demo` is a byte student"],
+    ),
+    "head of another student": (
+        put("bld.head", "output"),
+        "runs.bld.bld.head",
+        ["`output`", "expected `linear`", "`demo` is not known to be a byte student"],
+    ),
+    "longer than the student": (
+        put("training.sequence_length", 10**6),
+        "training.sequence_length",
+        ["1000000", "`positions`"],
+    ),
+    "longer than the teacher": (
+        put("teachers.demo.window", 10**6),
+        "teachers.demo.window",
+        ["1000000", "`positions`"],
+    ),
+    "hidden and heads": (
+        put(f"{SCRATCH}.architecture.hidden", 257),
+        f"{SCRATCH}.architecture.hidden",
+        ["found 257", "a multiple of `heads`"],
+    ),
+    "micro batch": (
+        put("training.micro_batch_size", 10**6),
+        "training.micro_batch_size",
+        ["1000000", "a divisor of `batch_size`"],
+    ),
+    "micro batch of a model": (
+        put(f"{SCRATCH}.training.micro_batch_size", 10**6),
+        f"{SCRATCH}.training.micro_batch_size",
+        ["a divisor of `batch_size`"],
+    ),
+    "warm-up steps": (
+        put("runs.sft.training", {"warmup_steps": 10**6}),
+        "runs.sft.training.warmup_steps",
+        ["1000000", "fewer than `steps`"],
+    ),
+    "bf16 at stage 0": (
+        put("training.precision", "bf16"),
+        "training.zero_stage",
+        ["found 0", "1, 2 or 3", "bf16"],
+    ),
+}
+
+
+@pytest.mark.parametrize("edit, key, fragments", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_with_its_key_what_was_found_and_what_is_expected(edit, key, fragments):
+    with pytest.raises(ConfigError) as caught:
+        read_settings(edit())
+    lines = str(caught.value).splitlines()[1:]
+    [line] = [line for line in lines if line.startswith(f"  * {key}: ")][:1] or [lines]
+    assert [fragment for fragment in fragments if fragment not in line] == [], line
+
+
+@pytest.mark.parametrize("edit", [edit for edit, _, _ in MISTAKES.values()], ids=MISTAKES)
+def test_a_message_speaks_of_the_configuration_and_not_of_the_program(edit):
+    with pytest.raises(ConfigError) as caught:
+        read_settings(edit())
+    assert not re.search(
+        r"pydantic|input should|NoneType|\bdict\b|\bint\b|\bstr\b", str(caught.value)
+    )
+    assert max(map(len, str(caught.value).splitlines())) < 250
+
+
+def test_one_mistake_in_a_common_section_is_told_once_and_not_for_every_run():
+    for edit in (put("training.steps", 0), put("training.micro_batch_size", 10**6)):
+        with pytest.raises(ConfigError, match="1 problem in the configuration") as caught:
+            read_settings(edit())
+        assert len(str(caught.value).splitlines()) == 2
+
+
+def test_all_mistakes_are_told_at_once():
+    configuration = put("training.steps", 0)()
+    configuration["runs"]["sft"]["method"] = "stf"
+    configuration["nonsense"] = 1
+    with pytest.raises(ConfigError, match="3 problems in the configuration") as caught:
+        read_settings(configuration)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_the_default_and_the_experiments_have_no_mistakes():
+    for path in [
+        ROOT / "config/config.yaml",
+        *sorted((ROOT / "config/experiments").glob("*.yaml")),
+    ]:
+        read_settings(yaml.safe_load(path.read_text()))

@@ -1,0 +1,115 @@
+import pytest
+
+from bld.tokenization.chat_template import DAY, ChatTemplate
+from bld.tokenization.rendering import Renderer
+from bld.tokenization.symbols import Segment
+
+LOOP = "{%% for m in messages %%}%s{%% endfor %%}"
+TURNS = [Segment("user", b"  the value ", False), Segment("assistant", b"</think> is", True)]
+
+
+@pytest.fixture
+def with_template(tokenizers, change):
+    def build(template, kind="byte-level BPE"):
+        tokenizer = change(tokenizers[kind])
+        tokenizer.chat_template = template
+        return tokenizer
+
+    return build
+
+
+def text_of(tokenizer, **settings):
+    ids = Renderer(tokenizer, **settings).render(TURNS, "document 7").ids_T
+    return tokenizer.decode(ids)
+
+
+def test_contents_do_not_pass_through_the_template(with_template):
+    stripping = LOOP % "{{ m.content.split('</think>')[-1] | trim }}<|im_end|>"
+    text = text_of(with_template(stripping))
+    assert text == "<|endoftext|>  the value <|im_end|></think> is<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (LOOP % "{{ m.role }}", r"message 0 \(user\)"),
+        (LOOP % "{{ m.content * 2 }}", r"message 0 \(user\)"),
+        ("{{ messages[1].content + messages[0].content }}", r"message 1 \(assistant\)"),
+        ("{{ messages[-1].content }}" + LOOP % "{{ m.content }}", r"message 1 \(assistant\)"),
+        (LOOP % "{{ m.content | upper }}", r"message 0 \(user\)"),
+        (LOOP % "{{ m.content | tojson(ensure_ascii=true) }}", r"message 0 \(user\)"),
+        ("{{ messages[0].content }}", r"message 1 \(assistant\)"),
+    ],
+    ids=[
+        "dropped",
+        "repeated",
+        "reordered",
+        "repeated ahead",
+        "changed",
+        "escaped",
+        "last dropped",
+    ],
+)
+def test_contents_must_stand_in_the_template_once_and_in_order(with_template, template, message):
+    expected = rf"{message} exactly once and in order.*give the model `template: plain`"
+    with pytest.raises(ValueError, match=expected):
+        Renderer(with_template(template))
+
+
+def test_roles_that_the_template_refuses_are_named_with_its_reason(with_template):
+    picky = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+        "{% endif %}" + LOOP % "{{ m.content }}<|im_end|>"
+    )
+    renderer = Renderer(with_template(picky))
+    renderer.render(TURNS, "document 7")
+    with pytest.raises(ValueError) as caught:
+        renderer.render([Segment("system", b"", False), *TURNS], "document 8")
+    for part in ("document 8", "system, user, assistant", "System role not supported", "plain"):
+        assert part in str(caught.value)
+
+
+def test_arguments_reach_the_template(with_template):
+    dated = "Today: {{ date_string }}\n" + LOOP % "{{ m.content }}<|im_end|>"
+    text = text_of(with_template(dated), template_arguments={"date_string": "1 Jan 1970"})
+    assert text.startswith("Today: 1 Jan 1970\n  the value")
+
+
+def test_today_is_always_the_same_day_and_that_is_noted(with_template):
+    dated = (
+        "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}"
+        "{% endif %}Today: {{ date_string }}\n" + LOOP % "{{ m.content }}<|im_end|>"
+    )
+    tokenizer = with_template(dated)
+    assert text_of(tokenizer).startswith(f"Today: {DAY}\n")
+    assert any(DAY in note for note in Renderer(tokenizer).notes)
+    arguments = {"template_arguments": {"date_string": "1 Jan 1970"}}
+    assert text_of(tokenizer, **arguments).startswith("Today: 1 Jan 1970\n")
+
+
+def test_a_space_before_the_answer_is_noted(with_template):
+    renderer = Renderer(with_template(LOOP % "{{ m.role + ': ' + m.content }}<|im_end|>"))
+    assert [note for note in renderer.notes if "a space before an answer" in note]
+
+
+def test_an_answer_without_end_is_noted(with_template):
+    renderer = Renderer(with_template(LOOP % "{{ m.content }}\n<|im_end|>"))
+    assert [note for note in renderer.notes if r"'\n<|im_end|>' after an answer" in note]
+
+
+def test_of_several_templates_the_default_is_taken(with_template):
+    several = {"default": LOOP % "{{ m.content }}<|im_end|>", "tool_use": "never"}
+    assert text_of(with_template(several)).endswith("</think> is<|im_end|>")
+
+
+def test_pieces_are_the_text_around_the_contents(tokenizers):
+    pieces = ChatTemplate(tokenizers["SentencePiece BPE"], {}).pieces(
+        ["system", "user", "assistant"], "document 7"
+    )
+    assert pieces == ["<s>[system]\n", "\n[user]\n", "\n[assistant]\n", "</s>"]
+
+
+def test_many_messages_keep_their_places(tokenizers):
+    roles = ["user", "assistant"] * 8
+    pieces = ChatTemplate(tokenizers["SentencePiece BPE"], {}).pieces(roles, "document 7")
+    assert pieces[1:] == ["\n[assistant]\n", "</s>[user]\n"] * 7 + ["\n[assistant]\n", "</s>"]

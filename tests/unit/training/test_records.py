@@ -1,0 +1,50 @@
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from bld.training.records import join_phases, parameter_count, save_records
+
+
+def metrics(phase, steps):
+    rows = [{"phase": phase, "step": n, "tokens": 100 + n, "seconds": 0.5} for n in range(steps)]
+    return pd.DataFrame(rows)
+
+
+def engine(head):
+    trainee = SimpleNamespace(lm=nn.Linear(3, 4), head=head)
+    return SimpleNamespace(module=trainee, world_size=2)
+
+
+@pytest.mark.parametrize(("head", "size"), [(None, 0), (nn.Linear(2, 5), 15)])
+def test_the_summary_adds_up_what_the_metrics_say(tmp_path, head, size):
+    save_records(engine(head), metrics("distill", 4), tmp_path / "m.parquet", tmp_path / "t.json")
+    summary = json.loads((tmp_path / "t.json").read_text())
+    assert summary | {"device": ""} == {
+        "train_seconds": 2.0,
+        "train_tokens": 406,
+        "gpu_hours": 2 * 2.0 / 3600 if torch.cuda.is_available() else 0.0,
+        "steps": 4,
+        "parameters": 16,
+        "head_parameters": size,
+        "world_size": 2,
+        "device": "",
+    }
+    assert pd.read_parquet(tmp_path / "m.parquet").equals(metrics("distill", 4))
+
+
+def test_the_metrics_of_a_warm_up_stand_before_those_of_the_distillation(tmp_path):
+    metrics("warmup", 2).to_parquet(tmp_path / "metrics.parquet")
+    joined = join_phases(tmp_path, metrics("distill", 3))
+    assert joined["phase"].tolist() == ["warmup"] * 2 + ["distill"] * 3
+    assert joined["step"].tolist() == [0, 1, 0, 1, 2]
+    assert join_phases(None, metrics("distill", 3)).equals(metrics("distill", 3))
+
+
+def test_parameters_shared_out_by_zero_3_are_counted_whole():
+    module = nn.Linear(3, 4)
+    module.weight.ds_numel = 1200
+    assert parameter_count(module) == 1204

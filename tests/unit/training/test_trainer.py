@@ -1,0 +1,209 @@
+"""The only tests that start DeepSpeed, which takes seconds to import."""
+
+import math
+import os
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+import torch
+
+from bld.config import Training
+from bld.models import check_context
+from bld.students.export import trained_weights
+from bld.students.heads import LinearHeads
+from bld.tokenization.symbols import Segment
+from bld.training.batches import step_batches
+from bld.training.engine import build_engine, rate_at
+from bld.training.loop import train
+from bld.training.objectives.bld import Bld
+from bld.training.objectives.sft import Sft
+from bld.training.packing import pieces_of, step_rows
+from bld.training.trainee import Trainee
+
+SETTINGS = Training(
+    steps=5,
+    sequence_length=24,
+    batch_size=4,
+    micro_batch_size=2,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    schedule="cosine",
+    weight_decay=0.1,
+    gradient_clipping=0.5,
+)
+RATES = [0.5, 1.0, 1.0, 0.75, 0.25]  # cos 0, cos pi/3 and cos 2 pi/3 after two steps of growth
+
+TORCHRUN = """
+import sys, torch
+from bld.students.export import trained_weights
+from bld.training.loop import train
+trainee, documents, settings = torch.load(sys.argv[1], weights_only=False)
+engine, metrics = train(trainee, documents, None, settings, 0, "test")
+assert engine.world_size == 2
+if engine.global_rank == 0:
+    torch.save((trained_weights(engine, "lm"), metrics), sys.argv[2])
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def plain_loop(trainee, documents, teacher, seed):
+    """Five steps of torch's AdamW, and the loss of each."""
+    named = list(trainee.named_parameters())
+    groups = [
+        {"params": [p for _, p in named if p.ndim == 2], "weight_decay": 0.1},
+        {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
+    losses = []
+    pieces = pieces_of(list(map(len, documents)), 24)
+    pieces = [p for p in pieces if documents[p.document].count_T[p.fresh : p.stop].any()]
+    for rate, rows in zip(RATES, islice(step_rows(pieces, 24, seed, 4), 5), strict=True):
+        loss = sum(trainee(b)["loss"] / 2 for b in step_batches(documents, rows, teacher, 2, 0, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainee.parameters(), 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * rate
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_deepspeed_takes_the_steps_of_a_plain_torch_loop(rendered, teacher, tiny_model):
+    def new():
+        return Trainee(tiny_model().train(), LinearHeads(16, 0), Bld(kl_weight=0.5))
+
+    ours, plain = new(), new()
+    _, metrics = train(ours, rendered, teacher, SETTINGS, 3, "distill")
+    losses = plain_loop(plain, rendered, teacher, 3)
+    assert metrics["loss"].tolist() == pytest.approx(losses, rel=1e-6)
+    assert metrics["learning_rate"].tolist() == pytest.approx([1e-2 * rate for rate in RATES])
+    assert metrics["step"].tolist() == [0, 1, 2, 3, 4]
+    parts = metrics["token_loss"] + metrics["byte_loss"] + 0.5 * metrics["kl_loss"]
+    assert parts.tolist() == pytest.approx(losses, rel=1e-5)
+    for (name, found), expected in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6, msg=name)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(rendered, tiny_model):
+    def weights(seed):
+        trainee = Trainee(tiny_model("GPT-2"), None, Sft())  # GPT-2 has dropout
+        engine, _ = train(trainee, rendered, None, SETTINGS, seed, "test")
+        return trained_weights(engine, "lm")
+
+    one, two, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_frozen_body_stays_as_it_is_while_its_head_learns(rendered, tiny_model):
+    trainee = Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0, token_weight=0.0))
+    trainee.freeze_body()
+    before = {name: weight.clone() for name, weight in trainee.state_dict().items()}
+    _, metrics = train(trainee, rendered, None, SETTINGS, 0, "warmup")
+    for name, weight in trainee.state_dict().items():
+        assert torch.equal(weight, before[name]) == name.startswith("lm.")
+    assert metrics["byte_loss"].iloc[-1] < metrics["byte_loss"].iloc[0]
+    assert metrics["token_loss"].isna().all() and metrics["kl_loss"].isna().all()
+
+
+def test_the_metrics_count_the_supervised_tokens_of_each_step(rendered, tiny_model):
+    settings = SETTINGS.model_copy(update={"steps": 3})
+    _, metrics = train(Trainee(tiny_model(), None, Sft()), rendered, None, settings, 7, "test")
+    pieces = pieces_of(list(map(len, rendered)), 24)
+    pieces = [p for p in pieces if rendered[p.document].count_T[p.fresh : p.stop].any()]
+    expected = [
+        sum((rendered[p.document].symbol_T[p.fresh : p.stop] >= 0).sum() for r in rows for p in r)
+        for rows in islice(step_rows(pieces, 24, 7, 4), 3)
+    ]
+    assert metrics["tokens"].tolist() == expected
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_step(rendered, tiny_model):
+    lm = tiny_model()
+    with torch.no_grad():
+        lm.model.norm.weight[0] = torch.inf
+    with pytest.raises(FloatingPointError, match="distill: the loss is nan at step 0; lower the"):
+        train(Trainee(lm, None, Sft()), rendered, None, SETTINGS, 0, "distill")
+
+
+def test_documents_without_a_supervised_token_are_refused(renderer, tiny_model):
+    silent = renderer.render([Segment("user", b"Hello?", False)], "silent")
+    with pytest.raises(ValueError, match="no supervised token"):
+        train(Trainee(tiny_model(), None, Sft()), [silent], None, SETTINGS, 0, "test")
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(3, 1), (6, 2), (2, 2)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_model, batch_size, world_size):
+    settings = SETTINGS.model_copy(update={"batch_size": batch_size})
+    message = (
+        f"batch_size is {batch_size} rows.*{world_size} processes.*multiples of {2 * world_size}"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_engine(Trainee(tiny_model(), None, Sft()), settings, world_size)
+
+
+def test_rows_longer_than_the_models_context_are_refused(rendered, tiny_model):
+    long = SETTINGS.model_copy(update={"sequence_length": 129})
+    with pytest.raises(
+        ValueError, match="sequence_length is 129, but the model's max_position_emb"
+    ):
+        train(Trainee(tiny_model(), None, Sft()), rendered, None, long, 0, "test")
+
+
+def test_rows_longer_than_a_sliding_window_are_refused(tiny_model):
+    lm = tiny_model()
+    lm.config.sliding_window = 16
+    check_context(lm, 16)
+    with pytest.raises(
+        ValueError, match="sequence_length is 17, but the model's sliding_window is 16"
+    ):
+        check_context(lm, 17)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shape"),
+    [
+        ("linear", lambda done: 1 - done),
+        ("cosine", lambda done: math.cos(math.pi * done / 2) ** 2),
+        ("constant", lambda done: 1.0),
+    ],
+)
+def test_the_rate_grows_to_the_peak_and_falls_to_zero_after_the_last_step(schedule, shape):
+    settings = Training(steps=50, warmup_steps=10, schedule=schedule)
+    rates = [rate_at(step, settings) for step in range(51)]
+    assert rates[:10] == pytest.approx([k / 10 for k in range(1, 11)])
+    assert rates[10:] == pytest.approx([shape(k / 40) for k in range(41)])
+
+
+def test_without_warm_up_the_first_step_is_at_the_peak():
+    assert rate_at(0, Training(steps=50, warmup_steps=0)) == 1.0
+
+
+@pytest.mark.long
+def test_two_processes_with_zero_1_train_as_one_does(rendered, tiny_model, tmp_path):
+    def new():
+        return Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0))
+
+    settings = SETTINGS.model_copy(update={"zero_stage": 1})
+    torch.save((new(), rendered, settings), tmp_path / "in.pt")
+    (tmp_path / "train.py").write_text(TORCHRUN)
+    distributed = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*torchrun, "train.py", "in.pt", "out.pt"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k not in distributed}
+        | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=120,
+    )
+    weights, metrics = torch.load(tmp_path / "out.pt", weights_only=False)
+    engine, expected = train(new(), rendered, None, SETTINGS, 0, "test")
+    assert metrics["loss"].tolist() == pytest.approx(expected["loss"].tolist(), rel=1e-5)
+    assert metrics["tokens"].tolist() == expected["tokens"].tolist()
+    for name, weight in trained_weights(engine, "lm").items():
+        torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,125 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
+EVERYWHERE = {
+    "prepare_student": 1,
+    "gather_cache": 1,
+    "distill": 2,
+    "evaluate_teacher": 1,
+    "evaluate_student": 1,
+    "evaluate_run": 2,
+    "evaluate_divergence": 2,
+    "report": 1,
+    "all": 1,
+}
+
+
+def corpus_jobs(name, configuration):
+    return {f"corpus_{name}_{split}": 1 for split in configuration["corpora"][name]["splits"]}
+
+
+def test_the_default_makes_its_models_and_needs_nothing_from_outside(default, default_plan):
+    shards = default()["corpora"]["python_docs"]["splits"]["distillation"]["shards"]
+    assert default_plan.counts == EVERYWHERE | corpus_jobs("python_docs", default()) | {
+        "train_tokenizer": 2,
+        "pretrain": 2,
+        "score_teacher": shards,
+        "warm_up": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "name, corpus, models, warm_ups",
+    [("t1", "tulu_3", 2, 1), ("t2", "tulu_3", 1, 0), ("t3", "openmath_2", 2, 1)],
+)
+def test_an_experiment_of_the_paper_is_planned_without_network(
+    plan, name, corpus, models, warm_ups
+):
+    configuration = yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text())
+    shards = configuration["corpora"][corpus]["splits"]["train"]["shards"]
+    expected = EVERYWHERE | corpus_jobs(corpus, configuration) | {"fetch_dataset": 1}
+    expected |= {"fetch_model": models, "score_teacher": shards}
+    expected |= {"warm_up": warm_ups} if warm_ups else {}
+    assert plan(EXPERIMENTS / f"{name}.yaml").counts == expected
+
+
+def test_the_tests_have_no_network(no_network):
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=no_network, capture_output=True, text=True
+    )
+    assert "the tests allow no network" in done.stderr
+
+
+def test_a_run_without_a_teacher_is_trained_and_judged_alone(plan, default):
+    alone = default()
+    alone["runs"] = {"sft": alone["runs"]["sft"]}
+    del alone["runs"]["sft"]["teacher"]
+    expected = {"train_tokenizer": 1, "pretrain": 1, "prepare_student": 1, "distill": 1}
+    expected |= {"evaluate_run": 1, "evaluate_student": 1, "report": 1, "all": 1}
+    counts = plan(alone).counts
+    assert {rule: n for rule, n in counts.items() if not rule.startswith("corpus_")} == expected
+
+
+def test_models_and_data_from_folders_are_linked_and_not_made(plan, default, tmp_path):
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "chats.jsonl").write_text("{}\n")
+    own = default()
+    own["models"] = {"teacher": {"path": str(tmp_path)}, "student": {"path": str(tmp_path)}}
+    own["datasets"] = {"chats": {"path": str(tmp_path)}}
+    source = {"kind": "dataset", "dataset": "chats", "columns": {"messages": "messages"}}
+    own["corpora"]["python_docs"]["source"] = source
+    counts = plan(own).counts
+    assert (counts["link_model"], counts["link_dataset"]) == (2, 1)
+    assert not {"pretrain", "train_tokenizer", "fetch_model", "fetch_dataset"} & counts.keys()
+
+
+def test_a_configfile_replaces_the_default_and_is_not_laid_over_it(
+    plan, default, write_default, tmp_path
+):
+    write_default(tmp_path, default() | {"report": {"title": "From the default"}})
+    bare = default()
+    del bare["report"], bare["warmup"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(bare))
+    planned = plan(tmp_path / "own.yaml", tmp_path)
+    assert planned.settings("report")["title"] == "Byte-level distillation"
+    warmup = {"learning_rate": 1e-3, "steps": 200, "train_body": False}
+    assert planned.settings("warm_up bld")["warmup"] == warmup
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("runs", {}, "runs: found {}, expected entries by name, not empty"),
+        ("trainning", {}, "trainning: there is no such setting; did you mean `training`?"),
+        (
+            "students",
+            {"demo": {"model": "studnet"}},
+            'students.demo.model: found "studnet", expected an entry',
+        ),
+    ],
+)
+def test_a_wrong_configuration_stops_snakemake_before_any_job(
+    snakemake, default, write_default, tmp_path, key, value, message
+):
+    write_default(tmp_path, default() | {key: value})
+    done = snakemake(tmp_path, "--cores", "1")
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert {path.name for path in tmp_path.iterdir()} <= {"config", ".snakemake"}
+
+
+def test_a_placeholder_for_a_commit_is_refused_with_the_place_to_look_it_up(snakemake, tmp_path):
+    target = "resources/models/llama_3b/manifest.json"
+    done = snakemake(tmp_path, "--cores", "1", target, "--configfile", EXPERIMENTS / "t1.yaml")
+    assert done.returncode != 0
+    assert "meta-llama/Llama-3.2-3B-Instruct: the revision" in done.stdout
+    assert "is a placeholder (40 zeros)" in done.stdout and "'Files and versions'" in done.stdout
+    assert not (tmp_path / target).exists()

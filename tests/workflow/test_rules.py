@@ -1,0 +1,66 @@
+"""Every rule has the same shape, and the tools of the trade find nothing to say."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+STAGES = {path.stem for path in (ROOT / "workflow/bld/stages").glob("[a-z]*.py")}
+
+
+@pytest.fixture(scope="module")
+def working(rules):
+    """The rules that do something."""
+    return {name: rule for name, rule in rules.items() if name != "all"}
+
+
+def test_every_rule_has_a_log_a_benchmark_an_environment_and_threads(working):
+    for name, rule in working.items():
+        assert rule["log"] and rule["benchmark"].endswith(".benchmark.jsonl"), name
+        assert (ROOT / "envs" / rule["conda"]).exists(), name
+        assert isinstance(rule["threads"], int), name
+
+
+def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
+    called = set()
+    for name, rule in working.items():
+        stages = re.findall(r"\bpython -m bld\.stages\.(\w+) ", rule["shell"])
+        assert len(stages) == 1 and rule["shell"].count("python") == 1, (name, rule["shell"])
+        assert " --step {params.step:q} " in rule["shell"], name
+        called.update(stages)
+    assert called == STAGES
+
+
+def test_every_rule_has_one_param_its_step(working):
+    assert {name for name, rule in working.items() if rule["params"] != ["step"]} == set()
+
+
+def test_what_a_job_says_is_seen_and_kept(working):
+    assert [
+        name for name, rule in working.items() if not rule["shell"].endswith(" 2>&1 | tee {log:q}")
+    ] == []
+
+
+def test_snakemake_lint_has_nothing_to_say(snakemake, write_default, default, tmp_path):
+    write_default(tmp_path, default())
+    done = snakemake(tmp_path, "--lint")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_workflow_is_formatted(no_network):
+    command = ["snakefmt", "--check", "Snakefile", "workflow/rules"]
+    done = subprocess.run(command, cwd=ROOT, env=no_network, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_profile_of_the_cluster_is_found_by_its_name_and_no_profile_is_a_default():
+    assert (ROOT / "slurm").readlink() == Path("profiles/slurm")
+    assert {path.name for path in (ROOT / "profiles").iterdir()} == {"local", "slurm"}
+
+
+def test_the_profile_of_the_cluster_speaks_of_rules_that_there_are(rules):
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert profile["set-resources"].keys() <= rules.keys()

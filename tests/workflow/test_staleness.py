@@ -1,0 +1,123 @@
+"""What an edit makes stale: a job reruns when its step line, which Snakemake compares, is another."""
+
+import re
+
+import pytest
+import yaml
+
+EVALUATIONS = {
+    "evaluate_student demo python_docs validation",
+    "evaluate_teacher demo python_docs validation",
+    "evaluate_run sft",
+    "evaluate_run bld",
+}
+DIVERGENCES = {"evaluate_divergence sft", "evaluate_divergence bld"}
+SCORING = {
+    "score_teacher demo python_docs distillation",
+    "gather_cache demo python_docs distillation",
+}
+DISTILLATIONS = {"distill sft", "distill bld"}
+
+
+def changed(before, after):
+    """The jobs whose step line differs; the shards of a split count as one."""
+    assert before.steps.keys() == after.steps.keys()
+    jobs = {job for job in before.steps if before.steps[job] != after.steps[job]}
+    return {re.sub(r" \d{5}-of-\d{5}$", "", job) for job in jobs}
+
+
+def put(configuration, path, value):
+    *sections, key = path.split(".")
+    section = configuration
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[key] = value
+    return configuration
+
+
+@pytest.mark.parametrize(
+    "path, value, stale",
+    [
+        ("bld.kl_weight", 0.7, {"distill bld", "report"}),
+        ("bld.byte_weight", 0.7, {"warm_up bld", "distill bld", "report"}),
+        ("training.learning_rate", 1.0, DISTILLATIONS | {"report"}),
+        ("training.schedule", "constant", DISTILLATIONS | {"warm_up bld", "report"}),
+        ("runs.sft.training.steps", 99, {"distill sft", "report"}),
+        ("warmup.learning_rate", 1.0, {"warm_up bld", "report"}),
+        ("teachers.demo.keep_symbols", 5, SCORING),
+        ("evaluation.window", 99, EVALUATIONS | DIVERGENCES),
+        ("evaluation.divergence_documents", 5, DIVERGENCES),
+        ("report.title", "Another", {"report"}),
+        (
+            "models.teacher.template_arguments.date",
+            "today",
+            {"pretrain teacher", "evaluate_teacher demo python_docs validation"}
+            | SCORING
+            | DIVERGENCES,
+        ),
+        (
+            "models.student.scratch.tokenizer.vocabulary",
+            999,
+            {"train_tokenizer student", "pretrain student"},
+        ),
+        ("corpora.python_docs.splits.validation.documents", 99, {"corpus_python_docs_validation"}),
+    ],
+)
+def test_an_edit_makes_stale_what_reads_it_and_nothing_else(
+    plan, default, default_plan, path, value, stale
+):
+    assert changed(default_plan, plan(put(default(), path, value))) == stale
+
+
+def turned(value, path=()):
+    """The same mapping with its keys in the opposite order, but for splits, whose order has a meaning."""
+    if not isinstance(value, dict):
+        return value
+    keys = list(value) if path[-1:] == ("splits",) else reversed(value)
+    return {key: turned(value[key], (*path, key)) for key in keys}
+
+
+def test_key_order_comments_and_spellings_of_numbers_make_nothing_stale(
+    plan, default, default_plan
+):
+    rate = default()["training"]["learning_rate"]
+    text = yaml.safe_dump(turned(default()), sort_keys=False)
+    assert f"learning_rate: {rate}\n" in text
+    spelt = f"{rate * 1e4:g}e-4"
+    text = text.replace(f"learning_rate: {rate}\n", f"learning_rate: {spelt}  # a comment\n\n\n")
+    assert changed(default_plan, plan(f"# another comment\n{text}")) == set()
+
+
+def test_another_run_makes_nothing_stale_but_the_report(plan, default, default_plan):
+    more = put(default(), "runs.second", default()["runs"]["bld"] | {"seed": 7})
+    steps = plan(more).steps
+    assert {job for job, step in default_plan.steps.items() if steps[job] != step} == {"report"}
+    assert steps.keys() - default_plan.steps.keys() == {
+        f"{rule} second" for rule in ("warm_up", "distill", "evaluate_run", "evaluate_divergence")
+    }
+
+
+def test_a_finished_corpus_is_made_again_for_other_text_only(
+    snakemake, default, write_default, tmp_path
+):
+    own = default()
+    own["corpora"]["python_docs"]["source"] = {"kind": "files", "paths": ["text"], "format": "text"}
+    write_default(tmp_path, own)
+    (tmp_path / "text").mkdir()
+    for number in range(20):
+        (tmp_path / f"text/{number}.txt").write_text(f"Document {number}.")
+    target = "results/corpora/python_docs/train/manifest.json"
+
+    def is_finished():
+        done = snakemake(tmp_path, "--dry-run", target)
+        assert done.returncode == 0, done.stderr
+        return "Nothing to be done" in done.stdout + done.stderr
+
+    made = snakemake(tmp_path, "--cores", "1", target)
+    assert made.returncode == 0, made.stderr
+    assert is_finished()
+    (tmp_path / "text/3.txt").touch()
+    write_default(tmp_path, "# a comment\n" + yaml.safe_dump(turned(own), sort_keys=False))
+    assert is_finished()
+    (tmp_path / "text/3.txt").write_text("Another text.")
+    assert not is_finished()
