@@ -53,5 +53,11 @@ def test_a_trained_student_is_an_ordinary_model_folder_without_a_byte_head(demo)
 def test_the_report_of_one_setting_reruns_only_the_report(demo):
     printed = demo.snakemake("-n", "--config", "report={'title': 'Another title'}")
     assert "report" in printed
-    for rule in ("pretrain", "score_teacher", "distill", "evaluate_run", "corpus_python_docs_train"):
+    for rule in (
+        "pretrain",
+        "score_teacher",
+        "distill",
+        "evaluate_run",
+        "corpus_python_docs_train",
+    ):
         assert f"\n{rule} " not in printed

@@ -1,6 +1,6 @@
 """A user's own folders of models and her own JSONL, put in by editing the configuration alone.
 
-The teacher is a GPT-NeoX with a Unigram tokenizer, the student a Qwen 2 with byte-level BPE: neither
+The teacher is a Qwen 2 with a Unigram tokenizer, the student a GPT-NeoX with byte-level BPE: neither
 kind is used by the demo. The student learns as it is, with the teacher's tokenizer, and as a byte student.
 """
 
@@ -20,7 +20,11 @@ from transformers import (
 from bld.tokenization.scratch import train_tokenizer
 
 QUESTIONS = ["What is {}?", "Tell me about {}.", "Wozu dient {}?"]
-ANSWERS = ["{0} is a naïve thing — \U0001f600.\r\n\tIt ends here.", "No idea  about {0}\n", "{0}: \u05e9\u05dc"]
+ANSWERS = [
+    "{0} is a naïve thing — \U0001f600.\r\n\tIt ends here.",
+    "No idea  about {0}\n",
+    "{0}: \u05e9\u05dc",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +46,15 @@ def own(checkout):
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     shape |= {"intermediate_size": 64, "max_position_embeddings": 256}
     unigram = train_tokenizer(texts, "unigram", 400, "turns")
-    neox = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(unigram) + 5, **shape))
-    save(neox, unigram, checkout.folder / "my teacher")
-    bpe = train_tokenizer(texts, "byte_level_bpe", 350, "chatml")
     qwen = Qwen2ForCausalLM(
-        Qwen2Config(vocab_size=len(bpe), num_key_value_heads=2, tie_word_embeddings=False, **shape)
+        Qwen2Config(vocab_size=len(unigram) + 5, num_key_value_heads=2, **shape)
     )
-    save(qwen, bpe, checkout.folder / "my student")
+    save(qwen, unigram, checkout.folder / "my teacher")
+    bpe = train_tokenizer(texts, "byte_level_bpe", 350, "chatml")
+    neox = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(bpe), **shape))
+    save(neox, bpe, checkout.folder / "my student")
 
-    common = {"teacher": "neox", "corpus": "mine"}
+    common = {"teacher": "qwen", "corpus": "mine"}
     (checkout.folder / "my.yaml").write_text(
         yaml.safe_dump(
             {
@@ -62,18 +66,21 @@ def own(checkout):
                             "paths": ["my data.jsonl"],
                             "columns": {"messages": "messages", "id": "id"},
                         },
-                        "splits": {"train": {"share": 0.7, "shards": 2}, "validation": {"share": 0.3}},
+                        "splits": {
+                            "train": {"share": 0.7, "shards": 2},
+                            "validation": {"share": 0.3},
+                        },
                     }
                 },
                 "models": {
-                    "neox": {"path": "my teacher"},
-                    "qwen": {"path": "my student", "template": "plain"},
+                    "qwen": {"path": "my teacher"},
+                    "neox": {"path": "my student", "template": "plain"},
                 },
-                "teachers": {"neox": {"model": "neox", "window": 64}},
+                "teachers": {"qwen": {"model": "qwen", "window": 64}},
                 "students": {
-                    "own": {"model": "qwen"},
-                    "new-tokenizer": {"model": "qwen", "tokenizer": "neox"},
-                    "bytes": {"model": "qwen", "tokenizer": "bytes"},
+                    "own": {"model": "neox"},
+                    "new-tokenizer": {"model": "neox", "tokenizer": "qwen"},
+                    "bytes": {"model": "neox", "tokenizer": "bytes"},
                 },
                 "training": {"steps": 3, "sequence_length": 128, "batch_size": 4}
                 | {"micro_batch_size": 2, "learning_rate": "1e-3"},
@@ -82,7 +89,8 @@ def own(checkout):
                     "own-sft": {"method": "sft", "student": "own", **common},
                     "own-bld": {"method": "bld", "student": "own", **common},
                     "subword": {"method": "bld", "student": "new-tokenizer", **common},
-                    "bytes": {"method": "bld", "student": "bytes", "bld": {"head": "output"}} | common,
+                    "bytes": {"method": "bld", "student": "bytes", "bld": {"head": "output"}}
+                    | common,
                 },
                 "evaluation": {"divergence_documents": 4},
             }
@@ -103,14 +111,14 @@ def test_every_run_is_trained_and_judged(own):
     assert all(run["bits_per_byte"] > 0 and run["byte_jsd"] > 0 for run in summary["runs"])
 
 
-@pytest.mark.parametrize(
-    ("run", "kind"),
-    [("own-bld", "Qwen2ForCausalLM"), ("subword", "Qwen2ForCausalLM"), ("bytes", "Qwen2ForCausalLM")],
-)
-def test_students_keep_their_kind_and_come_out_with_the_tokenizer_they_were_given(own, run, kind):
+@pytest.mark.parametrize("run", ["own-bld", "subword", "bytes"])
+def test_students_keep_their_kind_and_come_out_with_the_tokenizer_they_were_given(own, run):
     folder = own / "results/runs" / run / "model"
-    lm, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    assert type(lm).__name__ == kind
+    lm, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    assert isinstance(lm, GPTNeoXForCausalLM)
     given = own / ("my teacher" if run == "subword" else "my student")
     if run == "bytes":
         assert tokenizer("é", add_special_tokens=False).input_ids == [0xC3, 0xA9]
@@ -121,6 +129,6 @@ def test_students_keep_their_kind_and_come_out_with_the_tokenizer_they_were_give
 
 def test_the_cache_has_a_distribution_for_every_answer_byte_and_every_end(own):
     corpus = json.loads((own / "results/corpora/mine/train/manifest.json").read_text())
-    cache = json.loads((own / "results/teachers/neox/mine/train/manifest.json").read_text())
+    cache = json.loads((own / "results/teachers/qwen/mine/train/manifest.json").read_text())
     assert cache["symbols"] == corpus["supervised_bytes"] + corpus["documents"]
     assert cache["content_sha256"] == corpus["content_sha256"]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from bld.tokenization.vocabulary import Vocabulary
@@ -31,7 +32,7 @@ def load_language_model(
 
     Raises ValueError if the model kind cannot be run in two halves.
     """
-    lm = AutoModelForCausalLM.from_pretrained(
+    lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=DTYPES[precision],
         local_files_only=True,
@@ -40,7 +41,8 @@ def load_language_model(
     )
     lm.eval()
     check_halves(lm)
-    return lm.to(device())
+    nn.Module.to(lm, device())
+    return lm
 
 
 def device() -> torch.device:

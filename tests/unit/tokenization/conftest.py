@@ -206,7 +206,7 @@ def renderer(kind):
 
 @pytest.fixture(scope="session")
 def plain(kind):
-    """The library's own tokenizer, by hand without what this kind does to text before it cuts it."""
+    """The library's own tokenizer, by hand without what this kind does to text beforehand."""
     return with_specification(TOKENIZERS[kind], **PLAIN.get(kind, {})).backend_tokenizer
 
 

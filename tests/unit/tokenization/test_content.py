@@ -193,8 +193,16 @@ def test_words_looked_up_whole_are_not_special_tokens(tokenizers, change, specif
     check(renderer, "pad the pad")
 
 
-def test_text_that_the_vocabulary_cannot_spell_is_refused_with_the_place(t5_style):
-    renderer = Renderer(t5_style)
+@pytest.mark.parametrize("kind", ["Unigram", "BPE"])
+def test_text_that_the_vocabulary_cannot_spell_is_refused_with_the_place(
+    tokenizers, change, specification, t5_style, kind
+):
+    tokenizer = t5_style
+    if kind == "BPE":
+        tokenizer = tokenizers["SentencePiece BPE"]
+        model = specification(tokenizer)["model"] | {"byte_fallback": False}
+        tokenizer = change(tokenizer, model=model)
+    renderer = Renderer(tokenizer)
     with pytest.raises(ValueError) as caught:
         renderer.render([Segment("text", "the value \U0001f680!".encode(), True)], "document 7")
     for part in ("document 7:", "At byte 10", repr("\U0001f680!".encode()), "<unk>", "byte-level"):

@@ -26,13 +26,10 @@ def ids_of(tokenizer, *names):
 
 def test_the_end_of_sequence_and_the_token_after_an_answer_are_ends(with_added):
     tokenizer = with_added(special=True)
-    tokenizer.eos_token = "<|endoftext|>"
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<|eot|>\n{% endfor %}"
+    tokenizer.eos_token = "<|eot|>"
     renderer = Renderer(tokenizer)
-    assert renderer.vocabulary.end == ids_of(tokenizer, "<|endoftext|>", "<|eot|>")
-    assert Renderer(tokenizer, template="plain").vocabulary.end == ids_of(
-        tokenizer, "<|endoftext|>"
-    )
+    assert renderer.vocabulary.end == ids_of(tokenizer, "<|im_end|>", "<|eot|>")
+    assert Renderer(tokenizer, template="plain").vocabulary.end == ids_of(tokenizer, "<|eot|>")
     text = renderer.render([Segment("text", b"", True)], "the document")
     assert text.ids_T[-1] == tokenizer.eos_token_id
 

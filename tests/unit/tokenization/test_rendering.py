@@ -30,7 +30,7 @@ def messages_of(turns):
 
 
 def check_symbols(renderer, segments):
-    """The supervised tokens spell the supervised symbols, each once, in order; returns the tokens."""
+    """Supervised tokens spell the supervised symbols, each once, in order."""
     rendered = renderer.render(segments, "the document")
     expected = []
     for segment in segments:

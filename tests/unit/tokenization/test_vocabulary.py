@@ -79,12 +79,19 @@ def test_a_space_mark_in_a_byte_level_added_token_is_itself(
     assert renderer.content.encode("<a\u2581b>", "the text") == [len(tokenizer)]
 
 
-def test_an_unknown_token_outside_the_added_tokens_is_special(t5_style, specification):
-    changed = specification(t5_style)
-    changed["added_tokens"] = [a for a in changed["added_tokens"] if a["content"] != "<unk>"]
-    unknown = changed["model"]["unk_id"]
-    vocabulary = read_vocabulary(changed)
-    assert unknown in vocabulary.special and vocabulary.token_bytes[unknown] is None
+@pytest.mark.parametrize("kind", ["Unigram", "SentencePiece BPE"])
+def test_an_unknown_token_outside_the_added_tokens_is_special(
+    tokenizers, change, specification, kind
+):
+    tokenizer = tokenizers[kind]
+    tokens = specification(tokenizer)["added_tokens"]
+    known = [token for token in tokens if token["content"] != "<unk>"]
+    renderer = Renderer(change(tokenizer, added_tokens=known))
+    unknown = tokenizer.get_vocab()["<unk>"]
+    assert unknown in renderer.vocabulary.special
+    assert renderer.vocabulary.token_bytes[unknown] is None
+    ids = renderer.content.encode("a<unk>", "the text")
+    assert renderer.content.backend.decode(ids, skip_special_tokens=False) == "a<unk>"
 
 
 def test_word_pieces_are_refused():

@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bld.config import Split
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet, record_batches
 from bld.documents.splits import assign_split, shard_name
@@ -48,18 +49,10 @@ ROW_GROUP_BYTES = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-class SplitSettings(Protocol):
-    """What `write_corpus` needs to know of a split; `documents` is a limit, None is no limit."""
-
-    share: float
-    shards: int
-    documents: int | None
-
-
 def write_splits(
     documents: Iterable[Document],
     folders: Mapping[str, Path],
-    splits: Mapping[str, SplitSettings],
+    splits: Mapping[str, Split],
     seed: int,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -94,7 +87,7 @@ def write_splits(
         return {name: writer.finish(settings or {}) for name, writer in writers.items()}
 
 
-def _check_count(name: str, split: SplitSettings, found: int, read: int) -> None:
+def _check_count(name: str, split: Split, found: int, read: int) -> None:
     if found < split.shards:
         raise ValueError(
             f"split {name!r} got {found} documents for {split.shards} shards "

@@ -11,23 +11,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from bld.config import Columns
 from bld.documents.document import Document, make_document
 from bld.documents.parquet import open_parquet, record_batches
 
 SUFFIXES = {"jsonl": ".jsonl", "parquet": ".parquet", "text": ".txt"}
 ROLES = ("system", "user", "assistant")
-
-
-class Columns(Protocol):
-    """Columns by name: either text, messages, or prompt with response; id may be None."""
-
-    text: str | None
-    messages: str | None
-    prompt: str | None
-    response: str | None
-    id: str | None
 
 
 class Row(NamedTuple):

@@ -58,9 +58,8 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 def _module_digest(module: str) -> str:
     tree = _tree(module)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [child for child in body if not _is_text(child)] or [ast.Pass()]
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [child for child in body if not _is_text(child)] or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode())
     for data in sorted(p for p in _path(module).parent.iterdir() if p.suffix in DATA):
         digest.update(data.read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bld.config import Corpus, Files, FromDataset
 from bld.documents.document import Document
@@ -23,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = arguments.step.settings
     corpus = Corpus.model_validate(settings | {"splits": dict(settings["splits"])})
-    about = {"source": corpus.source.model_dump()}
+    about: dict[str, Any] = {"source": corpus.source.model_dump()}
     if corpus.source.kind == "python_docs":
         about["python"] = platform.python_version()
     documents = progress("documents", None, "documents", iterable=read(corpus, arguments.datasets))

@@ -10,7 +10,7 @@ from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
-from bld.students.heads import LinearHeads, OutputHead
+from bld.students.heads import ByteHead, LinearHeads, OutputHead
 from bld.teacher.cache import ByteCache, CachedSignals
 from bld.tokenization.rendering import load_renderer
 from bld.training.loop import train
@@ -18,7 +18,7 @@ from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
 from bld.training.records import join_phases, save_records
 from bld.training.rendered import render_split
-from bld.training.trainee import Trainee
+from bld.training.trainee import Objective, Trainee
 
 
 def main() -> None:
@@ -42,7 +42,9 @@ def main() -> None:
     trained_body = arguments.warmup and arguments.warmup / "body"
     body = trained_body if trained_body and trained_body.exists() else arguments.student
     lm = load_language_model(body, trust_remote_code=settings["reading"]["trust_remote_code"])
-    head, objective, signals = None, Sft(), None
+    head: ByteHead | None = None
+    objective: Objective = Sft()
+    signals = None
     if settings["method"] == "bld":
         bld = BldSettings.model_validate(settings["bld"])
         cache = ByteCache(arguments.cache.parent, arguments.documents.parent)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from bld.folders import link_files, new_folder, whole_folder
 from bld.models import load_language_model
 from bld.provenance.step import step_parser
 from bld.students.transfer import transfer_vocabulary
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
+from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.rendering import load_renderer
 
 
@@ -29,21 +28,25 @@ def main() -> None:
         if settings["tokenizer"] is None:
             link_files(arguments.model, folder)
             return
-        old_tokenizer = AutoTokenizer.from_pretrained(arguments.model, local_files_only=True)
+        trusted = settings["reading"]["trust_remote_code"]
+        old_tokenizer = load_tokenizer(arguments.model, trusted)
         old_renderer = load_renderer(arguments.model, **settings["model_reading"])
-        if settings["tokenizer"] == "bytes":
-            new_tokenizer = byte_tokenizer_like(old_tokenizer)
-        else:
-            new_tokenizer = AutoTokenizer.from_pretrained(
-                arguments.tokenizer, local_files_only=True
-            )
+        new_tokenizer = (
+            byte_tokenizer_like(old_tokenizer)
+            if settings["tokenizer"] == "bytes"
+            else load_tokenizer(arguments.tokenizer)
+        )
         new_tokenizer.save_pretrained(folder)
         new_renderer = load_renderer(folder, **settings["reading"])
-        lm = load_language_model(
-            arguments.model, trust_remote_code=settings["reading"]["trust_remote_code"]
-        )
+        lm = load_language_model(arguments.model, trust_remote_code=trusted)
         transfer_vocabulary(lm, (old_tokenizer, old_renderer), (new_tokenizer, new_renderer))
         lm.save_pretrained(folder)
+        if otherwise := made_anew(folder, trusted):
+            raise ValueError(
+                f"{otherwise}. A student of this model type cannot keep such a tokenizer: wherever it "
+                "is loaded it would read other tokens than it was trained on. Choose a student of "
+                "another type, or a tokenizer of its own family"
+            )
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from bld.config import Scratch
 from bld.folders import new_folder, whole_folder
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
+from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
@@ -29,7 +28,7 @@ def main() -> None:
     scratch = Scratch.model_validate(arguments.step.settings["scratch"])
     renderer = load_renderer(arguments.tokenizer, **arguments.step.settings["reading"])
     _, documents = render_split(arguments.documents, renderer, scratch.documents)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
+    tokenizer = load_tokenizer(arguments.tokenizer)
     lm = new_model(scratch.architecture, tokenizer, scratch.seed)
     engine, metrics = train(
         Trainee(lm, None, Sft()), documents, None, scratch.training, scratch.seed, "pretrain"

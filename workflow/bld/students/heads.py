@@ -27,7 +27,13 @@ HEAD_BYTES = 10
 HEADS_FILE = "head.safetensors"
 
 
-class LinearHeads(nn.Module):
+class ByteHead(nn.Module):
+    """What every head has: the number of bytes of a token that it predicts."""
+
+    max_bytes: int
+
+
+class LinearHeads(ByteHead):
     """Ten linear projections, hidden size to 260 (section 3 of arXiv 2604.07466)."""
 
     max_bytes = HEAD_BYTES
@@ -60,7 +66,7 @@ def save_heads(weights: dict[str, torch.Tensor], folder: Path) -> None:
     save_file(state, folder / HEADS_FILE)
 
 
-class OutputHead(nn.Module):
+class OutputHead(ByteHead):
     """A byte student's own output head: every token is one byte or an end."""
 
     max_bytes = 1
@@ -71,6 +77,7 @@ class OutputHead(nn.Module):
         symbols = [
             _symbol(i, vocabulary) for i in range(lm.get_output_embeddings().weight.shape[0])
         ]
+        self.symbol_V: torch.Tensor
         self.register_buffer("symbol_V", torch.tensor(symbols), persistent=False)
 
     def forward(

@@ -59,7 +59,7 @@ def _old_ids(
     spelt = new_renderer.vocabulary.token_bytes[token_id]
     if not spelt and token_id not in new_renderer.vocabulary.special:
         return [0]  # an unused id is never read
-    name = new_tokenizer.convert_ids_to_tokens(token_id)
+    name = str(new_tokenizer.convert_ids_to_tokens(token_id))
     old_id = old_id_of.get(name)
     # Of several entries with the same bytes ("A" and <0x41>) each keeps its own row.
     if old_id is not None and old_renderer.vocabulary.token_bytes[old_id] == spelt:

@@ -47,7 +47,7 @@ def _symbols_of(
         trunk_distributions(
             trie,
             log_probs_TV[turn.first - 1 : turn.last].cpu(),
-            rendered.ids_T[turn.first : turn.last],
+            rendered.ids_T[turn.first : turn.last].tolist(),
             turn.text,
         )
         for turn in rendered.turns

@@ -1,7 +1,8 @@
 """What a model's chat template writes before, between and after the contents of a conversation.
 
 The template is run on stand-ins for the contents, and its text is cut there. So contents never pass
-through the template, which might strip or rewrite them, and every run sees the same text around them.
+through the template, which might strip or rewrite them, and every run sees the same text around
+them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class ChatTemplate:
         if "strftime_now" in self._template:
             self._template = FIXED_DAY + self._template
             self.notes.append(
-                f"where the chat template prints today's date it prints {DAY}, so that every run has the "
-                "same tokens"
+                f"where the chat template prints today's date it prints {DAY}, so that every run "
+                "has the same tokens"
             )
 
     def pieces(self, roles: Sequence[str], name: str) -> list[str]:
@@ -45,6 +46,7 @@ class ChatTemplate:
             text = self._tokenizer.apply_chat_template(
                 messages, chat_template=self._template, tokenize=False, **self._arguments
             )
+            assert isinstance(text, str)
         except TemplateError as error:
             raise ValueError(
                 f"{name}: the chat template refuses the roles {', '.join(roles)}: {error}. "

@@ -1,8 +1,9 @@
-"""A tokenizer that takes content as it is: no byte added, dropped, rewritten or read as a special token.
+"""A tokenizer that takes content as it is: no byte is added, dropped or read as a special token.
 
-Tokenizers change text before they cut it: a space is put in front, Unicode is normalised, "</s>" typed by a user becomes the
-end of the turn. Content must come back byte for byte, so each such step is undone exactly in a copy of the tokenizer, or the
-tokenizer is refused with the reason. What was undone is listed in `notes`, in words for the user.
+Tokenizers change text before they cut it: a space is put in front, Unicode is normalised, "</s>"
+typed by a user becomes the end of the turn. Content must come back byte for byte, so each such step
+is undone exactly in a copy of the tokenizer, or the tokenizer is refused with the reason. What was
+undone is listed in `notes`, in words for the user.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class ContentTokenizer:
             self._space_mark_ids = [byte_ids[bytes([byte])] for byte in SPACE_MARK.encode()]
 
     def encode(self, text: str, where: str) -> list[int]:
-        """The ids of content `text`; raises ValueError naming `where` if their bytes are not the text."""
+        """The ids of `text`; raises ValueError naming `where` if their bytes are not the text."""
         ids = self._ids_of(text)
         self._check(ids, text.encode(), where)
         return ids
@@ -90,7 +91,7 @@ class ContentTokenizer:
 
     def _check(self, ids: Sequence[int], content: bytes, where: str) -> None:
         spelt = [self.vocabulary.token_bytes[token_id] for token_id in ids]
-        if None not in spelt and b"".join(spelt) == content:
+        if None not in spelt and b"".join(filter(None, spelt)) == content:
             return
         offset, found = 0, "the tokens end there"
         for token_id, token_bytes in zip(ids, spelt, strict=True):
@@ -118,8 +119,8 @@ def repeatable(specification: dict[str, Any]) -> dict[str, Any]:
 def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A `tokenizer.json` that leaves text as it is, and what had to be undone."""
     result, notes = repeatable(specification) | {"post_processor": None}, []
-    for part in ("pre_tokenizer", "added_tokens"):
-        result[part] = copy.deepcopy(specification[part])
+    for key in ("pre_tokenizer", "added_tokens"):
+        result[key] = copy.deepcopy(specification[key])
     if specification["model"].get("dropout"):
         notes.append("BPE dropout is switched off: the same text must give the same tokens")
 
@@ -129,7 +130,8 @@ def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any],
         if kind in REFUSED_NORMALIZERS:
             raise ValueError(
                 f"the tokenizer's normalizer {kind} cannot be undone: {REFUSED_NORMALIZERS[kind]}, "
-                "and the model has never seen text without that; use a model whose tokenizer keeps text as it is"
+                "and the model has never seen text without that; use a model whose tokenizer keeps "
+                "text as it is"
             )
         if kind == "Prepend":
             notes.append(f"the {normalizer['prepend']!r} put in front of every text is left out")

@@ -1,10 +1,12 @@
-"""A document rendered for one model: token ids, and for every token the content bytes that it spells.
+"""A document rendered for one model: token ids, and the content bytes that each of them spells.
 
-Models wrap the same content in different templates. What is compared between models is content alone, so template and content
-are tokenised apart: no token ever straddles the two, template tokens have no bytes, and content tokens, concatenated, are the
-content, byte for byte. That is checked for every document.
+Models wrap the same content in different templates. What is compared between models is content
+alone, so template and content are tokenised apart: no token ever straddles the two, template tokens
+have no bytes, and content tokens, concatenated, are the content, byte for byte. That is checked for
+every document.
 
-Shape letters: T tokens of the rendered document, N supervised symbols (see `symbols.supervised_symbols`).
+Shape letters: T tokens of the rendered document, N supervised symbols (see
+`symbols.supervised_symbols`).
 """
 
 from __future__ import annotations
@@ -17,24 +19,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
+from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.symbols import Segment, supervised_symbols
 from bld.tokenization.vocabulary import Vocabulary, read_vocabulary
 
 PLAIN_ROLE = "text"
 TURN_BREAK = "\n\n"
-PROBE = "def f(x):\n    return x + 1234  # don't stop, naïve 日本"
 
 
 class Turn(NamedTuple):
     """A supervised segment inside a rendered document.
 
-    Its content tokens are [first, last) and predict symbols [symbol, symbol + bytes); the symbol after those is END, which
-    the token at `last` carries if `ends` is true.
+    Its content tokens are [first, last) and predict symbols [symbol, symbol + bytes); the symbol
+    after those is END, which the token at `last` carries if `ends` is true.
     """
 
     first: int
@@ -48,9 +49,10 @@ class Turn(NamedTuple):
 class Rendered:
     """Token ids and what they spell.
 
-    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the document's content, (-1, -1) for template tokens.
-    symbol_T: int32, the first supervised symbol that a token spells, -1 if it is not supervised. count_T: int32, how many it
-    spells (the bytes of a content token, 1 for a supervised end token). symbols_N: uint16.
+    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the document's content, (-1, -1) for
+    template tokens. symbol_T: int32, the first supervised symbol that a token spells, -1 if it is
+    not supervised. count_T: int32, how many it spells (the bytes of a content token, 1 for a
+    supervised end token). symbols_N: uint16.
     """
 
     ids_T: np.ndarray
@@ -82,15 +84,15 @@ class Renderer:
         template: str = "auto",
         template_arguments: dict[str, Any] | None = None,
         end_tokens: Sequence[str] = (),
-        model_end_ids: Sequence[int] = (),
+        model_end_ids: Sequence[int | None] = (),
     ) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(
-                f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json), which is what byte "
-                "offsets are read from; save the model with its fast tokenizer"
+                f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json), which is what "
+                "byte offsets are read from; save the model with its fast tokenizer"
             )
         self._tokenizer = tokenizer
-        self._chat_template = None
+        self._chat_template: ChatTemplate | None = None
         self._template_ids: dict[tuple[str, ...], list[list[int]]] = {}
 
         specification = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -111,6 +113,7 @@ class Renderer:
                 "the tokenizer has no end token, so a student could never learn to stop; name one "
                 "under end_tokens"
             )
+        self._lengths = [len(spelt or b"") for spelt in vocabulary.token_bytes]
         self._start_ids = self._find_start_ids()
         self._end_id = self._id_for_plain_end()
         self._turn_break = self.content.encode_template(TURN_BREAK)
@@ -128,7 +131,8 @@ class Renderer:
     def render(self, segments: Sequence[Segment], name: str) -> Rendered:
         """Render one document; `name` stands in the errors.
 
-        Raises ValueError if the tokens do not spell the content or the chat template refuses the roles.
+        Raises ValueError if the tokens do not spell the content or the chat template refuses the
+        roles.
         """
         before, between = self._frame([segment.role for segment in segments], segments, name)
         builder = _Builder()
@@ -136,7 +140,7 @@ class Renderer:
         for number, (segment, frame) in enumerate(zip(segments, between, strict=True)):
             where = name if len(segments) == 1 else f"{name}, segment {number} ({segment.role})"
             ids = self.content.encode(segment.text.decode(), where)
-            lengths = [len(self.vocabulary.token_bytes[i]) for i in ids]
+            lengths = [self._lengths[i] for i in ids]
             ends = bool(frame) and frame[0] in self.vocabulary.end
             builder.add_content(segment, ids, lengths, ends)
             builder.add_template(frame)
@@ -179,8 +183,7 @@ class Renderer:
         return end
 
     def _find_start_ids(self) -> list[int]:
-        """What stands before a plain document: what the tokenizer adds, else its start token, else its
-        end token."""
+        """What the tokenizer puts before a text, else its start token, else an end token."""
         backend = self.content.backend
         bare = backend.encode("a", add_special_tokens=False).ids
         full = backend.encode("a", add_special_tokens=True).ids
@@ -262,7 +265,7 @@ def _ordinary_ends(ends: set[int | None], vocabulary: Vocabulary) -> list[str]:
     return [
         f"token {token_id}, an end token by the generation configuration, is not a special token "
         "of the tokenizer: it counts as the text that it spells"
-        for token_id in sorted(ends - vocabulary.special - {None})
+        for token_id in sorted(i for i in ends if i is not None and i not in vocabulary.special)
     ]
 
 
@@ -275,32 +278,16 @@ def load_renderer(
 ) -> Renderer:
     """The renderer of a model folder; its generation configuration tells further end tokens.
 
-    Raises ValueError if the tokenizer cannot be used, or is not the one that the folder holds.
+    Raises ValueError if the tokenizer cannot be used.
     """
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=trust_remote_code
-    )
     generation = folder / "generation_config.json"
     eos = json.loads(generation.read_text()).get("eos_token_id") if generation.exists() else None
-    model_end_ids = eos if isinstance(eos, list) else [eos]
+    model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    tokenizer = load_tokenizer(folder, trust_remote_code)
     try:
-        _check_backend(tokenizer, folder / "tokenizer.json")
-        return Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
+        renderer = Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
-
-
-def _check_backend(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    """For some models transformers reads only the vocabulary of tokenizer.json and makes the rest
-    anew, as the class that it has for config.json's model_type: in a student that was given another
-    tokenizer, that may be another one again."""
-    if type(tokenizer) is PreTrainedTokenizerFast or not file.exists():
-        return
-    backends = tokenizer.backend_tokenizer, Tokenizer.from_file(str(file))
-    made, saved = (backend.encode(PROBE, add_special_tokens=False).tokens for backend in backends)
-    if made != saved:
-        raise ValueError(
-            f"transformers makes a {type(tokenizer).__name__} of it, which cuts text otherwise than its "
-            f"tokenizer.json: {made} instead of {saved}. A student of this model type cannot keep such "
-            "a tokenizer; choose a student of another type or a tokenizer of its own family"
-        )
+    if otherwise := made_anew(folder, trust_remote_code):
+        renderer.notes.append(f"{otherwise}; load it with PreTrainedTokenizerFast.from_pretrained")
+    return renderer

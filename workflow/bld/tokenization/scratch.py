@@ -1,6 +1,7 @@
 """Tokenizers trained from scratch: the demo's, and one of each kind that users have.
 
-All come out as ordinary fast-tokenizer folders, with a start token, an end token, a padding token and a chat template.
+All come out as ordinary fast-tokenizer folders, with a start token, an end token, a padding token
+and a chat template.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of about `vocabulary` entries.
 
-    `kind`: "byte_level_bpe" (GPT-2's), "sentencepiece_bpe" (Gemma's: spaces as U+2581, byte fallback), "unigram" (the same
-    with SentencePiece's other algorithm) or "bytes" (256 entries; `vocabulary` and `texts` are not read).
+    `kind`: "byte_level_bpe" (GPT-2's), "sentencepiece_bpe" (Gemma's: spaces as U+2581, byte
+    fallback), "unigram" (the same with SentencePiece's other algorithm) or "bytes" (256 entries;
+    `vocabulary` and `texts` are not read).
     """
     style = TEMPLATES[template]
     special = ["<pad>", "<unk>", style.start, style.end, *style.others]
@@ -158,7 +160,7 @@ def _sentencepiece_decoder() -> decoders.Decoder:
 
 
 def _with_byte_fallback(backend: Tokenizer) -> Tokenizer:
-    """Byte pieces as SentencePiece has them: entries of the model, reached by fallback, not tokens matched in text."""
+    """Byte pieces as SentencePiece has them: entries reached by fallback, not matched in text."""
     specification: dict[str, Any] = json.loads(backend.to_str())
     specification["model"]["byte_fallback"] = True
     specification["added_tokens"] = [

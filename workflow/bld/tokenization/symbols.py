@@ -1,12 +1,13 @@
 """The 260 outcomes of a byte distribution: 256 bytes and four specials.
 
-The paper counts 260 outputs without naming the four; ours are END (the model ends the turn or the document: every end
-token of a model maps to it), SPECIAL (any other special token), BOS and PAD. END is the bridge that lets a student learn to
-stop, since an end token spells no bytes.
+The paper counts 260 outputs without naming the four; ours are END (the model ends the turn or the
+document: every end token of a model maps to it), SPECIAL (any other special token), BOS and PAD.
+END is the bridge that lets a student learn to stop, since an end token spells no bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 END = 256
@@ -24,6 +25,6 @@ class Segment(NamedTuple):
     supervised: bool
 
 
-def supervised_symbols(segments: list[Segment]) -> list[int]:
-    """The symbols a model is judged on: every supervised segment's bytes, each segment followed by END."""
+def supervised_symbols(segments: Sequence[Segment]) -> list[int]:
+    """What a model is judged on: the bytes of every supervised segment, each followed by END."""
     return [symbol for segment in segments if segment.supervised for symbol in (*segment.text, END)]

@@ -1,10 +1,12 @@
 """What every entry of a vocabulary spells, and which entries are special or end a turn.
 
-The answer is read from the types of the tokenizer's own components, never guessed from how its entries look: `decode([id])`
-is wrong for partial UTF-8 and for leading spaces, and an entry `<0x41>` is a byte in one family and six characters in another.
+The answer is read from the types of the tokenizer's own components, never guessed from how its
+entries look: `decode([id])` is wrong for partial UTF-8 and for leading spaces, and an entry
+`<0x41>` is a byte in one family and six characters in another.
 
 Two families cover what our users have:
-* byte-level: every character of an entry stands for one byte through the bytes-to-unicode table of GPT-2;
+* byte-level: every character of an entry stands for one byte through the bytes-to-unicode table of
+  GPT-2;
 * SentencePiece-style: U+2581 stands for a space and, with byte fallback, `<0xNN>` for that byte.
 """
 
@@ -23,10 +25,10 @@ SPACE_MARK = "\u2581"
 class Vocabulary:
     """A tokenizer's entries as bytes.
 
-    `token_bytes[i]` is what entry i spells; None where it spells nothing (special, or an unused id).
-    `end` are the ids that end a turn or a document (symbol END); `special` all ids without bytes that the tokenizer does
-    have, `end` included. An id that is neither special nor has bytes is absent: the model must never be credited for it.
-    Several ids may spell the same bytes.
+    `token_bytes[i]` is what entry i spells; None where it spells nothing (special, or an unused
+    id). `end` are the ids that end a turn or a document (symbol END); `special` all ids without
+    bytes that the tokenizer does have, `end` included. An id that is neither special nor has bytes
+    is absent: the model must never be credited for it. Several ids may spell the same bytes.
     """
 
     token_bytes: tuple[bytes | None, ...]
@@ -38,12 +40,12 @@ class Vocabulary:
 
 
 def read_vocabulary(specification: dict[str, Any]) -> Vocabulary:
-    """The vocabulary of a tokenizer given as the dictionary of its `tokenizer.json`; `end` is left empty.
+    """The vocabulary of a tokenizer, given its `tokenizer.json` as a dictionary; `end` is empty.
 
     Raises ValueError for a family whose entries cannot be mapped to bytes (WordPiece, for example).
     """
     entries = dict(model_entries(specification))
-    special = {}
+    special: dict[int, str] = {}
     for added in specification["added_tokens"]:
         entries.pop(added["id"], None)
         (special if added["special"] else entries)[added["id"]] = added["content"]

@@ -3,6 +3,8 @@ losses."""
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -11,10 +13,20 @@ from bld.models import hidden_states
 from bld.training.batches import Batch
 
 
+class Objective(Protocol):
+    """From hidden states and a batch to named losses; `loss` is the one to descend."""
+
+    def losses(
+        self, lm: PreTrainedModel, head: Any, hidden_SH: torch.Tensor, batch: Batch
+    ) -> dict[str, torch.Tensor]:
+        """The objective and its parts, in nats."""
+        ...
+
+
 class Trainee(nn.Module):
     """A language model with an optional byte head under an objective."""
 
-    def __init__(self, lm: PreTrainedModel, head: nn.Module | None, objective) -> None:
+    def __init__(self, lm: PreTrainedModel, head: nn.Module | None, objective: Objective) -> None:
         super().__init__()
         self.lm = lm
         self.head = head

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from bld.students.heads import ByteHead
 from bld.training.batches import Batch
 from bld.training.objectives.sft import token_loss
 
@@ -35,7 +35,7 @@ class Bld:
     token_weight: float = 1.0
 
     def losses(
-        self, lm: PreTrainedModel, head: nn.Module, hidden_SH: torch.Tensor, batch: Batch
+        self, lm: PreTrainedModel, head: ByteHead, hidden_SH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
         """`loss` is what is descended; `token_loss`, `byte_loss` and `kl_loss` are its parts,
         unweighted, in nats."""
@@ -44,7 +44,7 @@ class Bld:
         log_probs_MS = head(hidden_SH, token_M, byte_M)
         pairs = batch.tokens if self.reduction == "token" else batch.bytes
 
-        parts = {}
+        parts: dict[str, torch.Tensor] = {}
         if self.token_weight:
             parts["token_loss"] = token_loss(lm, hidden_SH, batch)
         if self.byte_weight:
@@ -63,7 +63,8 @@ class Bld:
             "byte_loss": self.byte_weight,
             "kl_loss": self.kl_weight,
         }
-        return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return {"loss": loss, **parts}
 
 
 def byte_pairs(count_S: torch.Tensor, max_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:

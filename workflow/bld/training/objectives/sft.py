@@ -23,7 +23,7 @@ class Sft:
     """CE_token."""
 
     def losses(
-        self, lm: PreTrainedModel, head: None, hidden_SH: torch.Tensor, batch: Batch
+        self, lm: PreTrainedModel, head: object, hidden_SH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
         """`loss` is what is descended; the other entries are its parts."""
         loss = token_loss(lm, hidden_SH, batch)
