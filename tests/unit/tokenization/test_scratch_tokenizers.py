@@ -3,6 +3,7 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
+from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import TEMPLATES, train_tokenizer
 
@@ -65,5 +66,5 @@ def test_a_tokenizer_that_transformers_makes_anew_is_read_as_its_file_says_and_t
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
     assert AutoTokenizer.from_pretrained(tmp_path)(TEXT).input_ids != tokenizer(TEXT).input_ids
     renderer = load_renderer(tmp_path)
-    assert renderer.content.encode(TEXT, "a text") == tokenizer(TEXT).input_ids
+    assert renderer.content.backend.encode(TEXT).ids == tokenizer(TEXT).input_ids
     assert any("makes a Qwen2Tokenizer" in note for note in renderer.notes)
