@@ -19,7 +19,8 @@ test-long: $(VENV)/tests.done
 
 # torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
 $(VENV)/workflow.done: $(REQUIREMENTS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@echo "Setting up $(VENV): a minute or more, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' $(REQUIREMENTS))"
 	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)

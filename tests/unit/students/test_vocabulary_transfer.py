@@ -122,6 +122,19 @@ def test_a_byte_student_generates_bytes(reading, tiny_model, tied, tmp_path):
     assert lm.generation_config.eos_token_id == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
 
 
+def test_every_end_token_of_the_old_model_that_the_new_tokenizer_has_still_ends(
+    reading, tiny_model
+):
+    tokenizer, _ = reading("byte-level BPE")
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    old = (tokenizer, Renderer(tokenizer, model_end_ids=[start]))
+    student = byte_tokenizer_like(tokenizer)
+    lm = tiny_model(tokenizer)
+    transfer_vocabulary(lm, old, (student, Renderer(student)))
+    ends = [student.convert_tokens_to_ids(name) for name in ("<|im_end|>", "<|im_start|>")]
+    assert lm.generation_config.eos_token_id == sorted(ends)
+
+
 def renderer_of(ids_by_bytes):
     return SimpleNamespace(ids_by_bytes=ids_by_bytes, content=SimpleNamespace(encode=None))
 

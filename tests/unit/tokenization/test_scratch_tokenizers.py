@@ -3,7 +3,6 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
-from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import TEMPLATES, train_tokenizer
 

@@ -91,6 +91,7 @@ def test_deepspeed_takes_the_steps_of_a_plain_torch_loop(rendered, teacher, tiny
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(rendered, tiny_model):
     def weights(seed):
         trainee = Trainee(tiny_model("GPT-2"), None, Sft())  # GPT-2 has dropout
+        torch.seed()
         engine, _ = train(trainee, rendered, None, SETTINGS, seed, "test")
         return trained_weights(engine, "lm")
 

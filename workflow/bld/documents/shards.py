@@ -220,7 +220,7 @@ def _row(document: Document) -> dict[str, Any]:
 def _framed(document: Document) -> bytes:
     fields = [document.id.encode(), str(len(document.segments)).encode()]
     for segment in document.segments:
-        fields += [segment.role.encode(), segment.text]
+        fields += [segment.role.encode(), segment.text, bytes([segment.supervised])]
     return b"".join(len(field).to_bytes(8, "big") + field for field in fields)
 
 

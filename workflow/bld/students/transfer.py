@@ -41,7 +41,10 @@ def transfer_vocabulary(
     for role in ROLES:
         setattr(lm.config, role, getattr(new[0], role))
         setattr(lm.generation_config, role, getattr(new[0], role))
-    lm.generation_config.eos_token_id = sorted(new[1].vocabulary.end)
+    # A model may end its turns with more tokens than its tokenizer tells of.
+    old_names = old[0].convert_ids_to_tokens(sorted(old[1].vocabulary.end))
+    kept_ends = {new_id for name, new_id in new[0].get_vocab().items() if name in old_names}
+    lm.generation_config.eos_token_id = sorted(kept_ends | new[1].vocabulary.end)
 
 
 def _vocabulary_modules(lm: PreTrainedModel) -> tuple[nn.Module, nn.Module]:
