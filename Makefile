@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := envs/requirements/workflow.txt
 TEST_REQUIREMENTS := envs/requirements/tests.txt
+CONSTRAINTS := envs/requirements/constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
 .PHONY: demo test test-long clean
 
@@ -18,16 +20,16 @@ test-long: $(VENV)/tests.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
 
 # torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
-$(VENV)/workflow.done: $(REQUIREMENTS)
+$(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	@echo "Setting up $(VENV): a minute or more, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' $(REQUIREMENTS))"
-	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)
+	$(PIP) "$$(grep '^torch==' $(REQUIREMENTS))"
+	$(PIP) --requirement $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
-	$(BIN)/python -m pip install --quiet --requirement $(TEST_REQUIREMENTS)
+	$(PIP) --requirement $(TEST_REQUIREMENTS)
 	touch $@
 
 clean:
