@@ -67,6 +67,7 @@ class Factory:
                 {
                     "train_seconds": 20.0,
                     "train_tokens": 61000,
+                    "tokens_per_second": 3050.0,
                     "gpu_hours": 0.25,
                     "steps": 60,
                     "parameters": 1000,

@@ -28,10 +28,14 @@ def join_phases(warmup: Path | None, metrics: pd.DataFrame) -> pd.DataFrame:
 def save_records(
     engine: DeepSpeedEngine, metrics: pd.DataFrame, metrics_path: Path, summary_path: Path
 ) -> None:
-    """Write the metrics as parquet and the summary as JSON; only the first process calls this."""
+    """Write the metrics as parquet and the summary as JSON; only the first process calls this.
+
+    Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` of the last one.
+    """
     partial = metrics_path.with_name(metrics_path.name + ".partial")
     metrics.to_parquet(partial, index=False)
     os.replace(partial, metrics_path)
+    last = metrics[metrics["phase"] == metrics["phase"].iloc[-1]]
     trainee, seconds = engine.module, float(metrics["seconds"].sum())
     gpus = engine.world_size if device().type != "cpu" else 0
     write_json(
@@ -39,6 +43,7 @@ def save_records(
         {
             "train_seconds": seconds,
             "train_tokens": int(metrics["tokens"].sum()),
+            "tokens_per_second": int(last["tokens"].sum()) / float(last["seconds"].sum()),
             "gpu_hours": seconds * gpus / SECONDS_PER_HOUR,
             "steps": len(metrics),
             "parameters": parameter_count(trainee.lm),
