@@ -26,6 +26,7 @@ def test_the_summary_adds_up_what_the_metrics_say(tmp_path, head, size):
     assert summary | {"device": ""} == {
         "train_seconds": 2.0,
         "train_tokens": 406,
+        "tokens_per_second": 203.0,
         "gpu_hours": 2 * 2.0 / 3600 if torch.cuda.is_available() else 0.0,
         "steps": 4,
         "parameters": 16,
@@ -42,6 +43,12 @@ def test_the_metrics_of_a_warm_up_stand_before_those_of_the_distillation(tmp_pat
     assert joined["phase"].tolist() == ["warmup"] * 2 + ["distill"] * 3
     assert joined["step"].tolist() == [0, 1, 0, 1, 2]
     assert join_phases(None, metrics("distill", 3)).equals(metrics("distill", 3))
+
+
+def test_the_speed_is_that_of_the_last_phase(tmp_path):
+    phases = pd.concat([metrics("warmup", 9), metrics("distill", 4)])
+    save_records(engine(None), phases, tmp_path / "m.parquet", tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text())["tokens_per_second"] == 203.0
 
 
 def test_parameters_shared_out_by_zero_3_are_counted_whole():
