@@ -124,6 +124,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     assert [shard["name"] for shard in manifest["shards"]] == NAMES
     assert [shard["documents"] for shard in manifest["shards"]] == [3, 2]
     assert manifest["scoring"] == {"keep_mass": 0.9}
+    assert manifest["key"] == "teacher"
 
 
 def shard(folder, number=1):

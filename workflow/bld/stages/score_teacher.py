@@ -7,7 +7,8 @@ from pathlib import Path
 from bld.config import Scoring
 from bld.documents.parquet import open_parquet
 from bld.documents.shards import read_shard
-from bld.folders import whole_folder
+from bld.files import sha256_of
+from bld.folders import MANIFEST, whole_folder
 from bld.models import Reader, load_language_model
 from bld.progress import progress
 from bld.provenance.step import step_parser
@@ -39,7 +40,8 @@ def main() -> None:
         (document.id, keep_most_probable(log_probs, lost, scoring.keep_mass, scoring.keep_symbols))
         for document, log_probs, lost in progress("score", total, "documents", iterable=scored)
     )
-    write_shard(arguments.shard, rows, arguments.documents, arguments.step.identity)
+    key = f"{arguments.step.identity} {sha256_of(arguments.teacher / MANIFEST)}"
+    write_shard(arguments.shard, rows, arguments.documents, key)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def write_shard(
 ) -> None:
     """Write one shard by rename.
 
-    `source` is the shard of documents that was scored and `key` names teacher and settings.
+    `source` is the shard of documents that was scored and `key` tells teacher and settings apart.
     """
     metadata = {"source_sha256": sha256_of(source), "key": key}
     partial = path.with_name(path.name + ".partial")
@@ -142,6 +142,7 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
         "symbols": symbols,
         "bytes_on_disk": size,
         "content_sha256": documents["content_sha256"],
+        "key": key,
         "shards": shards,
         **settings,
     }
