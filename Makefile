@@ -8,7 +8,7 @@ TEST_REQUIREMENTS := envs/requirements/tests.txt
 CONSTRAINTS := envs/requirements/constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-long clean
+.PHONY: demo test test-long
 
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
@@ -31,6 +31,3 @@ $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)
 $(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
 	$(PIP) --requirement $(TEST_REQUIREMENTS)
 	touch $@
-
-clean:
-	rm -rf results resources checkpoints logs .snakemake

@@ -47,6 +47,13 @@ def delete(path):
 
 
 # What was edited, the key that the message has to begin with, and what else it has to say.
+def judged_on_a_split_of_its_own():
+    configuration = copy.deepcopy(DEFAULT)
+    configuration["corpora"]["python_docs"]["splits"]["test"] = {"share": 1e-12}
+    configuration["runs"]["bld"]["validation_split"] = "test"
+    return configuration
+
+
 MISTAKES = {
     # Names that are not there.
     "missing teacher": (
@@ -89,6 +96,22 @@ MISTAKES = {
         put(f"{SCRATCH}.corpus", "docs"),
         f"{SCRATCH}.corpus",
         ['"docs"', "there are `python_docs`"],
+    ),
+    # What the report could not compare.
+    "no bits per byte": (
+        put("evaluation.tasks", ["byte_divergence"]),
+        "evaluation.tasks",
+        ["no `bits_per_byte`"],
+    ),
+    "the same run twice": (
+        put("runs.again", DEFAULT["runs"]["sft"]),
+        "runs.again",
+        ["same settings and seed as `sft`", "another seed"],
+    ),
+    "another validation split": (
+        judged_on_a_split_of_its_own,
+        "runs.bld.validation_split",
+        ['found "test"', 'expected "validation" as in `sft`'],
     ),
     # Unknown keys.
     "unknown key at the top": (rename("report", "reprot"), "reprot", ["did you mean `report`?"]),

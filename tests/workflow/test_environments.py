@@ -76,3 +76,8 @@ def test_every_environment_is_that_of_some_rule(rules):
     assert {path.name for path in ENVS.glob("*.yaml")} == {
         rule["conda"] for rule in rules.values()
     } - {None}
+
+
+def test_constraints_hold_for_every_build_of_a_package():
+    # A local version such as 2.13.0+cpu exists on the machine that it was installed on alone.
+    assert "+" not in (ENVS / "requirements/constraints.txt").read_text()

@@ -63,9 +63,9 @@ class Files(Section):
     kind: Literal["files"]
     """Chooses this kind of source."""
     paths: list[str] = Field(min_length=1)
-    """Files, folders or patterns such as `data/*.jsonl`, read in sorted order."""
+    """Files, folders (their .jsonl, .parquet or .txt files) or patterns such as `data/*.jsonl`."""
     format: Literal["jsonl", "parquet", "text"]
-    """One row per document (jsonl, parquet) or one file per document (text)."""
+    """A document per row (jsonl, parquet) or per file (text; cut books first, a file is scored whole)."""
     columns: Columns = Columns(text="text")
     """Which columns to read; not used for `text`."""
 
@@ -163,7 +163,7 @@ class Training(Section):
 
     steps: Count = 1000
     """Optimiser steps."""
-    sequence_length: Count = 512
+    sequence_length: int = Field(512, ge=2)
     """Tokens in one packed row; no document sees another in its row."""
     batch_size: Count = 64
     """Packed rows in one optimiser step, over all processes."""

@@ -80,6 +80,32 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
             yield from _known(f"students.{name}.tokenizer", student.tokenizer, settings, "models")
     for name, run in settings.runs.items():
         yield from _run_problems(f"runs.{name}", run, settings, raw["runs"][name])
+    yield from _comparison_problems(settings)
+
+
+def _comparison_problems(settings: Settings) -> Iterator[str]:
+    """What the report could not compare after all the training."""
+    if "bits_per_byte" not in settings.evaluation.tasks:
+        yield (
+            "evaluation.tasks: found no `bits_per_byte`, which every comparison is made of; "
+            "expected it among the tasks"
+        )
+    seen: dict[str, str] = {}
+    judged: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, run in settings.runs.items():
+        twin = seen.setdefault(run.model_dump_json(), name)
+        if twin != name:
+            yield (
+                f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
+                "or setting"
+            )
+        pair = run.student, run.corpus
+        first, split = judged.setdefault(pair, (name, run.validation_split))
+        if split != run.validation_split:
+            yield (
+                f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
+                f"{shown(split)} as in `{first}`, with which it is compared"
+            )
 
 
 def _dataset_problems(key: str, dataset: Dataset) -> Iterator[str]:

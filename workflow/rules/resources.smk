@@ -22,7 +22,9 @@ rule fetch_model:
     params:
         step=lambda wildcards: step(
             "fetch",
-            SETTINGS.models[wildcards.model].model_dump(include={"hub", "revision", "weights"}),
+            SETTINGS.models[wildcards.model].model_dump(
+                include={"hub", "revision", "weights", "trust_remote_code"}
+            ),
         ),
     shell:
         "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -25,7 +26,11 @@ def main() -> None:
             f"{settings['hub']}: the revision in the configuration is a placeholder (40 zeros). Look up the commit on the "
             "repository's page, under 'Files and versions', then 'History', and write it there"
         )
-    files = settings.get("files") or TOKENIZER_FILES + ["*.safetensors"] * settings["weights"]
+    files = settings.get("files") or [
+        *TOKENIZER_FILES,
+        *["*.safetensors"] * settings["weights"],
+        *["*.py"] * settings["trust_remote_code"],
+    ]
     with new_folder(arguments.manifest.parent, {"source": settings}) as folder:
         snapshot_download(
             settings["hub"],
@@ -34,6 +39,8 @@ def main() -> None:
             allow_patterns=files,
             local_dir=folder,
         )
+        # The hub client's notes hold times, and the same commit must give the same manifest.
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 if __name__ == "__main__":
