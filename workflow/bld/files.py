@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+MANIFEST = "manifest.json"
+
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` with sorted keys, indented, ending in a newline; the file appears by rename.

@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bld.files import read_manifest, sha256_of, write_json
-
-MANIFEST = "manifest.json"
+from bld.files import MANIFEST, read_manifest, sha256_of, write_json
 
 
 @contextmanager

@@ -11,15 +11,16 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from bld.tokenization.rendering import Renderer, load_renderer
 from bld.tokenization.vocabulary import Vocabulary
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -193,3 +194,16 @@ class Reader:
     def _normalise(self, hidden_TH: torch.Tensor) -> torch.Tensor:
         logits_TV = output_logits(self._lm, hidden_TH)[:, : self._size].float()
         return logits_TV.masked_fill_(self._absent_V, -torch.inf).log_softmax(-1)
+
+
+def open_model(
+    folder: Path,
+    reading: Mapping[str, Any],
+    window: int,
+    batch_tokens: int,
+    precision: str = "fp32",
+) -> tuple[Renderer, Reader]:
+    """How a model folder's documents are rendered, as `reading` says, and what reads them."""
+    renderer = load_renderer(folder, **reading)
+    lm = load_language_model(folder, precision, reading["trust_remote_code"])
+    return renderer, Reader(lm, renderer.vocabulary, window, batch_tokens)

@@ -24,7 +24,7 @@ from bld.config import Split
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet, record_batches
 from bld.documents.splits import assign_split, shard_name
-from bld.files import read_manifest, sha256_of, write_json
+from bld.files import MANIFEST, read_manifest, sha256_of, write_json
 from bld.tokenization.symbols import Segment
 
 SCHEMA = pa.schema(
@@ -42,7 +42,6 @@ SCHEMA = pa.schema(
         ),
     ]
 )
-MANIFEST = "manifest.json"
 ROW_GROUP_DOCUMENTS = 256
 ROW_GROUP_BYTES = 1 << 20
 

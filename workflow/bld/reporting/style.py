@@ -19,7 +19,6 @@ INK = "#24272c"
 MUTED = "#62686f"
 RULE = "#d9dbdd"
 CARD = "#fdfcfa"
-DARK_CARD = "#15171a"
 
 PALETTE = ("#2a78c2", "#cf5c12", "#0b8f6a", "#b9629a", "#9a7300", "#7f63c9", "#1c8ca8")
 """After Okabe and Ito (2008), with lightness levelled: each is at least 3:1 against both cards."""

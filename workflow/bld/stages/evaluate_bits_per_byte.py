@@ -8,9 +8,8 @@ from bld.documents.shards import read_split
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import Reader, load_language_model
+from bld.models import open_model
 from bld.provenance.step import step_parser
-from bld.tokenization.rendering import load_renderer
 
 
 def main() -> None:
@@ -21,10 +20,9 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
-    reading = settings["reading"]
-    renderer = load_renderer(arguments.model, **reading)
-    lm = load_language_model(arguments.model, trust_remote_code=reading["trust_remote_code"])
-    reader = Reader(lm, renderer.vocabulary, settings["window"], settings["batch_tokens"])
+    renderer, reader = open_model(
+        arguments.model, settings["reading"], settings["window"], settings["batch_tokens"]
+    )
     result = bits_per_byte(list(read_split(arguments.documents.parent)), renderer, reader)
     write_json(arguments.evaluation, result)
     print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")

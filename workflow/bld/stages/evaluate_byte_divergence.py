@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from bld.documents.shards import read_split
 from bld.evaluation.divergence import byte_divergence
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import Reader, load_language_model
+from bld.models import open_model
 from bld.provenance.step import step_parser
-from bld.tokenization.rendering import Renderer, load_renderer
 
 
 def main() -> None:
@@ -25,20 +23,12 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = arguments.step.settings
     documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
-    teacher = open_model(arguments.teacher, settings["teacher_reading"], settings)
-    student = open_model(arguments.model, settings["reading"], settings)
+    limits = settings["window"], settings["batch_tokens"]
+    teacher = open_model(arguments.teacher, settings["teacher_reading"], *limits)
+    student = open_model(arguments.model, settings["reading"], *limits)
     result = byte_divergence(documents, teacher, student)
     write_json(arguments.evaluation, result)
     print(f"JSD {result['jsd']:.4f} nats over {result['bytes']:,} symbols")
-
-
-def open_model(
-    folder: Path, reading: dict[str, Any], settings: dict[str, Any]
-) -> tuple[Renderer, Reader]:
-    """A model's renderer and reader."""
-    renderer = load_renderer(folder, **reading)
-    lm = load_language_model(folder, trust_remote_code=reading["trust_remote_code"])
-    return renderer, Reader(lm, renderer.vocabulary, settings["window"], settings["batch_tokens"])
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main() -> None:
         lm = load_language_model(arguments.model, trust_remote_code=trusted)
         transfer_vocabulary(lm, (old_tokenizer, old_renderer), (new_tokenizer, new_renderer))
         lm.save_pretrained(folder)
-        if otherwise := made_anew(folder, trusted):
+        if otherwise := made_anew(new_tokenizer, folder, trusted):
             raise ValueError(
                 f"{otherwise}. A student of this model type cannot keep such a tokenizer: wherever it "
                 "is loaded it would read other tokens than it was trained on. Choose a student of "

@@ -7,14 +7,13 @@ from pathlib import Path
 from bld.config import Scoring
 from bld.documents.parquet import open_parquet
 from bld.documents.shards import read_shard
-from bld.files import sha256_of
-from bld.folders import MANIFEST, whole_folder
-from bld.models import Reader, load_language_model
+from bld.files import MANIFEST, sha256_of
+from bld.folders import whole_folder
+from bld.models import open_model
 from bld.progress import progress
 from bld.provenance.step import step_parser
 from bld.teacher.cache import keep_most_probable, write_shard
 from bld.teacher.scoring import byte_distributions
-from bld.tokenization.rendering import load_renderer
 
 
 def main() -> None:
@@ -26,13 +25,15 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = arguments.step.settings
     scoring = Scoring.model_validate(settings["scoring"])
-    renderer = load_renderer(arguments.teacher, **settings["reading"])
+    renderer, reader = open_model(
+        arguments.teacher,
+        settings["reading"],
+        scoring.window,
+        scoring.batch_tokens,
+        scoring.precision,
+    )
     for note in renderer.notes:
         print(f"tokenizer: {note}")
-    lm = load_language_model(
-        arguments.teacher, scoring.precision, settings["reading"]["trust_remote_code"]
-    )
-    reader = Reader(lm, renderer.vocabulary, scoring.window, scoring.batch_tokens)
     with open_parquet(arguments.documents) as file:
         total = file.metadata.num_rows
     scored = byte_distributions(read_shard(arguments.documents), renderer, reader)

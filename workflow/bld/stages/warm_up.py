@@ -53,7 +53,8 @@ def main() -> None:
         }
     )
     engine, metrics = train(trainee, documents, None, training, seed, "warmup")
-    head_weights, body_weights = trained_weights(engine, "head"), trained_weights(engine, "lm")
+    head_weights = trained_weights(engine, "head")
+    body_weights = trained_weights(engine, "lm") if warmup.train_body else {}
     if engine.global_rank == 0:
         with new_folder(arguments.manifest.parent, {"warmup": warmup.model_dump()}) as folder:
             save_heads(head_weights, folder)

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bld.documents.parquet import open_parquet, record_batches
-from bld.files import read_manifest, sha256_of, write_json
+from bld.files import MANIFEST, read_manifest, sha256_of, write_json
 from bld.tokenization.symbols import PAD
 
 SCHEMA = pa.schema(
@@ -110,7 +110,7 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
 
     Raises ValueError that names the shard and what does not fit.
     """
-    documents = read_manifest(corpus / "manifest.json")
+    documents = read_manifest(corpus / MANIFEST)
     shards, symbols, size = [], 0, 0
     key = None
     for source in documents["shards"]:
@@ -146,7 +146,7 @@ def write_manifest(folder: Path, corpus: Path, settings: dict[str, Any]) -> None
         "shards": shards,
         **settings,
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / MANIFEST, manifest)
 
 
 class ByteCache:
@@ -157,8 +157,8 @@ class ByteCache:
     """
 
     def __init__(self, folder: Path, corpus: Path) -> None:
-        manifest = read_manifest(folder / "manifest.json")
-        expected = read_manifest(corpus / "manifest.json")["content_sha256"]
+        manifest = read_manifest(folder / MANIFEST)
+        expected = read_manifest(corpus / MANIFEST)["content_sha256"]
         if manifest.get("content_sha256") != expected:
             raise ValueError(
                 f"the byte cache in {folder} was made from other documents than {corpus} holds (content "

@@ -23,15 +23,14 @@ def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> PreTrainedT
     )
 
 
-def made_anew(folder: Path, trust_remote_code: bool = False) -> str | None:
-    """What AutoTokenizer does otherwise with the tokenizer in `folder`, None if nothing."""
+def made_anew(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, trust_remote_code: bool = False
+) -> str | None:
+    """What AutoTokenizer makes of `folder` otherwise than `tokenizer`, as its file says, is."""
     auto = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
-    made, saved = (
-        tokenizer(PROBE, add_special_tokens=False).input_ids
-        for tokenizer in (auto, load_tokenizer(folder, trust_remote_code))
-    )
+    made, saved = (one(PROBE, add_special_tokens=False).input_ids for one in (auto, tokenizer))
     if made == saved:
         return None
     return (

@@ -288,6 +288,6 @@ def load_renderer(
         renderer = Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
-    if otherwise := made_anew(folder, trust_remote_code):
+    if otherwise := made_anew(tokenizer, folder, trust_remote_code):
         renderer.notes.append(f"{otherwise}; load it with PreTrainedTokenizerFast.from_pretrained")
     return renderer
