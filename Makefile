@@ -1,14 +1,15 @@
-# Sets up an environment, then calls Snakemake or pytest; nothing else lives here.
+# Sets up an environment, then calls Snakemake, pytest or the benchmark; nothing else lives here.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := envs/requirements/workflow.txt
 TEST_REQUIREMENTS := envs/requirements/tests.txt
+BENCH_REQUIREMENTS := envs/requirements/bench.txt
 CONSTRAINTS := envs/requirements/constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-long
+.PHONY: demo test test-long bench
 
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
@@ -18,6 +19,12 @@ test: $(VENV)/tests.done
 
 test-long: $(VENV)/tests.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+
+bench: $(VENV)/bench.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local \
+		resources/models/teacher/manifest.json results/corpora/python_docs/validation/manifest.json
+	PYTHONPATH=workflow OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
+		$(BIN)/python benchmarks/teacher_bytes.py
 
 # torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
 $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)
@@ -30,4 +37,8 @@ $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)
 
 $(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
 	$(PIP) --requirement $(TEST_REQUIREMENTS)
+	touch $@
+
+$(VENV)/bench.done: $(VENV)/workflow.done $(BENCH_REQUIREMENTS)
+	$(PIP) --requirement $(BENCH_REQUIREMENTS)
 	touch $@

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,15 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bld.models import Reader, check_halves, device, load_language_model, output_logits, windows
+from bld.models import (
+    Reader,
+    batches_of_like_length,
+    check_halves,
+    device,
+    load_language_model,
+    output_logits,
+    windows,
+)
 from bld.tokenization.vocabulary import Vocabulary
 
 SHAPE = {
@@ -76,6 +86,36 @@ def test_windows_read_every_position_once_after_the_overlap_asked_for(length, wi
     assert all(w.stop - w.start <= window for w in cut)
     assert all(w.start == max(0, w.fresh - overlap) for w in cut[1:])
     assert cut[0].start == cut[0].fresh == 0
+
+
+@given(
+    st.lists(st.integers(0, 60), max_size=40),
+    st.integers(1, 300),
+    st.sampled_from([0, 0.1, 0.5, 1]),
+)
+@settings(deadline=None)
+def test_batches_hold_every_element_once_within_the_limits_of_size_and_padding(
+    lengths, batch_tokens, padding
+):
+    batches = list(batches_of_like_length(lengths, batch_tokens, padding))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        used = [lengths[index] for index in batch]
+        size = len(batch) * max(used)
+        assert size <= batch_tokens or len(batch) == 1
+        assert size - sum(used) <= padding * size + 1e-9
+    longest = [max(lengths[index] for index in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 300))
+@settings(deadline=None)
+def test_a_batch_ends_only_where_one_more_element_would_break_a_limit(lengths, batch_tokens):
+    batches = list(batches_of_like_length(np.array(lengths, int), batch_tokens))
+    for batch, after in pairwise(batches):
+        used = [lengths[index] for index in (*batch, after[0])]
+        size = len(used) * max(used)
+        assert size > batch_tokens or sum(used) < 0.9 * size
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -152,7 +192,7 @@ def test_no_forward_pass_has_more_tokens_than_allowed_unless_one_document_has(lm
     monkeypatch.setattr(lm.model, "forward", watched)
     list(Reader(lm, ALL_KNOWN, 64, 24).log_probs(documents_of(3, 12, 1, 7, 12, 30)))
     assert all(rows * width <= 24 or rows == 1 for rows, width in shapes)
-    assert sorted(shapes) == [(1, 30), (2, 12), (3, 7)]
+    assert sorted(shapes) == [(1, 1), (1, 3), (1, 7), (1, 30), (2, 12)]
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(8, 4), (9, 4), (1, 0)])

@@ -12,8 +12,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     "command",
     [
-        ["ruff", "check", "--no-cache", "workflow", "tests"],
-        ["ruff", "format", "--no-cache", "--check", "workflow", "tests"],
+        ["ruff", "check", "--no-cache", "workflow", "tests", "benchmarks"],
+        ["ruff", "format", "--no-cache", "--check", "workflow", "tests", "benchmarks"],
         ["mypy", "--cache-dir=/dev/null"],
     ],
     ids=lambda command: " ".join(command[:2]),

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from bld.provenance.fingerprint import PACKAGE, import_closure
+from bld.provenance.fingerprint import DEFINITIONS_ONLY, PACKAGE, import_closure
 
 ENVS = PACKAGE.parents[1] / "envs"
 PACKAGES = {"yaml": "pyyaml"}
@@ -22,14 +22,18 @@ def imported(path):
             yield node.module
 
 
+def source(module):
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def third_party(stage):
     """The packages that a stage imports, by itself or through the modules of this project."""
     names = set()
     for module in import_closure(f"bld.stages.{stage}"):
-        path = PACKAGE.parent.joinpath(*module.split("."))
-        names |= set(imported(path / "__init__.py" if path.is_dir() else path.with_suffix(".py")))
-    if "bld.config" in names:  # which the closure leaves out
-        names |= set(imported(PACKAGE / "config.py"))
+        names |= set(imported(source(module)))
+    if "bld.config" in names:  # which the closure leaves out, with what it is made of
+        names |= {name for module in DEFINITIONS_ONLY for name in imported(source(module))}
     tops = {name.split(".")[0] for name in names}
     return {PACKAGES.get(name, name) for name in tops - set(sys.stdlib_module_names) - {"bld"}}
 

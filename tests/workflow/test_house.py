@@ -25,7 +25,7 @@ TOP_LEVEL = {
 }
 # A room may import from rooms on its own level, if none imports back, and from those above it in this list.
 LEVELS = [
-    {"config", "files", "folders", "progress", "provenance"},
+    {"config", "config_documents", "config_models", "files", "folders", "progress", "provenance"},
     {"tokenization"},
     {"models"},
     {"covers", "documents"},
@@ -74,7 +74,8 @@ def test_imports_point_one_way():
 
 def test_covers_know_nothing_but_tokens_and_bytes():
     assert {there for here, there in imports_between_rooms() if here == "covers"} == {
-        "tokenization"
+        "tokenization",
+        "models",
     }
 
 
@@ -100,7 +101,7 @@ def test_the_inits_of_folders_hold_one_line_and_so_run_nothing():
 
 
 def test_no_file_is_long():
-    folders = [ROOT / "workflow", ROOT / "tests"]
+    folders = [ROOT / "workflow", ROOT / "tests", ROOT / "benchmarks"]
     paths = [ROOT / "Snakefile", *(path for folder in folders for path in folder.rglob("*"))]
     sources = [path for path in paths if path.suffix in ("", ".py", ".smk", ".j2", ".css", ".rst")]
     lengths = {

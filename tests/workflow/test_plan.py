@@ -9,6 +9,8 @@ EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
 EVERYWHERE = {
     "prepare_student": 1,
     "gather_cache": 1,
+    "audit_cache": 1,
+    "measure_information": 1,
     "distill": 2,
     "evaluate_teacher": 1,
     "evaluate_student": 1,

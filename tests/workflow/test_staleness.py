@@ -16,6 +16,8 @@ SCORING = {
     "score_teacher demo python_docs distillation",
     "gather_cache demo python_docs distillation",
 }
+AUDIT = "audit_cache demo python_docs distillation"
+INFORMATION = "measure_information demo python_docs distillation"
 DISTILLATIONS = {"distill sft", "distill bld"}
 
 
@@ -45,13 +47,22 @@ def put(configuration, path, value):
         ("runs.sft.training.steps", 99, {"distill sft", "report"}),
         ("warmup.learning_rate", 1.0, {"warm_up bld", "report"}),
         ("teachers.demo.keep_symbols", 5, SCORING),
+        ("teachers.demo.eps", 0.01, SCORING | {AUDIT, INFORMATION}),
+        ("teachers.demo.beam_width", 5, set()),
         ("evaluation.window", 99, EVALUATIONS | DIVERGENCES),
+        ("evaluation.eps", 0.01, DIVERGENCES),
+        ("evaluation.histories", "beam", DIVERGENCES),
+        ("evaluation.beam_width", 5, set()),
+        ("audit.documents", 5, {AUDIT, INFORMATION}),
+        ("audit.eps", 1e-4, {AUDIT}),
+        ("audit.histories", "beam", {AUDIT}),
         ("evaluation.divergence_documents", 5, DIVERGENCES),
         ("report.title", "Another", {"report"}),
         (
             "models.teacher.template_arguments.date",
             "today",
             {"pretrain teacher", "evaluate_teacher demo python_docs validation"}
+            | {AUDIT, INFORMATION}
             | SCORING
             | DIVERGENCES,
         ),

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bld.config import (
+    Audit,
     Columns,
     Corpus,
     Dataset,
@@ -25,6 +26,7 @@ from bld.config import (
     Scratch,
     Settings,
     Student,
+    Teacher,
     Training,
 )
 from bld.config_words import did_you_mean, listed, problem_in_words, shown
@@ -74,6 +76,7 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _weights_problems(f"teachers.{name}.model", teacher.model, settings)
         for text in _fits(teacher.window, settings.models.get(teacher.model)):
             yield f"teachers.{name}.window: {text}"
+        yield from _audit_problems(name, teacher, settings.audit)
     for name, student in settings.students.items():
         yield from _weights_problems(f"students.{name}.model", student.model, settings)
         if student.tokenizer not in (None, "bytes"):
@@ -81,6 +84,19 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     for name, run in settings.runs.items():
         yield from _run_problems(f"runs.{name}", run, settings, raw["runs"][name])
     yield from _comparison_problems(settings)
+
+
+def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
+    """Where the audit would not be stricter than what it audits."""
+    if audit.histories != teacher.histories:
+        return
+    if audit.eps > teacher.eps:
+        yield f"audit.eps: found {audit.eps:g}, expected at most the `eps` of the teacher `{name}` ({teacher.eps:g})"
+    if audit.histories == "beam" and audit.beam_width < teacher.beam_width:
+        yield (
+            f"audit.beam_width: found {audit.beam_width}, expected at least the `beam_width` of the "
+            f"teacher `{name}` ({teacher.beam_width})"
+        )
 
 
 def _comparison_problems(settings: Settings) -> Iterator[str]:

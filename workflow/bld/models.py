@@ -71,9 +71,12 @@ def hidden_states(
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits [..., V] from hidden states [..., H], with the soft cap of models that have one (Gemma
-    2)."""
-    logits = lm.get_output_embeddings()(hidden)
+    """Logits [..., V] from hidden states [..., H], capped in models that do so (Gemma 2)."""
+    return soft_capped(lm, lm.get_output_embeddings()(hidden))
+
+
+def soft_capped(lm: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """Logits as the model gives them out, from what its output head computes."""
     cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
@@ -125,6 +128,24 @@ def windows(length: int, window: int, overlap: int) -> Iterator[Window]:
         yield Window(start, stop, fresh)
 
 
+def batches_of_like_length(
+    lengths: Sequence[int] | np.ndarray, batch_tokens: int, padding: float = 0.1
+) -> Iterator[list[int]]:
+    """Indexes in batches of at most `batch_tokens` positions (or one element), of which at most the
+    share `padding` is padding; the longest come first."""
+    batch: list[int] = []
+    filled = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        size = (len(batch) + 1) * lengths[batch[0]] if batch else 0
+        if size > batch_tokens or filled + lengths[index] < (1 - padding) * size:
+            yield batch
+            batch, filled = [], 0
+        batch.append(index)
+        filled += int(lengths[index])
+    if batch:
+        yield batch
+
+
 class Reader:
     """Runs a language model over documents.
 
@@ -161,14 +182,10 @@ class Reader:
         long = [i for i in order if len(documents[i]) > self._window]
         for index in long:
             yield index, torch.cat(list(self._long(documents[index])))
-        batch: list[int] = []
-        for index in order[len(long) :]:
-            if batch and (len(batch) + 1) * len(documents[batch[0]]) > self._batch_tokens:
-                yield from self._batch(batch, documents)
-                batch = []
-            batch.append(index)
-        if batch:
-            yield from self._batch(batch, documents)
+        short = order[len(long) :]
+        lengths = [len(documents[i]) for i in short]
+        for batch in batches_of_like_length(lengths, self._batch_tokens):
+            yield from self._batch([short[i] for i in batch], documents)
 
     def _long(self, ids_T: np.ndarray) -> Iterator[torch.Tensor]:
         for start, stop, fresh in windows(len(ids_T), self._window, self._window // 2):

@@ -112,8 +112,22 @@ def measured(run):
     return [task for task in tasks if SETTINGS.runs[run].teacher or task != "byte_divergence"]
 
 
+# The byte caches that runs learn from: teacher, corpus, split.
+CACHES = sorted(
+    {
+        (run.teacher, run.corpus, run.train_split)
+        for run in SETTINGS.runs.values()
+        if run.method != "sft"
+    }
+)
+
+
 def report_inputs(wildcards):
-    files = []
+    files = [
+        f"results/teachers/{'/'.join(cache)}/{measure}.json"
+        for cache in CACHES
+        for measure in ("audit", "information")
+    ]
     for name, run in SETTINGS.runs.items():
         judged_on = f"{run.corpus}/{run.validation_split}/bits_per_byte.json"
         files += [f"results/runs/{name}/{file}" for file in ("metrics.parquet", "training.json")]

@@ -1,16 +1,29 @@
 # The page at the end, its figures and the data behind them.
 
+# Only where a run learns from a teacher's bytes is there something to say of them.
+BYTES_TABLES = ["audit", "information"] if CACHES else []
+BYTES_FIGURES = {}
+if CACHES:
+    BYTES_FIGURES["information"] = report(
+        "results/report/information.svg",
+        caption="../report/information.rst",
+        category="Figures",
+        labels={"what": "what bytes tell of tokens"},
+    )
+
 
 rule report:
     input:
         report_inputs,
     output:
+        **BYTES_FIGURES,
         page=report(
             REPORT, caption="../report/index.rst", category="Report", labels={"what": "page"}
         ),
         summary="results/report/summary.json",
         tables=expand(
-            "results/report/{table}.csv", table=["runs", "comparison", "loss", "bits_per_byte"]
+            "results/report/{table}.csv",
+            table=["runs", "comparison", "loss", "bits_per_byte", *BYTES_TABLES],
         ),
         loss=report(
             "results/report/loss.svg",

@@ -35,9 +35,39 @@ def pretrain_settings(wildcards):
     return {"scratch": scratch.model_dump(), "reading": reading(wildcards.model)}
 
 
+# The settings of histories that are not read: a beam alone has a width, and the trunk drops nothing.
+UNREAD = {"trunk": {"eps", "beam_width"}, "prefix": {"beam_width"}, "beam": set()}
+
+
+def policy(section):
+    """The histories that a section asks for."""
+    names = {"histories": "name", "eps": "eps", "beam_width": "width"}
+    read = names.keys() - UNREAD[section.histories]
+    return {names[key]: getattr(section, key) for key in read}
+
+
 def teacher_settings(wildcards):
     teacher = SETTINGS.teachers[wildcards.teacher]
-    return {"scoring": teacher.model_dump(exclude={"model"}), "reading": reading(teacher.model)}
+    unread = {"model"} | UNREAD[teacher.histories]
+    return {"scoring": teacher.model_dump(exclude=unread), "reading": reading(teacher.model)}
+
+
+def sample_settings(wildcards):
+    """A sample of the documents that a teacher has scored, and how they are read."""
+    teacher = SETTINGS.teachers[wildcards.teacher]
+    sample = SETTINGS.audit.model_dump(include={"documents", "seed"})
+    limits = teacher.model_dump(include={"window", "batch_tokens", "precision"})
+    return sample | limits | {"reading": reading(teacher.model)}
+
+
+def audit_settings(wildcards):
+    own = policy(SETTINGS.teachers[wildcards.teacher])
+    return sample_settings(wildcards) | {"own": own, "strict": policy(SETTINGS.audit)}
+
+
+def information_settings(wildcards):
+    teacher = SETTINGS.teachers[wildcards.teacher]
+    return sample_settings(wildcards) | {"policy": policy(teacher)}
 
 
 def student_settings(wildcards):
@@ -92,6 +122,7 @@ def divergence_settings(wildcards):
     run = SETTINGS.runs[wildcards.run]
     return evaluate_run_settings(wildcards) | {
         "documents": SETTINGS.evaluation.divergence_documents,
+        "policy": policy(SETTINGS.evaluation),
         "teacher_reading": reading(SETTINGS.teachers[run.teacher].model),
     }
 
@@ -101,4 +132,5 @@ def report_settings():
         "title": SETTINGS.report.title,
         "tasks": SETTINGS.evaluation.tasks,
         "runs": {name: run.model_dump() for name, run in SETTINGS.runs.items()},
+        "caches": CACHES,
     }

@@ -26,12 +26,14 @@ rule score_teacher:
         " --documents {input.documents:q}"
         " --teacher {input.teacher:q}"
         " --shard {output.shard:q}"
+        " --checkpoints checkpoints/score_teacher/{wildcards.teacher}/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}"
         " 2>&1 | tee {log:q}"
 
 
 rule gather_cache:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
+        teacher=teacher_model,
         shards=cache_shards,
     output:
         manifest="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
@@ -50,5 +52,6 @@ rule gather_cache:
         "python -m bld.stages.gather_cache"
         " --step {params.step:q}"
         " --documents {input.documents:q}"
+        " --teacher {input.teacher:q}"
         " --manifest {output.manifest:q}"
         " 2>&1 | tee {log:q}"

@@ -89,17 +89,21 @@ def test_many_positions_step_at_once_and_find_no_child_where_there_is_none(vocab
 
 @given(vocabularies(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_a_walk_lists_every_byte_up_to_which_the_text_is_a_path(vocabulary, data):
+def test_a_walk_lists_every_byte_up_to_which_the_text_is_a_path_and_ends_at_its_stop(
+    vocabulary, data
+):
     trie, prefixes = Trie(vocabulary), naive_prefixes(vocabulary)
     text = b"".join(data.draw(st.lists(st.one_of(FEW_BYTES, ANY_BYTES), max_size=4)))
-    starts = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
-    alive = trie.walk(text, np.array(starts, int))
+    ends = st.lists(st.integers(0, len(text)), min_size=2, max_size=2).map(sorted)
+    ranges = data.draw(st.lists(ends, max_size=6))
+    start, stop = np.array(ranges, int).reshape(-1, 2).T
+    alive = trie.walk(text, start, stop)
     found = sorted(zip(alive.history_A, alive.position_A, alive.node_A, strict=True))
     assert found == [
-        (history, n, node_of(trie, tuple(text[start:n])))
-        for history, start in enumerate(starts)
-        for n in range(start, len(text) + 1)
-        if tuple(text[start:n]) in prefixes
+        (history, n, node_of(trie, tuple(text[first:n])))
+        for history, (first, last) in enumerate(ranges)
+        for n in range(first, last + 1)
+        if tuple(text[first:n]) in prefixes
     ]
 
 

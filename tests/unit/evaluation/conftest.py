@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from bld.config import Architecture
+from bld.covers.policy import Policy
 from bld.documents.document import make_document
 from bld.models import Reader
+from bld.teacher.scoring import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.scratch import new_model
@@ -14,6 +16,7 @@ TOKENIZERS = {
     "bytes": train_tokenizer([], "bytes", 0, "turns"),
 }
 RENDERERS = {kind: Renderer(tokenizer) for kind, tokenizer in TOKENIZERS.items()}
+ALL_PREFIXES = Policy("prefix", eps=0.0)
 SHAPE = Architecture(hidden=16, layers=2, heads=2, intermediate=24, positions=256)
 
 
@@ -45,5 +48,16 @@ def model():
                     table.mul_(scale)
         renderer = RENDERERS[kind]
         return lm, renderer, Reader(lm, renderer.vocabulary, window, batch_tokens)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def scorer(model):
+    """(kind of tokenizer, seed, policy) -> what sums that model's tokens to bytes."""
+
+    def build(kind, seed=1, policy=ALL_PREFIXES, **settings):
+        lm, renderer, _ = model(kind, seed, **settings)
+        return ByteScorer(renderer, lm, policy, window=256, batch_tokens=10_000)
 
     return build

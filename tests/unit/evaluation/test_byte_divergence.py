@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.evaluation.divergence import byte_divergence, jensen_shannon, kullback_leibler
+from bld.covers.policy import Policy
+from bld.evaluation.divergence import (
+    byte_divergence,
+    entropy,
+    jensen_shannon,
+    kullback_leibler,
+    total_variation,
+)
 from bld.files import write_json
-from bld.teacher.scoring import byte_distributions
 from bld.tokenization.symbols import supervised_symbols
 
 
@@ -60,21 +66,37 @@ def test_distributions_without_a_common_symbol_are_a_logarithm_of_two_apart():
     assert kullback_leibler(p, q)[0] == math.inf
 
 
+@given(pairs())
+@settings(deadline=None)
+def test_total_variation_and_entropy_are_their_sums(pair):
+    p, q = pair
+    by_hand = sum(abs(a - b) for a, b in zip(p, q, strict=True)) / 2
+    assert total_variation(log(p), log(q))[0] == pytest.approx(by_hand, abs=1e-12)
+    assert entropy(log(p))[0] == pytest.approx(-sum(a * math.log(a) for a in p if a), abs=1e-12)
+
+
+@given(pairs())
+@settings(deadline=None)
+def test_the_jensen_shannon_divergence_is_bounded_by_total_variation(pair):
+    # Lin, "Divergence measures based on the Shannon entropy" (1991), theorem 3.
+    p, q = map(log, pair)
+    assert jensen_shannon(p, q)[0] <= math.log(2) * total_variation(p, q)[0] + 1e-12
+
+
 @pytest.mark.parametrize("kind", ["subwords", "bytes"])
-def test_a_model_does_not_diverge_from_itself(model, documents, kind):
-    _, *read = model(kind)
-    found = byte_divergence(documents, read, read)
-    assert found["kl"] == 0
-    assert found["jsd"] == pytest.approx(0, abs=1e-12)
+def test_a_model_does_not_diverge_from_itself(scorer, documents, kind):
+    found = byte_divergence(documents, scorer(kind), scorer(kind))
+    assert found["kl"] == pytest.approx(0, abs=1e-6)
+    assert found["jsd"] == pytest.approx(0, abs=1e-6)
     assert found["bytes"] == sum(len(supervised_symbols(d.segments)) for d in documents)
 
 
-def test_it_is_the_mean_over_all_symbols_of_all_documents(model, documents):
-    (_, *teacher), (_, *student) = model("subwords", seed=1), model("subwords", seed=2)
+def test_it_is_the_mean_over_all_symbols_of_all_documents(scorer, documents):
+    teacher, student = scorer("subwords", seed=1), scorer("subwords", seed=2)
     found = byte_divergence(documents, teacher, student)
     p, q = (
-        np.exp(np.concatenate([log_p for _, log_p, _ in byte_distributions(documents, *read)]))
-        for read in (teacher, student)
+        np.exp(np.concatenate([one.log_probs_NS for one in model.distributions(documents)]))
+        for model in (teacher, student)
     )
     assert found["kl"] == pytest.approx(np.mean(list(map(kl_by_hand, p, q))), rel=1e-5)
     assert 0 < found["jsd"] < math.log(2)
@@ -82,10 +104,17 @@ def test_it_is_the_mean_over_all_symbols_of_all_documents(model, documents):
     assert back["jsd"] == pytest.approx(found["jsd"]) and back["kl"] != pytest.approx(found["kl"])
 
 
-def test_an_infinite_divergence_between_other_tokens_is_left_out(model, documents, tmp_path):
+def test_the_divergence_of_models_with_other_tokens_is_finite_with_all_prefix_histories(
+    scorer, documents
+):
+    found = byte_divergence(documents, scorer("bytes"), scorer("subwords"))
+    assert found["kl"] > 0 and 0 < found["jsd"] < math.log(2)
+
+
+def test_an_infinite_divergence_between_other_tokens_is_left_out(scorer, documents, tmp_path):
     # Inside a token of the student its trunk has one way on; byte by byte everything is possible.
-    (_, *teacher), (_, *student) = model("bytes"), model("subwords")
-    found = byte_divergence(documents, teacher, student)
+    trunk = Policy("trunk")
+    found = byte_divergence(documents, scorer("bytes"), scorer("subwords", policy=trunk))
     assert found["kl"] is None and 0 < found["jsd"] < math.log(2)
     write_json(tmp_path / "evaluation.json", found)
     assert json.loads((tmp_path / "evaluation.json").read_text())["kl"] is None

@@ -9,8 +9,48 @@ import pandas as pd
 import pytest
 
 from bld.reporting.inputs import RunInputs
+from bld.reporting.teacher_bytes import CacheInputs
 
 KINDS = ("class", "function", "module")
+POLICY = {"name": "prefix", "eps": 0.001}
+AUDIT = {
+    "documents": 16,
+    "bytes": 12000,
+    "jsd": {
+        "policy": {"mean": 0.0001, "p99": 0.002, "max": 0.05},
+        "stored": {"mean": 0.0011, "p99": 0.012, "max": 0.06},
+    },
+    "total_variation": {
+        "policy": {"mean": 0.0003, "p99": 0.004, "max": 0.1},
+        "stored": {"mean": 0.0033, "p99": 0.024, "max": 0.2},
+    },
+    "storage": {"kl": 0.0045, "entropy": 1.5, "share_of_entropy": 0.003},
+    "bits_per_byte": {"stored": 2.111, "policy": 2.102, "strict": 2.101},
+    "true_byte_lost": {"stored": 0, "policy": 0, "strict": 0},
+    "lost_mass": {"mean": 0.004, "max": 0.25, "exceeded": 0.0, "rounding": 1e-4},
+    "worst": [
+        {"id": "doc-007", "kind": "class", "jsd": 0.01, "worst_symbol": 3, "worst_jsd": 0.06}
+        | {"before": "a\\n<b>", "symbol": "&"}
+    ],
+    "settings": {"own": POLICY, "strict": {"name": "prefix", "eps": 0.0}},
+    "bytes_on_disk": 1_800_000,
+    "supervised_bytes": 100_000,
+}
+INFORMATION = {
+    "token_bits": 8.0,
+    "byte_bits": 7.2,
+    "ratio": 0.9,
+    "by_position": [
+        {"position": position, "tokens": 600 - 50 * position, "byte_bits": 3 / position}
+        | {"known": 0.9 - 0.5 / position}
+        for position in range(1, 12)
+    ],
+    "by_length": [
+        {"length": length, "tokens": 50, "token_bits": 8.0, "byte_bits": 3.0 + length}
+        for length in range(1, 12)
+    ],
+    "beyond_heads": {"tokens": 0.02, "bytes": 0.014, "byte_bits": 0.006},
+}
 
 
 class Factory:
@@ -50,7 +90,7 @@ class Factory:
             "bits_per_byte": self.scores(name, level, seed=seed),
             "byte_divergence": self.write(
                 f"{name}.byte_divergence.json",
-                {"task": "byte_divergence", "jsd": 0.04, "kl": 0.17, "histories": "trunk"},
+                {"task": "byte_divergence", "jsd": 0.04, "kl": 0.17, "policy": POLICY},
             ),
         }
         inputs = {
@@ -81,6 +121,16 @@ class Factory:
             "student_evaluation": {"bits_per_byte": self.scores("small", 3.0, seed=102)},
         }
         return RunInputs(**(inputs | changes))
+
+    def cache(self, teacher="large", audit=None, information=None):
+        """A byte cache; `audit` and `information` replace some of its figures."""
+        return CacheInputs(
+            teacher,
+            "docs",
+            "train",
+            self.write(f"{len(teacher)}.audit.json", AUDIT | (audit or {})),
+            self.write(f"{len(teacher)}.information.json", INFORMATION | (information or {})),
+        )
 
     def metrics(self, name, warmup, taught, steps=60):
         rows = [

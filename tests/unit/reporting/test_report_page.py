@@ -47,9 +47,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def build(tmp_path):
-    def built(*runs, title="Byte-level distillation"):
-        build_report(runs, title, tmp_path / "report")
+def build(tmp_path, factory):
+    def built(*runs, title="Byte-level distillation", teacher="large"):
+        build_report(runs, [factory.cache(teacher)], title, tmp_path / "report")
         return tmp_path / "report"
 
     return built
@@ -64,14 +64,15 @@ def page(folder):
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
-def test_the_same_inputs_give_the_same_bytes(build, pair, tmp_path):
+def test_the_same_inputs_give_the_same_bytes(build, pair, factory, tmp_path):
     first = {path.name: path.read_bytes() for path in build(*pair).iterdir()}
-    build_report(pair, "Byte-level distillation", tmp_path / "again")
+    build_report(pair, [factory.cache()], "Byte-level distillation", tmp_path / "again")
     again = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
     assert first == again
     assert first.keys() == {
         "index.html", "summary.json", "runs.csv", "comparison.csv", "loss.csv", "bits_per_byte.csv",
         "loss.svg", "bits_per_byte.svg", "bits_per_byte_by_kind.svg",
+        "audit.csv", "information.csv", "information.svg",
     }  # fmt: skip
 
 
@@ -84,9 +85,9 @@ def test_the_page_has_one_first_heading_and_skips_no_level(build, pair):
 def test_every_drawing_says_in_words_what_it_shows(build, pair):
     found = page(build(*pair))
     drawings = found.all("svg", "img")
-    assert len(drawings) == 3
+    assert len(drawings) == 4
     assert all(one["role"] == "img" and len(one["aria-label"]) > 20 for one in drawings)
-    assert len(found.all("figure")) == len(found.all("figcaption")) == 3
+    assert len(found.all("figure")) == len(found.all("figcaption")) == 4
 
 
 def test_every_table_has_a_caption_and_scoped_headers(build, pair):
@@ -126,7 +127,7 @@ def test_names_are_escaped_wherever_they_appear(build, factory):
     sft = factory.run("sft-1", settings={HOSTILE: HOSTILE}, **names)
     bld = factory.run("bld-1", "bld", **names)
     runs = [sft, replace(bld, name=HOSTILE)]
-    folder = build(*runs, title=HOSTILE)
+    folder = build(*runs, title=HOSTILE, teacher=HOSTILE)
     found = page(folder)
     assert not found.all("script")
     assert HOSTILE in found.text
@@ -191,7 +192,7 @@ def test_all_settings_of_a_run_stand_on_the_page_by_their_dotted_names(build, pa
 def test_nothing_is_written_where_runs_cannot_be_compared(factory, tmp_path):
     twins = [factory.run("bld-1", "bld"), factory.run("bld-2", "bld")]
     with pytest.raises(ValueError):
-        build_report(twins, "A title", tmp_path / "report")
+        build_report(twins, [], "A title", tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 

@@ -36,7 +36,7 @@ class Trie:
     """The trie of a vocabulary. Absent ids (no bytes, not special) are in no node; the root is 0.
 
     `ids_I`: token ids sorted by what they spell, then the end ids, then the other special ids and
-    those whose bytes are empty.
+    those whose bytes are empty. `rank_V`: where an id stands in that order, -1 if absent.
     `lo_M`, `hi_M`: the tokens that begin with a node's prefix are ids_I[lo:hi].
     `exact_hi_M`: those that spell just the prefix are ids_I[lo:exact_hi]; the ranges of the node's
     children tile [exact_hi, hi).
@@ -47,6 +47,8 @@ class Trie:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.ids_I, symbols, length_I = _sorted_entries(vocabulary)
+        self.rank_V = np.full(len(vocabulary), -1)
+        self.rank_V[self.ids_I] = np.arange(len(self.ids_I))
         self._build(symbols, length_I)
 
     def _build(self, symbols: np.ndarray, length_I: np.ndarray) -> None:
@@ -82,8 +84,8 @@ class Trie:
         found_A[found_A] = self._edge_key_E[edge_A[found_A]] == key_A[found_A]
         return np.where(found_A, edge_A + 1, -1)
 
-    def walk(self, text: bytes, start_R: np.ndarray) -> Alive:
-        """Walk from the root along text[start:], every start at once, as far as the trie goes.
+    def walk(self, text: bytes, start_R: np.ndarray, stop_R: np.ndarray) -> Alive:
+        """Walk from the root along text[start:stop], every history at once, as far as it goes.
 
         A history is listed once for every byte it is alive at, its start (the root) included.
         """
@@ -91,7 +93,7 @@ class Trie:
         here = Alive(np.arange(len(start_R)), np.zeros(len(start_R), np.int64), np.asarray(start_R))
         levels = [here]
         while here.history_A.size:
-            more_A = here.position_A < len(text)
+            more_A = here.position_A < stop_R[here.history_A]
             here = Alive(*(column[more_A] for column in here))
             child_A = self.step(here.node_A, byte_N[here.position_A])
             on_A = child_A >= 0

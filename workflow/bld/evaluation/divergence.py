@@ -1,7 +1,7 @@
-"""How far a student's byte distributions are from its teacher's.
+"""How far a student's byte distributions are from its teacher's, and the distances between rows of them.
 
-Both are read as ordinary token models and summed to bytes over the same kind of history, so the
-figures compare two models and not two ways of summing.
+Both are read as ordinary token models and summed to bytes under the same policy, so the figures
+compare two models and not two ways of summing.
 
 Shape letters: N supervised symbols, S symbols.
 """
@@ -15,27 +15,24 @@ from typing import Any
 import numpy as np
 
 from bld.documents.document import Document
-from bld.models import Reader
-from bld.teacher.scoring import byte_distributions
-from bld.tokenization.rendering import Renderer
+from bld.teacher.scoring import ByteScorer
 
 
 def byte_divergence(
-    documents: Sequence[Document],
-    teacher: tuple[Renderer, Reader],
-    student: tuple[Renderer, Reader],
+    documents: Sequence[Document], teacher: ByteScorer, student: ByteScorer
 ) -> dict[str, Any]:
     """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
     symbols.
 
-    `kl` is None if it is infinite: inside a student's token its trunk histories leave some symbols
-    no probability at all, and a teacher with other tokens leaves others.
+    `kl` is None if it is infinite. It is finite where both sum all prefix histories; where some are
+    dropped, symbols that only those would have given are left without probability (END inside a
+    word, for example).
     """
     jsd, kl = [], []
-    scored = (byte_distributions(documents, *model) for model in (teacher, student))
-    for (_, teacher_NS, _), (_, student_NS, _) in zip(*scored, strict=True):
-        jsd.append(jensen_shannon(teacher_NS, student_NS))
-        kl.append(kullback_leibler(teacher_NS, student_NS))
+    scored = (model.distributions(documents) for model in (teacher, student))
+    for of_teacher, of_student in zip(*scored, strict=True):
+        jsd.append(jensen_shannon(of_teacher.log_probs_NS, of_student.log_probs_NS))
+        kl.append(kullback_leibler(of_teacher.log_probs_NS, of_student.log_probs_NS))
     jsd_N = np.concatenate(jsd)
     mean_kl = float(np.concatenate(kl).mean())
     return {
@@ -44,7 +41,6 @@ def byte_divergence(
         "kl": mean_kl if math.isfinite(mean_kl) else None,
         "bytes": len(jsd_N),
         "documents": len(documents),
-        "histories": "trunk",
     }
 
 
@@ -60,3 +56,14 @@ def kullback_leibler(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
     possible = p_NS > -np.inf
     gap_NS = np.subtract(p_NS, q_NS, out=np.zeros_like(p_NS), where=possible)
     return (np.exp(p_NS) * gap_NS).sum(1)
+
+
+def total_variation(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
+    """Half the L1 distance, between 0 and 1, [N], of rows of log-probabilities."""
+    return abs(np.exp(p_NS, dtype=np.float64) - np.exp(q_NS, dtype=np.float64)).sum(1) / 2
+
+
+def entropy(p_NS: np.ndarray) -> np.ndarray:
+    """Entropy in nats, [N], of rows of log-probabilities."""
+    p_NS = p_NS.astype(np.float64)
+    return -(np.exp(p_NS) * np.where(p_NS > -np.inf, p_NS, 0)).sum(1)

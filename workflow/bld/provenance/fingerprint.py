@@ -2,8 +2,8 @@
 it imports, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
-changes the digest. `bld.config` is left out: it defines settings and does nothing, and the values
-that a step reads stand beside the digest. Templates and style sheets count as code of the modules
+changes the digest. The definitions of settings are left out: they do nothing, and the values that a
+step reads stand beside the digest. Templates and style sheets count as code of the modules
 in their folder.
 """
 
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-DEFINITIONS_ONLY = {"bld.config"}
+DEFINITIONS_ONLY = {"bld.config", "bld.config_documents", "bld.config_models"}
 DATA = {".j2", ".css"}
 
 

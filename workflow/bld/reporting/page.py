@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,23 @@ from bld.reporting import wording
 from bld.reporting.figures import Drawing
 from bld.reporting.style import label, themed
 from bld.reporting.tables import ALL_KINDS, TEACHER, UNTRAINED, Tables
+from bld.reporting.teacher_bytes import TeacherBytes
 
 OWN_TASKS = ("bits_per_byte", "byte_divergence")
 """Tasks with a column of their own in the table of runs."""
 
 
-def render_page(title: str, tables: Tables, drawings: Mapping[str, Drawing]) -> str:
-    """The whole page as HTML text; every name that comes from a user is escaped."""
+def render_page(
+    title: str,
+    tables: Tables,
+    teachers: Sequence[TeacherBytes],
+    drawings: Mapping[str, Drawing],
+    data: Sequence[str],
+) -> str:
+    """The whole page as HTML text; every name that comes from a user is escaped.
+
+    `data` are the names of the CSV files beside it.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -31,6 +41,7 @@ def render_page(title: str, tables: Tables, drawings: Mapping[str, Drawing]) -> 
     environment.filters |= {
         "number": wording.number,
         "signed": wording.signed,
+        "percent": wording.percent,
         "interval": wording.interval,
         "precision": wording.precision,
         "listed": wording.listed,
@@ -45,9 +56,11 @@ def render_page(title: str, tables: Tables, drawings: Mapping[str, Drawing]) -> 
         references=overall[overall["series"].isin([TEACHER, UNTRAINED])].to_dict("records"),
         runs=tables.inputs,
         comparisons=tables.comparisons,
+        teachers=teachers,
         settings=len({(run.inputs.student, run.inputs.corpus) for run in tables.inputs}),
         task_metrics=_task_metrics(tables),
         drawings={name: Markup(themed(drawing.svg)) for name, drawing in drawings.items()},
+        data=data,
     )
 
 

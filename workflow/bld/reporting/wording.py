@@ -27,6 +27,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     return sign + number(value, digits)
 
 
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of one, in per cent."""
+    return NO_VALUE if share is None else f"{number(100 * share, digits)}\u00a0%"
+
+
 def interval(estimate: Estimate) -> str:
     """Both bounds with their signs."""
     if math.isnan(estimate.low):

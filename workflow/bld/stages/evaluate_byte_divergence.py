@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from bld.covers.policy import Policy
 from bld.documents.shards import read_split
 from bld.evaluation.divergence import byte_divergence
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import open_model
 from bld.provenance.step import step_parser
+from bld.teacher.scoring import open_scorer
 
 
 def main() -> None:
@@ -23,10 +24,10 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = arguments.step.settings
     documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
-    limits = settings["window"], settings["batch_tokens"]
-    teacher = open_model(arguments.teacher, settings["teacher_reading"], *limits)
-    student = open_model(arguments.model, settings["reading"], *limits)
-    result = byte_divergence(documents, teacher, student)
+    common = Policy(**settings["policy"]), settings["window"], settings["batch_tokens"]
+    teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
+    student = open_scorer(arguments.model, settings["reading"], *common)
+    result = byte_divergence(documents, teacher, student) | {"policy": settings["policy"]}
     write_json(arguments.evaluation, result)
     print(f"JSD {result['jsd']:.4f} nats over {result['bytes']:,} symbols")
 

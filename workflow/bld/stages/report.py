@@ -8,6 +8,7 @@ from typing import Any
 from bld.provenance.step import step_parser
 from bld.reporting.inputs import RunInputs
 from bld.reporting.report import build_report
+from bld.reporting.teacher_bytes import CacheInputs
 
 
 def main() -> None:
@@ -25,7 +26,8 @@ def main() -> None:
     runs = [
         run_inputs(name, run, settings["tasks"], arguments.results) for name, run in baselines_first
     ]
-    build_report(runs, settings["title"], arguments.report)
+    caches = [cache_inputs(cache, arguments.results) for cache in settings["caches"]]
+    build_report(runs, caches, settings["title"], arguments.report)
 
 
 def run_inputs(name: str, run: dict[str, Any], tasks: list[str], results: Path) -> RunInputs:
@@ -50,6 +52,14 @@ def run_inputs(name: str, run: dict[str, Any], tasks: list[str], results: Path) 
         student_evaluation={"bits_per_byte": student},
         teacher_evaluation={"bits_per_byte": teacher} if run["teacher"] else None,
     )
+
+
+def cache_inputs(cache: tuple[str, str, str], results: Path) -> CacheInputs:
+    """What was measured of one byte cache (teacher, corpus, split), by the names that the rules
+    give the files."""
+    teacher, corpus, split = cache
+    folder = results / "teachers" / teacher / corpus / split
+    return CacheInputs(teacher, corpus, split, folder / "audit.json", folder / "information.json")
 
 
 if __name__ == "__main__":

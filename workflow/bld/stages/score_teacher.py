@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bld.config import Scoring
-from bld.documents.parquet import open_parquet
-from bld.documents.shards import read_shard
+from bld.covers.policy import Policy
+from bld.documents.document import Document
 from bld.files import MANIFEST, sha256_of
 from bld.folders import whole_folder
-from bld.models import open_model
-from bld.progress import progress
 from bld.provenance.step import step_parser
-from bld.teacher.cache import keep_most_probable, write_shard
-from bld.teacher.scoring import byte_distributions
+from bld.teacher.resume import ScoredPart, score_part, score_shard
+from bld.teacher.scoring import open_scorer
+from bld.teacher.shards import Origin
 
 
 def main() -> None:
@@ -22,27 +22,34 @@ def main() -> None:
     parser.add_argument("--documents", type=Path, required=True, help="a shard of documents")
     parser.add_argument("--teacher", type=whole_folder, required=True)
     parser.add_argument("--shard", type=Path, required=True)
+    parser.add_argument(
+        "--checkpoints", type=Path, required=True, help="folder for what an interrupted run left"
+    )
     arguments = parser.parse_args()
-    settings = arguments.step.settings
-    scoring = Scoring.model_validate(settings["scoring"])
-    renderer, reader = open_model(
+    step = arguments.step
+    scoring = Scoring.model_validate(step.settings["scoring"])
+    scorer = open_scorer(
         arguments.teacher,
-        settings["reading"],
+        step.settings["reading"],
+        Policy(scoring.histories, scoring.eps, scoring.beam_width),
         scoring.window,
         scoring.batch_tokens,
         scoring.precision,
     )
-    for note in renderer.notes:
+    for note in scorer.renderer.notes:
         print(f"tokenizer: {note}")
-    with open_parquet(arguments.documents) as file:
-        total = file.metadata.num_rows
-    scored = byte_distributions(read_shard(arguments.documents), renderer, reader)
-    rows = (
-        (document.id, keep_most_probable(log_probs, lost, scoring.keep_mass, scoring.keep_symbols))
-        for document, log_probs, lost in progress("score", total, "documents", iterable=scored)
+
+    def score(documents: Sequence[Document]) -> ScoredPart:
+        found = scorer.distributions(documents)
+        return score_part(found, scoring.keep_mass, scoring.keep_symbols)
+
+    origin = Origin(
+        documents_sha256=sha256_of(arguments.documents),
+        teacher_sha256=sha256_of(arguments.teacher / MANIFEST),
+        step=step.identity,
+        settings=step.settings,
     )
-    key = f"{arguments.step.identity} {sha256_of(arguments.teacher / MANIFEST)}"
-    write_shard(arguments.shard, rows, arguments.documents, key)
+    score_shard(arguments.shard, arguments.documents, origin, arguments.checkpoints, score)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,176 @@
-"""Scoring: documents in, the teacher's byte distributions out, one forward pass for a batch of
-documents.
+"""Scoring: documents in, a model's byte distributions out.
 
-Shape letters: T tokens, V vocabulary, N supervised symbols, S symbols.
+A document is read in windows of the model's context; one that fits is a window of its own. Windows
+of like length share a batch. Of a later window the first half repeats the end of the one before: its
+own bytes begin where that one ended, and the histories that are still alive there are taken in.
+
+Shapes: T tokens, N supervised symbols, S symbols.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
+from bld.covers.forest import Forest, trunk_tree
+from bld.covers.packed import PackedBatch, PackedModel
+from bld.covers.policy import Policy
+from bld.covers.prefixes import HistoryTree, PrefixEncoder
+from bld.covers.search import byte_distributions
 from bld.covers.trie import TRIE_SYMBOLS, Trie
-from bld.covers.trunk import trunk_distributions
 from bld.documents.document import Document
-from bld.models import Reader
-from bld.tokenization.rendering import Rendered, Renderer
+from bld.models import Window, batches_of_like_length, load_language_model, windows
+from bld.teacher.parts import Part, part_of
+from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
 
-DOCUMENTS_AT_ONCE = 256
+DOCUMENTS_AT_ONCE = 128
 
 
-def byte_distributions(
-    documents: Iterable[Document], renderer: Renderer, reader: Reader
-) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
-    """(document, log-probabilities [N, S], lost mass [N]) for every document, in order.
+class Scored(NamedTuple):
+    """A document's byte distributions: row n is that of supervised symbol n, given all before it.
 
-    Row n is the distribution of supervised symbol n given everything before it.
+    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the share of mass that
+    dropped histories would have had there. `windows`: in how many pieces the document was read.
     """
-    trie = Trie(renderer.vocabulary)
-    stream = iter(documents)
-    while batch := list(islice(stream, DOCUMENTS_AT_ONCE)):
-        rendered = [renderer.render(d.segments, f"document {d.id}") for d in batch]
-        found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(batch)
-        for index, log_probs_TV in reader.log_probs([r.ids_T for r in rendered]):
-            found[index] = _symbols_of(rendered[index], trie, log_probs_TV)
-        for document, distributions in zip(batch, found, strict=True):
-            assert distributions is not None
-            yield document, *distributions
+
+    document: Document
+    log_probs_NS: np.ndarray
+    lost_N: np.ndarray
+    windows: int
 
 
-def _symbols_of(
-    rendered: Rendered, trie: Trie, log_probs_TV: torch.Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    turns = [
-        trunk_distributions(
-            trie,
-            log_probs_TV[turn.first - 1 : turn.last].cpu(),
-            rendered.ids_T[turn.first : turn.last].tolist(),
-            turn.text,
+class Evaluated(NamedTuple):
+    """Positions that the model ran: of the documents themselves, and of histories beside them."""
+
+    trunk: int
+    side: int
+
+
+class ByteScorer:
+    """Byte distributions of documents under a language model.
+
+    Documents longer than `window` tokens, or than the model's context, are read in windows that
+    overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents not
+    counted. `evaluated` counts what was run so far. Raises ValueError for a model that cannot be
+    read like this, see `covers.packed`.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        lm: PreTrainedModel,
+        policy: Policy,
+        window: int,
+        batch_tokens: int,
+    ) -> None:
+        self.renderer = renderer
+        self.evaluated, self._counting = Evaluated(0, 0), Lock()
+        self._policy = policy
+        self._trie = Trie(renderer.vocabulary)
+        self._prefixes = PrefixEncoder(renderer.content)
+        self._model = PackedModel(lm, self._trie, batch_tokens)
+        self._window = min(window, self._model.context or window)
+        # One batch a core, each on one thread: the result does not depend on how many there are. A
+        # GPU is given the next batch while the last one's sums are weighed.
+        on_cpu = lm.device.type == "cpu"
+        workers = torch.get_num_threads() if on_cpu else 2
+        self._workers = ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(1,)
         )
-        for turn in rendered.turns
-    ]
-    no_turn = np.zeros((0, TRIE_SYMBOLS), np.float32), np.zeros(0, np.float32)
-    log_probs, lost = zip(no_turn, *turns, strict=True)
-    return np.concatenate(log_probs), np.concatenate(lost)
+        self._longest = max(map(len, filter(None, renderer.vocabulary.token_bytes)))
+
+    def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
+        """The documents' distributions, in their order."""
+        stream = iter(documents)
+        while some := list(islice(stream, DOCUMENTS_AT_ONCE)):
+            yield from self._score(some)
+
+    def _score(self, documents: list[Document]) -> Iterator[Scored]:
+        rendered = [self.renderer.render(d.segments, f"document {d.id}") for d in documents]
+        pieces = [
+            (index, window)
+            for index, one in enumerate(rendered)
+            for window in windows(len(one), self._window, self._window // 2)
+        ]
+        trees = [[self._tree(turn, one) for turn in one.turns] for one in rendered]
+        log_probs = [np.empty((len(r.symbols_N), TRIE_SYMBOLS), np.float32) for r in rendered]
+        lost = [np.empty(len(r.symbols_N), np.float32) for r in rendered]
+        lengths = [window.stop - window.start for _, window in pieces]
+        batches = batches_of_like_length(lengths, self._model.batch_tokens)
+        work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
+        for found in self._workers.map(self._read, *zip(*work, strict=True)):
+            for index, symbol, log_probs_NS, lost_N in found:
+                log_probs[index][symbol : symbol + len(lost_N)] = log_probs_NS
+                lost[index][symbol : symbol + len(lost_N)] = lost_N
+        count = np.bincount([index for index, _ in pieces])
+        for columns in zip(documents, log_probs, lost, count.tolist(), strict=True):
+            yield Scored(*columns)
+
+    def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
+        trunk = rendered.ids_T[turn.first : turn.last].tolist()
+        if self._policy.name == "beam":
+            return trunk_tree(trunk, self.renderer.vocabulary.token_bytes)
+        return self._prefixes.tree(turn.text, trunk)
+
+    def _work(
+        self,
+        batch: Sequence[tuple[int, Window]],
+        rendered: Sequence[Rendered],
+        trees: Sequence[Sequence[HistoryTree]],
+    ) -> tuple[list[np.ndarray], list[Part]]:
+        """The sequences of a batch, and the parts of supervised turns that they hold."""
+        sequences, parts = [], []
+        for row, (index, window) in enumerate(batch):
+            sequences.append(rendered[index].ids_T[window.start : window.stop])
+            turns = zip(rendered[index].turns, trees[index], strict=True)
+            found = (part_of(*one, window, index, row, self._longest) for one in turns)
+            parts += [part for part in found if part]
+        return sequences, parts
+
+    def _read(
+        self, sequences: Sequence[np.ndarray], parts: Sequence[Part]
+    ) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+        """(document, symbol, log-probabilities, lost mass) of every part."""
+        if not parts:
+            return []
+        found = self._distributions(sequences, parts, torch.float32)
+        if any(np.isnan(log_probs_NS).any() for _, _, log_probs_NS, _ in found):
+            found = self._distributions(sequences, parts, torch.float64)
+        return found
+
+    def _distributions(
+        self, sequences: Sequence[np.ndarray], parts: Sequence[Part], dtype: torch.dtype
+    ) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+        forest = Forest([part.stretch for part in parts])
+        batch = PackedBatch(self._model, sequences)
+        log_probs_NS, lost_N = byte_distributions(self._trie, forest, batch, self._policy, dtype)
+        with self._counting:
+            self.evaluated = Evaluated(*map(sum, zip(self.evaluated, batch.evaluated, strict=True)))
+        found, row = [], 0
+        for part in parts:
+            rows = slice(row + part.skip, row + part.skip + part.rows)
+            found.append((part.document, part.symbol, log_probs_NS[rows], lost_N[rows]))
+            row += len(part.stretch.text) + 1
+        return found
+
+
+def open_scorer(
+    folder: Path,
+    reading: Mapping[str, Any],
+    policy: Policy,
+    window: int,
+    batch_tokens: int,
+    precision: str = "fp32",
+) -> ByteScorer:
+    """The scorer of a model folder whose documents are rendered as `reading` says."""
+    renderer = load_renderer(folder, **reading)
+    lm = load_language_model(folder, precision, reading["trust_remote_code"])
+    return ByteScorer(renderer, lm, policy, window, batch_tokens)

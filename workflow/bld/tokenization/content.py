@@ -64,6 +64,16 @@ class ContentTokenizer:
         self._check(ids, text.encode(), where)
         return ids
 
+    def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of many texts; whether their bytes are the texts is not checked."""
+        encodings = self._content.encode_batch_fast(texts, add_special_tokens=False)
+        if self._space_mark_ids is None:
+            return [encoding.ids for encoding in encodings]
+        return [
+            self._ids_of(text) if LOOKALIKE.search(text) else encoding.ids
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
     def encode_template(self, text: str, opens: bool = False) -> list[int]:
         """The ids of a stretch of template, as the tokenizer makes them.
 

@@ -1,0 +1,51 @@
+"""The benchmark runs, on a model of a few thousand weights and without the beam that it compares with."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = {
+    *("model", "policy", "eps", "width", "vocabulary", "device", "threads", "dtype", "bytes"),
+    *("bytes_per_s", "nodes_per_token", "ratio_plain", "efficiency", "ratio_genlm", "peak_mib"),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    output = tmp_path_factory.mktemp("bench") / "results/teacher_bytes.json"
+    command = [sys.executable, ROOT / "benchmarks/teacher_bytes.py", "--quick", "--threads", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(
+        [*command, "--output", output], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(output.read_text())
+
+
+def test_the_benchmark_has_a_row_for_the_plain_forward_and_for_every_policy(rows):
+    assert [(row["policy"], row["eps"], row["width"]) for row in rows] == [
+        ("plain", None, None),
+        ("trunk", None, None),
+        *(("prefix", eps, None) for eps in (0, 1e-3, 1e-2)),
+        ("beam", 1e-2, 10),
+    ]
+    assert all(row.keys() >= COLUMNS for row in rows)
+
+
+def test_the_ratios_of_the_benchmark_are_those_of_its_rows(rows):
+    plain = rows[0]
+    for row in rows:
+        assert row["ratio_plain"] == pytest.approx(row["bytes_per_s"] / plain["bytes_per_s"])
+        assert row["efficiency"] == pytest.approx(row["ratio_plain"] * row["nodes_per_token"])
+        assert row["nodes_per_token"] >= plain["nodes_per_token"] == 1
+
+
+def test_fewer_histories_are_further_from_the_wide_beam(rows):
+    trunk, every, *_ = rows[1:]
+    assert trunk["jsd_mean"] > 10 * every["jsd_mean"] > 0
+    assert all(row["bits_per_byte"] > 0 and row["true_byte_lost"] == 0 for row in rows[1:])

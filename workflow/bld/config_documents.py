@@ -1,0 +1,124 @@
+"""The settings of what comes in: documents, and data sets to fetch; and what every section has in common.
+
+`config` is the place to import settings from.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are errors, attribute docstrings are the reference page."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    reruns: ClassVar[str] = ""
+
+
+class Columns(Section):
+    """Which columns of a data set hold what: `text`, or `messages`, or `prompt` with `response`."""
+
+    reruns = "the corpus and everything after it"
+
+    text: str | None = None
+    """Column of plain text: every byte is supervised."""
+    messages: str | None = None
+    """Column of chat messages, a list of {role, content}: the assistant's turns are supervised."""
+    prompt: str | None = None
+    """Column of a question; needs `response`."""
+    response: str | None = None
+    """Column of the answer, which is supervised; needs `prompt`."""
+    id: str | None = None
+    """Column of document ids; without it a document is named by its file and row."""
+
+
+class PythonDocs(Section):
+    """Documents made from the running Python's own standard library; needs no network."""
+
+    reruns = "the corpus and everything after it"
+
+    kind: Literal["python_docs"]
+    """Chooses this kind of source."""
+    max_bytes: int = Field(2000, ge=200)
+    """Longest document in bytes; longer source is cut at definitions and lines."""
+
+
+class Files(Section):
+    """Documents from files of your own."""
+
+    reruns = "the corpus and everything after it"
+
+    kind: Literal["files"]
+    """Chooses this kind of source."""
+    paths: list[str] = Field(min_length=1)
+    """Files, folders (their .jsonl, .parquet or .txt files) or patterns such as `data/*.jsonl`."""
+    format: Literal["jsonl", "parquet", "text"]
+    """A document per row (jsonl, parquet) or per file (text; cut books first, a file is scored whole)."""
+    columns: Columns = Columns(text="text")
+    """Which columns to read; not used for `text`."""
+
+
+class FromDataset(Section):
+    """Documents from an entry of `datasets`."""
+
+    reruns = "the corpus and everything after it"
+
+    kind: Literal["dataset"]
+    """Chooses this kind of source."""
+    dataset: Name
+    """The entry under `datasets`."""
+    split: str = "train"
+    """The data set's own split to read; ours are cut from it."""
+    columns: Columns
+    """Which columns to read."""
+
+
+class Split(Section):
+    """One part of a corpus; documents of one group (a module, identical texts) never fall into two parts."""
+
+    reruns = "the split (a share: also the splits after it) and what reads it"
+
+    share: Share
+    """Share of the groups that falls into this split."""
+    shards: Count = 1
+    """Number of files; teacher scoring runs one job for each."""
+    documents: Count | None = None
+    """Stop after this many documents; null takes all of the share."""
+
+
+class Corpus(Section):
+    """A source of documents, cut into splits."""
+
+    reruns = "the corpus and everything after it"
+
+    source: Annotated[PythonDocs | Files | FromDataset, Field(discriminator="kind")]
+    """Where documents come from."""
+    splits: dict[Name, Split] = Field(min_length=1)
+    """Disjoint parts by name, train and validation for example; one added at the end changes no other."""
+    seed: Seed = 0
+    """Seed of the assignment of groups to splits."""
+
+
+class Dataset(Section):
+    """A data set of the Hugging Face hub, fetched once, or a folder in its layout."""
+
+    reruns = "the fetch, the corpora made from it and everything after them"
+
+    hub: str | None = None
+    """Repository, such as `allenai/tulu-3-sft-mixture`."""
+    revision: Revision | None = None
+    """Commit of the repository, 40 hexadecimal digits."""
+    path: str | None = None
+    """A local folder instead of `hub`."""
+    files: list[str] = ["*.parquet", "*.json", "*.jsonl", "README.md"]
+    """Which files of the repository to fetch."""

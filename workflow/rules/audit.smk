@@ -1,0 +1,60 @@
+# What the teacher's byte distributions are worth: how faithful a cache is, and what bytes tell of tokens.
+
+
+rule audit_cache:
+    input:
+        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        teacher=teacher_model,
+        cache="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
+        shards=cache_shards,
+    output:
+        audit="results/teachers/{teacher}/{corpus}/{split}/audit.json",
+    log:
+        "logs/audit_cache/{teacher}/{corpus}/{split}.log",
+    benchmark:
+        "logs/audit_cache/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        step=lambda wildcards: step("audit_cache", audit_settings(wildcards)),
+    shell:
+        "python -m bld.stages.audit_cache"
+        " --step {params.step:q}"
+        " --documents {input.documents[0]:q}"
+        " --teacher {input.teacher:q}"
+        " --cache {input.cache:q}"
+        " --audit {output.audit:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule measure_information:
+    input:
+        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        teacher=teacher_model,
+    output:
+        information="results/teachers/{teacher}/{corpus}/{split}/information.json",
+    log:
+        "logs/measure_information/{teacher}/{corpus}/{split}.log",
+    benchmark:
+        "logs/measure_information/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        step=lambda wildcards: step("measure_information", information_settings(wildcards)),
+    shell:
+        "python -m bld.stages.measure_information"
+        " --step {params.step:q}"
+        " --documents {input.documents[0]:q}"
+        " --teacher {input.teacher:q}"
+        " --information {output.information:q}"
+        " 2>&1 | tee {log:q}"
