@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from measuring import Memory, forward_clock, timed
 from methods import Method
 from subjects import Subject
@@ -38,6 +39,7 @@ class Entry:
         self._device = subject.lm.device
         self._memory = Memory(self._device)
         before = self._memory.used()
+        self._make = make
         self.method = make()
         if repeats > 1:
             deque(self.method.score(documents[:WARM_UP_DOCUMENTS]), maxlen=0)
@@ -57,11 +59,15 @@ class Entry:
         self._positions = self.method.positions - positions
 
     def profile(self) -> None:
-        """Run it once more to see where the seconds go."""
+        """Run it once more to see where the seconds go, on one thread: nothing overlaps then."""
         if self.repeats > 1:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            method = self._make()
             with forward_clock(self._lm) as spent:
-                _, seconds = timed(self._work, self._device)
+                _, seconds = timed(lambda: deque(method.score(self.documents), 0), self._device)
             self._profile = sum(spent), seconds - sum(spent)
+            torch.set_num_threads(threads)
 
     def on(self, documents: Sequence[Document]) -> list[np.ndarray]:
         """What the method finds for documents: those that it was timed on, if that was kept."""

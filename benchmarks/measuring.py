@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,14 +85,14 @@ def forward_clock(lm: PreTrainedModel) -> Iterator[list[float]]:
     The head is called as a module by others and as `PackedModel.logits` by this project.
     """
     spent: list[float] = []
-    begun: list[float] = []
+    begun = threading.local()
     logits = PackedModel.logits
 
     def begin(*_: Any) -> None:
-        begun.append(now(lm.device))
+        begun.at = now(lm.device)
 
     def end(*_: Any) -> None:
-        spent.append(now(lm.device) - begun.pop())
+        spent.append(now(lm.device) - begun.at)
 
     def clocked_logits(self: PackedModel, hidden_WH: torch.Tensor) -> Iterator[torch.Tensor]:
         blocks = logits(self, hidden_WH)

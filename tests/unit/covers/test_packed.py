@@ -185,6 +185,16 @@ def test_every_history_reads_as_its_own_path_does(kind, attention):
         assert packed_batch.evaluated == [17 + 1 + 23 + 9, len(batch.sides)]
 
 
+@pytest.mark.parametrize("kind", ["GPT-2", "GPT-J", "GPT-NeoX", "Gemma 2"])
+def test_a_row_may_hold_more_histories_than_the_model_has_positions(kind):
+    lm, batch = tiny(KINDS[kind]), Batch(3, lengths=(50, 48), sides=60)
+    sides = batch.sides[batch.forest.depth_R[batch.sides] < 64]
+    assert len(sides) > 2 * 64
+    found, _ = read(lm, batch, [batch.trunk, sides])
+    expected = batch.plain(lm, np.concatenate([batch.trunk, sides]))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["Llama", "Gemma 3"])
 def test_in_bfloat16_it_is_as_close_as_bfloat16_is(kind):
     lm, batch = tiny(KINDS[kind], dtype=torch.bfloat16), Batch(1)
@@ -238,6 +248,18 @@ def test_rows_and_passes_are_bounded_and_hardly_padded(monkeypatch):
     assert len(parent) <= positions < 1.2 * len(parent)
 
 
+def test_rows_are_filled_to_the_last_place(monkeypatch):
+    lm = tiny(KINDS["Llama"])
+    tree = HistoryTree(np.arange(40) % V, np.array([*range(-1, 19), *range(20)]), np.zeros(40, int))
+    forest = Forest([Stretch(b"", tree, 20, 0, 0)])
+    monkeypatch.setattr(packed, "ROW_HISTORIES", 10)
+    batch = PackedBatch(PackedModel(lm, TRIE, batch_tokens=100), [tree.token_R[:20]])
+    shapes = spied(lm, monkeypatch)
+    for wave in np.arange(20), np.arange(20, 40):
+        list(batch.logits(forest, wave))
+    assert shapes == [(1, 20), (2, 10)]
+
+
 def test_rows_in_which_nothing_follows_are_not_run_again(monkeypatch):
     lm = tiny(KINDS["Llama"])
     tree = HistoryTree(np.arange(6), np.array([-1, 0, 0, 2, 3, 4]), np.zeros(6, int))
@@ -285,7 +307,8 @@ SMALL = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attent
     ids=lambda config: config.model_type,
 )
 def test_models_that_cannot_read_a_tree_are_refused_with_the_reason(config):
-    lm = tiny(config)
+    torch.manual_seed(0)
+    lm = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(ValueError, match=rf"{type(lm).__name__} .*recurrent, or that measure dist"):
         PackedModel(lm, TRIE, 1000)
 

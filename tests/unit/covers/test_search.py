@@ -12,6 +12,8 @@ from bld.covers.policy import Policy
 from bld.covers.search import byte_distributions
 from bld.covers.trie import Trie
 
+# The row after a part of a turn belongs to nobody, and may have no mass.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
 ALL = 1 << 30
 SEEDS = st.integers(0, 2**32)
 DTYPES = pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_the_audit_is_told_in_plain_words(factory):
         "less those with at most 0.1\u00a0% of the mass. It takes 18.0 bytes on disk for a byte of text.",
         "For the audit, 16 documents (12\u2009000 bytes) were summed again without dropping any. The text "
         "then costs 2.101 bits per byte; under the policy of the cache it costs 2.102, as stored 2.111. "
-        "No true byte is left without probability in the cache.",
+        "No true byte is lost in the cache.",
         "The cache says that the dropped histories held at most 0.4\u00a0% of the mass at a byte on "
         "average, and 25.0\u00a0% at the worst byte. Dropping them moved 0.03\u00a0% on average, nowhere "
         "more than the cache says.",
@@ -39,8 +39,9 @@ def test_what_is_wrong_with_a_cache_is_said(factory):
     assert "at 1.23\u00a0% of the bytes more than the cache says" in audit_text(
         changed(factory, lost_mass=lost)
     )
-    gone = {"stored": 4, "policy": 0, "strict": 0}
-    assert "4 true bytes are left without" in audit_text(changed(factory, true_byte_lost=gone))
+    gone = {"stored": 4, "policy": 0, "strict": 1}
+    text = audit_text(changed(factory, true_byte_lost=gone))
+    assert "4 true bytes are lost in the cache, 1 under the stricter policy." in text
     infinite = {"kl": None, "entropy": 1.0, "share_of_entropy": None}
     assert "has to be scored again" in audit_text(changed(factory, storage=infinite))
 

@@ -60,7 +60,7 @@ class Forest:
                     tree.start_R + first_row[number],
                     np.full(size, first_row[number] + len(stretch.text)),
                     np.full(size, stretch.sequence),
-                    stretch.column + np.minimum(np.arange(size), trunk),
+                    stretch.column + np.arange(size),
                 ]
             )
             trunks.append(columns[:, :trunk])

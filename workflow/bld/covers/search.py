@@ -79,7 +79,7 @@ def _next_wave(
     readable_R = ~mixture.evaluated_R & (forest.depth_R < max_depth)
     if policy.name == "prefix" and policy.eps == 0:
         return np.flatnonzero(readable_R)
-    follows_R = (forest.parent_R >= 0) & np.isin(forest.parent_R, wave)
+    follows_R = np.isin(forest.parent_R, wave)
     candidate = np.flatnonzero(readable_R & follows_R)
     log_weight = mixture.log_weight_R[candidate]
     # The trunk alone bounds the probability of the text from below, so shares are never too small.
@@ -95,8 +95,7 @@ def _sprout(mixture: Mixture, wave: np.ndarray) -> None:
     """Add every history that follows one of the wave by a token which spells bytes of the text."""
     trie, forest = mixture.trie, mixture.forest
     alive = trie.walk(forest.text, forest.start_R[wave], forest.stop_R[wave])
-    lo_A, hi_A = trie.lo_M[alive.node_A], trie.exact_hi_M[alive.node_A]
-    pair, index = ragged_range(lo_A, np.where(alive.node_A > 0, hi_A, lo_A))
+    pair, index = ragged_range(trie.lo_M[alive.node_A], trie.exact_hi_M[alive.node_A])
     parent, token = wave[alive.history_A[pair]], trie.ids_I[index]
     size = len(trie.vocabulary)
     new = ~np.isin(parent * size + token, forest.parent_R * size + forest.token_R)

@@ -123,20 +123,24 @@ def _contents(audit: Mapping[str, Any]) -> str:
 
 
 def _costs(audit: Mapping[str, Any]) -> str:
-    bits, lost = audit["bits_per_byte"], audit["true_byte_lost"]["stored"]
+    bits, lost = audit["bits_per_byte"], audit["true_byte_lost"]
     own, strict = audit["settings"]["own"], audit["settings"]["strict"]
     again = (
         "without dropping any"
         if strict == {**own, "eps": 0} and own["name"] == "prefix"
         else f"over {_policy(strict)}"
     )
-    nowhere = "No true byte is" if not lost else f"{number(lost, 0)} true bytes are"
+    nowhere = "No true byte is lost in the cache."
+    if lost["stored"]:
+        nowhere = (
+            f"{number(lost['stored'], 0)} true bytes are lost in the cache, {number(lost['strict'], 0)} "
+            "under the stricter policy."
+        )
     return (
         f"For the audit, {number(audit['documents'], 0)} documents ({number(audit['bytes'], 0)} bytes) "
         f"were summed again {again}. The text then costs "
         f"{number(bits['strict'])} bits per byte; under the policy of the cache it costs "
-        f"{number(bits['policy'])}, as stored {number(bits['stored'])}. {nowhere} left without "
-        "probability in the cache."
+        f"{number(bits['policy'])}, as stored {number(bits['stored'])}. {nowhere}"
     )
 
 

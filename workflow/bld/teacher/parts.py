@@ -2,7 +2,8 @@
 
 A window owns the trunk histories whose hidden states are new in it, and with them the bytes from the
 first of them up to the first that a later window owns. Histories of an earlier window may still be
-alive there, so a window's stretch begins at most one longest token before its own bytes.
+alive there, so a window's stretch begins at most one longest token before its own bytes; what
+branches off earlier is not read, and not counted as lost.
 
 Shapes: T tokens of a turn.
 """

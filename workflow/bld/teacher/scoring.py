@@ -108,6 +108,11 @@ class ByteScorer:
         work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
         for found in self._workers.map(self._read, *zip(*work, strict=True)):
             for index, symbol, log_probs_NS, lost_N in found:
+                if np.isnan(log_probs_NS).any():
+                    raise ValueError(
+                        f"document {documents[index].id}: the model gives some of its text no "
+                        f"probability at all under the {self._policy.name} policy; take it out"
+                    )
                 log_probs[index][symbol : symbol + len(lost_N)] = log_probs_NS
                 lost[index][symbol : symbol + len(lost_N)] = lost_N
         count = np.bincount([index for index, _ in pieces])
