@@ -22,9 +22,13 @@ test-long: $(VENV)/tests.done
 
 bench: $(VENV)/bench.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local \
-		resources/models/teacher/manifest.json results/corpora/python_docs/validation/manifest.json
-	PYTHONPATH=workflow OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
-		$(BIN)/python benchmarks/teacher_bytes.py
+		resources/models/teacher/manifest.json results/corpora/python_docs/validation/manifest.json \
+		results/students/swapped/manifest.json \
+		results/teachers/demo/python_docs/distillation/manifest.json
+	for part in teacher_bytes training; do \
+		PYTHONPATH=workflow OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
+			$(BIN)/python benchmarks/$$part.py || exit 1; \
+	done
 
 # torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
 $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)

@@ -31,6 +31,7 @@ from agreement import agreement
 from entries import Entry
 from methods import Bytes, Method, PlainForward
 from subjects import Subject, demo_teacher, quick_documents, random_model, sample
+from table import print_table
 
 from bld.covers.policy import Policy
 from bld.documents.document import Document
@@ -121,23 +122,6 @@ def _about(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    cells = [COLUMNS, *([_cell(row.get(name)) for name in COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in cells
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
-
-
 def _say(text: str) -> None:
     print(text, flush=True)
 
@@ -179,7 +163,7 @@ def main() -> None:
         model = random_model(arguments.shape, precision)
         many = documents if on_gpu else documents[::LARGE_EVERY]
         rows += measure(model, many, few, [GENLM], compares=False)
-    _say(_table(rows))
+    print_table(rows, COLUMNS)
     write_json(arguments.output, rows)
 
 

@@ -13,29 +13,46 @@ def demo(checkout):
     return checkout
 
 
-def test_the_demo_compares_both_runs_with_the_teacher_and_says_where_the_report_is(demo):
-    report = demo.folder / "results/report"
-    assert str(report / "index.html") in demo.printed
-    runs = json.loads((report / "summary.json").read_text())["runs"]
-    assert [run["run"] for run in runs] == ["sft", "bld"]
-    for run in runs:
+@pytest.fixture(scope="module")
+def summary(demo):
+    return json.loads((demo.folder / "results/report/summary.json").read_text())
+
+
+def test_the_demo_says_where_the_report_is(demo):
+    report = demo.folder / "results/report/index.html"
+    assert report.is_file() and str(report) in demo.printed
+
+
+def test_the_demo_judges_every_run_between_the_teacher_and_the_student_before_training(summary):
+    assert [run["run"] for run in summary["runs"]] == ["sft", "bld", "bld_marginal"]
+    for run in summary["runs"]:
         assert run["teacher_bits_per_byte"] < run["bits_per_byte"] < run["student_bits_per_byte"]
         assert run["teacher_bits_per_byte"] < run["student_bits_per_byte"] - 0.3
         assert 0 < run["byte_jsd"] < 0.7
 
 
+def test_the_demo_compares_each_byte_head_with_training_on_the_text_alone(summary):
+    assert [run["head"] for run in summary["runs"]] == [None, "linear", "marginal"]
+    assert [run["head_parameters"] > 0 for run in summary["runs"]] == [False, True, False]
+    compared = [(one["method"], one["head"], one["against"]) for one in summary["comparison"]]
+    assert compared == [("bld", "linear", "sft"), ("bld", "marginal", "sft")]
+    for one in summary["comparison"]:
+        assert one["low"] < one["difference"] < one["high"]
+
+
 def test_documents_of_one_split_are_in_no_other(demo):
     manifests = (demo.folder / "results/corpora/python_docs").glob("*/manifest.json")
     digests = [json.loads(m.read_text())["content_sha256"] for m in manifests]
-    assert len(set(digests)) == len(digests) == 3
+    assert len(set(digests)) == len(digests) == 4
 
 
 def test_a_second_demo_has_nothing_to_do(demo):
     assert "Nothing to be done" in demo.snakemake()
 
 
-def test_a_trained_student_is_an_ordinary_model_folder_without_a_byte_head(demo):
-    folder = demo.folder / "results/runs/bld/model"
+@pytest.mark.parametrize("run", ["bld", "bld_marginal"])
+def test_a_trained_student_is_an_ordinary_model_folder_without_a_byte_head(demo, run):
+    folder = demo.folder / "results/runs" / run / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     lm = AutoModelForCausalLM.from_pretrained(folder)
     assert not any("projection" in name and "head" in name for name in lm.state_dict())

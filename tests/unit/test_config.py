@@ -16,7 +16,13 @@ def settings(**sections):
 
 
 def run(**own):
-    return {"method": "bld", "student": "demo", "teacher": "demo", "corpus": "python_docs", **own}
+    return {
+        "method": "bld",
+        "student": "swapped",
+        "teacher": "demo",
+        "corpus": "python_docs",
+        **own,
+    }
 
 
 def test_a_run_takes_what_it_does_not_say_from_the_common_sections():
@@ -74,6 +80,63 @@ def test_all_mistakes_are_told_at_once():
     assert len(str(caught.value).splitlines()) == 4
 
 
+DEVELOPED = {"development_split": "development", "training": {"evaluate_every": 10}}
+FINE = {
+    "offload at the stages that can": [
+        run(training={"offload": "optimizer", "zero_stage": stage}) for stage in (1, 2, 3)
+    ]
+    + [run(training={"offload": "parameters", "zero_stage": 3})],
+    "a head for a student with tokens": [
+        run(bld={"head": head}) for head in ("linear", "causal", "marginal")
+    ],
+    "the histories of a headless student": [
+        run(bld={"head": "marginal", "histories": histories}) for histories in ("trunk", "prefix")
+    ],
+    "one weight that is left": [
+        run(bld=dict.fromkeys(("token_weight", "byte_weight", "kl_weight"), 0) | {weight: 1})
+        for weight in ("token_weight", "byte_weight", "kl_weight")
+    ],
+    "an evaluation on the way": [run(**DEVELOPED), run(**DEVELOPED, warmup={"patience": 2})],
+    # Common sections hold for runs that do not read all of them.
+    "a patience of nobody": [
+        run(method="sft", warmup={"patience": 2}),
+        run(bld={"head": "marginal"}, warmup={"patience": 2}),
+    ],
+    "histories of nobody": [run(method="sft", bld={"histories": "prefix"})],
+    "low-rank updates": [run(training={"lora": {}}), run(training={"lora": None})],
+}
+
+
+@pytest.mark.parametrize("runs", FINE.values(), ids=FINE)
+def test_settings_that_fit_each_other_are_no_mistakes(runs):
+    common = {section: {} for section in ("training", "warmup", "bld")}
+    settings(runs={f"run-{i}": one for i, one in enumerate(runs)}, **common)
+
+
+@pytest.mark.parametrize(
+    "student",
+    [
+        {"tokenizer": tokenizer, "initialisation": initialisation, "pad_vocabulary_to": 64}
+        for tokenizer in ("bytes", "other")
+        for initialisation in ("fvt", "mean", "random")
+    ],
+    ids=lambda student: f"{student['tokenizer']}-{student['initialisation']}",
+)
+def test_a_new_vocabulary_starts_and_is_padded_as_wanted(student):
+    head = "output" if student["tokenizer"] == "bytes" else "linear"
+    made = settings(
+        students={"swapped": {"model": "teacher"} | student},
+        training={},
+        runs={"bld": run(bld={"head": head})},
+    )
+    assert made.students["swapped"].initialisation == student["initialisation"]
+
+
+def test_a_live_teacher_is_fine_for_every_run():
+    teacher = DEFAULT["teachers"]["demo"] | {"mode": "live"}
+    assert settings(teachers={"demo": teacher}).teachers["demo"].mode == "live"
+
+
 def test_the_default_and_the_experiments_have_no_mistakes():
-    for path in [CONFIG / "config.yaml", *sorted((CONFIG / "experiments").glob("*.yaml"))]:
+    for path in [CONFIG / "config.yaml", *sorted((CONFIG / "experiments").rglob("*.yaml"))]:
         read_settings(yaml.safe_load(path.read_text()))

@@ -53,13 +53,6 @@ def judged_on_a_split_of_its_own():
     return configuration
 
 
-def audited_by_a_narrower_beam():
-    configuration = copy.deepcopy(DEFAULT)
-    configuration["teachers"]["demo"] |= {"histories": "beam", "beam_width": 20}
-    configuration["audit"] |= {"histories": "beam", "beam_width": 10}
-    return configuration
-
-
 # What was edited, the key that the message has to begin with, and what else it has to say.
 MISTAKES = {
     # Names that are not there.
@@ -72,7 +65,7 @@ MISTAKES = {
     "missing student": (
         put("runs.sft.student", "mine"),
         "runs.sft.student",
-        ['"mine"', "`students`", "there are `demo`"],
+        ['"mine"', "`students`", "there are `swapped`"],
     ),
     "missing corpus": (
         put("runs.sft.corpus", "python_doc"),
@@ -85,14 +78,14 @@ MISTAKES = {
         ['"distilation"', "`python_docs`", "did you mean `distillation`?"],
     ),
     "missing model": (
-        put("students.demo.model", "studnet"),
-        "students.demo.model",
-        ["did you mean `student`?"],
+        put("students.swapped.model", "techer"),
+        "students.swapped.model",
+        ["did you mean `teacher`?"],
     ),
     "missing tokenizer": (
-        put("students.demo.tokenizer", "qwen"),
-        "students.demo.tokenizer",
-        ['"qwen"', "there are `teacher`, `student`"],
+        put("students.swapped.tokenizer", "qwen"),
+        "students.swapped.tokenizer",
+        ['"qwen"', "there are `teacher`, `other`"],
     ),
     "missing data set": (
         put(f"{CORPUS}.source", {"kind": "dataset", "dataset": "tulu", "columns": {"text": "x"}}),
@@ -281,6 +274,21 @@ MISTAKES = {
         "teachers.demo.model",
         ["`weights: false`"],
     ),
+    "tokenizer alone as student": (
+        put("students.swapped.model", "other"),
+        "students.swapped.model",
+        ["found `other`", "`weights: false`"],
+    ),
+    "weights without a shape": (
+        delete(f"{SCRATCH}.architecture"),
+        f"{SCRATCH}.architecture",
+        ["missing", "not `weights: false`"],
+    ),
+    "weights without a training": (
+        delete(f"{SCRATCH}.training"),
+        f"{SCRATCH}.training",
+        ["missing", "not `weights: false`"],
+    ),
     "date without quotes": (
         put("models.teacher.template_arguments", {"date_string": datetime.date(2024, 7, 26)}),
         "models.teacher.template_arguments.date_string",
@@ -301,82 +309,6 @@ MISTAKES = {
         f"{CORPUS}.source.columns",
         ["found none"],
     ),
-    # Settings that do not fit each other.
-    "more shards than documents": (
-        put(f"{CORPUS}.splits.validation.shards", 10**6),
-        f"{CORPUS}.splits.validation.shards",
-        ["1000000", "documents"],
-    ),
-    "shares above 1": (
-        put(f"{CORPUS}.splits.train.share", 1.0),
-        f"{CORPUS}.splits",
-        ["add up to 1.", "at most 1"],
-    ),
-    "validated on what is trained on": (
-        put("runs.sft.validation_split", "distillation"),
-        "runs.sft.validation_split",
-        ['"distillation"', "the run is not trained on"],
-    ),
-    "validated on what the teacher is trained on": (
-        put(f"{SCRATCH}.split", "validation"),
-        "runs.bld.validation_split",
-        ["the model `teacher` is not trained on"],
-    ),
-    "head of a byte student": (
-        put("students.demo.tokenizer", "bytes"),
-        "runs.bld.bld.head",
-        ["`linear`", "expected `output`", "`demo` is a byte student"],
-    ),
-    "head of another student": (
-        put("bld.head", "output"),
-        "runs.bld.bld.head",
-        ["`output`", "expected `linear`", "`demo` is not known to be a byte student"],
-    ),
-    "longer than the student": (
-        put("training.sequence_length", 10**6),
-        "training.sequence_length",
-        ["1000000", "`positions`"],
-    ),
-    "longer than the teacher": (
-        put("teachers.demo.window", 10**6),
-        "teachers.demo.window",
-        ["1000000", "`positions`"],
-    ),
-    "audit that drops more": (
-        put("audit.eps", 0.5),
-        "audit.eps",
-        ["found 0.5", "at most the `eps` of the teacher `demo` (0.001)"],
-    ),
-    "audit by a narrower beam": (
-        audited_by_a_narrower_beam,
-        "audit.beam_width",
-        ["found 10", "at least the `beam_width` of the teacher `demo` (20)"],
-    ),
-    "hidden and heads": (
-        put(f"{SCRATCH}.architecture.hidden", 257),
-        f"{SCRATCH}.architecture.hidden",
-        ["found 257", "a multiple of `heads`"],
-    ),
-    "micro batch": (
-        put("training.micro_batch_size", 10**6),
-        "training.micro_batch_size",
-        ["1000000", "a divisor of `batch_size`"],
-    ),
-    "micro batch of a model": (
-        put(f"{SCRATCH}.training.micro_batch_size", 10**6),
-        f"{SCRATCH}.training.micro_batch_size",
-        ["a divisor of `batch_size`"],
-    ),
-    "warm-up steps": (
-        put("runs.sft.training", {"warmup_steps": 10**6}),
-        "runs.sft.training.warmup_steps",
-        ["1000000", "fewer than `steps`"],
-    ),
-    "bf16 at stage 0": (
-        put("training.precision", "bf16"),
-        "training.zero_stage",
-        ["found 0", "1, 2 or 3", "bf16"],
-    ),
 }
 
 
@@ -387,6 +319,15 @@ def test_a_mistake_is_told_with_its_key_what_was_found_and_what_is_expected(edit
     lines = str(caught.value).splitlines()[1:]
     [line] = [line for line in lines if line.startswith(f"  * {key}: ")][:1] or [lines]
     assert [fragment for fragment in fragments if fragment not in line] == [], line
+
+
+def test_a_model_without_weights_needs_neither_a_shape_nor_a_training():
+    configuration = copy.deepcopy(DEFAULT)
+    scratch = dict(configuration["models"]["teacher"]["scratch"])
+    del scratch["architecture"], scratch["training"]
+    configuration["models"]["lender"] = {"weights": False, "scratch": scratch}
+    configuration["students"]["swapped"]["tokenizer"] = "lender"
+    assert read_settings(configuration).models["lender"].scratch.architecture is None
 
 
 @pytest.mark.parametrize("edit", [edit for edit, _, _ in MISTAKES.values()], ids=MISTAKES)

@@ -10,7 +10,7 @@ from bld.config import Section, Settings
 from bld.config_words import in_words, schema
 
 CONFIG = Path(__file__).parents[2] / "config"
-FILES = [CONFIG / "config.yaml", *sorted((CONFIG / "experiments").glob("*.yaml"))]
+FILES = [CONFIG / "config.yaml", *sorted((CONFIG / "experiments").rglob("*.yaml"))]
 AGAIN = "run `PYTHONPATH=workflow python -m bld.config_reference`"
 
 
@@ -43,7 +43,7 @@ def test_every_setting_has_its_row_in_the_readme():
             assert f"| {' '.join(field.description.split())} |" in readme, (section, name)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIG)))
 def test_editors_find_nothing_wrong_with_the_files_that_come_along(path):
     jsonschema.Draft202012Validator(json.loads((CONFIG / "schema.json").read_text())).validate(
         yaml.safe_load(path.read_text())
@@ -53,7 +53,7 @@ def test_editors_find_nothing_wrong_with_the_files_that_come_along(path):
 def test_the_examples_of_the_readme_are_valid_entries():
     blocks = (CONFIG / "README.md").read_text().split("```yaml\n")[1:]
     examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         for name, section in example.items():
             node = {**schema()["properties"][name], "$defs": schema()["$defs"]}

@@ -78,13 +78,13 @@ def default():
 def plan(tmp_path_factory, snakemake, write_default):
     """What would be run for a configuration: a file, or what the default in its folder is to be."""
 
-    def make(configuration, folder=None):
+    def make(configuration, folder=None, arguments=()):
         folder, file = folder or tmp_path_factory.mktemp("plan"), []
         if isinstance(configuration, Path):
             file = ["--configfile", configuration]
         else:
             write_default(folder, configuration)
-        done = snakemake(folder, "--dry-run", "--printshellcmds", *file)
+        done = snakemake(folder, "--dry-run", "--printshellcmds", *file, *arguments)
         assert done.returncode == 0, done.stderr + done.stdout
         return Plan(done.stdout)
 

@@ -9,22 +9,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TRAINING_COLUMNS = {
+    *("objective", "head", "device", "tokens_per_s", "ratio_sft", "head_parameters", "peak_mib"),
+    *("student", "histories", "mfu"),
+}
 COLUMNS = {
     *("model", "policy", "eps", "width", "vocabulary", "device", "threads", "dtype", "bytes"),
     *("bytes_per_s", "nodes_per_token", "ratio_plain", "efficiency", "ratio_genlm", "peak_mib"),
 }
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    output = tmp_path_factory.mktemp("bench") / "results/teacher_bytes.json"
-    command = [sys.executable, ROOT / "benchmarks/teacher_bytes.py", "--quick", "--threads", "1"]
+def run_quickly(benchmark, folder):
+    output = folder / f"results/{benchmark}.json"
+    command = [sys.executable, ROOT / f"benchmarks/{benchmark}.py", "--quick", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
     done = subprocess.run(
         [*command, "--output", output], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return json.loads(output.read_text())
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return run_quickly("teacher_bytes", tmp_path_factory.mktemp("bench"))
 
 
 def test_the_benchmark_has_a_row_for_the_plain_forward_and_for_every_policy(rows):
@@ -49,3 +57,21 @@ def test_fewer_histories_are_further_from_the_wide_beam(rows):
     trunk, every, *_ = rows[1:]
     assert trunk["jsd_mean"] > 10 * every["jsd_mean"] > 0
     assert all(row["bits_per_byte"] > 0 and row["true_byte_lost"] == 0 for row in rows[1:])
+
+
+def test_every_byte_head_is_compared_with_fine_tuning_of_the_same_student(tmp_path):
+    rows = run_quickly("training", tmp_path)
+    assert [(row["student"], row["head"], row["histories"]) for row in rows] == [
+        ("subword", None, None),
+        ("subword", "linear", None),
+        ("subword", "causal", None),
+        ("subword", "marginal", "trunk"),
+        ("subword", "marginal", "prefix"),
+        ("bytes", None, None),
+        ("bytes", "output", None),
+    ]
+    sft = {row["student"]: row["tokens_per_s"] for row in rows if row["objective"] == "sft"}
+    for row in rows:
+        assert row.keys() >= TRAINING_COLUMNS
+        assert row["ratio_sft"] == pytest.approx(row["tokens_per_s"] / sft[row["student"]])
+        assert (row["head_parameters"] > 0) == (row["head"] in ("linear", "causal"))

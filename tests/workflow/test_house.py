@@ -30,7 +30,7 @@ LEVELS = [
     {"models"},
     {"covers", "documents"},
     {"evaluation", "reporting", "students", "teacher", "training"},
-    {"stages"},
+    {"launch", "stages"},
 ]
 # These read and explain the configuration for Snakemake and for people; no step imports them.
 CONFIGURATION = {"config_checks", "config_reference", "config_words"}

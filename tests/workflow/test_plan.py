@@ -11,14 +11,17 @@ EVERYWHERE = {
     "gather_cache": 1,
     "audit_cache": 1,
     "measure_information": 1,
-    "distill": 2,
     "evaluate_teacher": 1,
     "evaluate_student": 1,
-    "evaluate_run": 2,
-    "evaluate_divergence": 2,
     "report": 1,
     "all": 1,
 }
+# What is done for a byte cache and no longer needed where the teacher answers in training.
+OF_CACHES = {"score_teacher", "gather_cache", "audit_cache", "measure_information"}
+
+
+def run_jobs(count):
+    return dict.fromkeys(("distill", "evaluate_run", "evaluate_divergence"), count)
 
 
 def corpus_jobs(name, configuration):
@@ -26,13 +29,38 @@ def corpus_jobs(name, configuration):
 
 
 def test_the_default_makes_its_models_and_needs_nothing_from_outside(default, default_plan):
-    shards = default()["corpora"]["python_docs"]["splits"]["distillation"]["shards"]
-    assert default_plan.counts == EVERYWHERE | corpus_jobs("python_docs", default()) | {
+    splits = default()["corpora"]["python_docs"]["splits"]
+    shards = sum(splits[name].get("shards", 1) for name in ("distillation", "development"))
+    expected = EVERYWHERE | corpus_jobs("python_docs", default()) | run_jobs(3)
+    assert default_plan.counts == expected | {
         "train_tokenizer": 2,
-        "pretrain": 2,
+        "pretrain": 1,
         "score_teacher": shards,
+        "gather_cache": 2,
         "warm_up": 1,
     }
+
+
+def test_a_live_teacher_is_asked_in_training_and_has_no_cache(plan, default, default_plan):
+    own = default()
+    own["teachers"]["demo"]["mode"] = "live"
+    planned = plan(own)
+    counts = default_plan.counts
+    assert planned.counts == {rule: counts[rule] for rule in counts.keys() - OF_CACHES}
+    asked = planned.settings("distill bld")["teacher"]["scoring"]
+    assert asked["keep_symbols"] == own["teachers"]["demo"]["keep_symbols"]
+    assert "teacher" not in planned.settings("distill sft")
+
+
+def test_without_evaluation_on_the_way_the_development_split_is_not_made(
+    plan, default, default_plan
+):
+    own = default()
+    own["training"]["evaluate_every"] = 0
+    shards = own["corpora"]["python_docs"]["splits"]["distillation"]["shards"]
+    expected = default_plan.counts | {"score_teacher": shards, "gather_cache": 1}
+    del expected["corpus_python_docs_development"]
+    assert plan(own).counts == expected
 
 
 @pytest.mark.parametrize(
@@ -44,10 +72,33 @@ def test_an_experiment_of_the_paper_is_planned_without_network(
 ):
     configuration = yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text())
     shards = configuration["corpora"][corpus]["splits"]["train"]["shards"]
-    expected = EVERYWHERE | corpus_jobs(corpus, configuration) | {"fetch_dataset": 1}
-    expected |= {"fetch_model": models, "score_teacher": shards}
+    expected = EVERYWHERE | corpus_jobs(corpus, configuration) | run_jobs(2)
+    expected |= {"fetch_dataset": 1, "fetch_model": models, "score_teacher": shards}
     expected |= {"warm_up": warm_ups} if warm_ups else {}
     assert plan(EXPERIMENTS / f"{name}.yaml").counts == expected
+
+
+def test_of_a_model_from_scratch_that_only_lends_its_tokenizer_nothing_else_is_made(plan):
+    planned = plan(EXPERIMENTS / "tiny/t1.yaml")
+    assert (planned.counts["train_tokenizer"], planned.counts["pretrain"]) == (2, 1)
+
+
+def test_a_student_reads_of_its_new_rows_what_makes_them(plan, default):
+    own = default()
+    given = own["students"]["swapped"] | {"pad_vocabulary_to": 64, "seed": 3}
+    own["students"] = {
+        "kept": {"model": "teacher"},
+        "spelt": given,
+        "noise": given | {"initialisation": "random"},
+    }
+    own["runs"] = {name: own["runs"]["sft"] | {"student": name} for name in own["students"]}
+    planned = plan(own)
+    assert planned.settings("prepare_student kept") == {"tokenizer": None}
+    spelt, noise = (
+        planned.settings(f"prepare_student {name}")["transfer"] for name in ("spelt", "noise")
+    )
+    assert spelt == {"initialisation": "fvt", "pad_to": 64}
+    assert noise == {"initialisation": "random", "pad_to": 64, "seed": 3}
 
 
 def test_the_tests_have_no_network(no_network):
@@ -62,7 +113,7 @@ def test_a_run_without_a_teacher_is_trained_and_judged_alone(plan, default):
     alone = default()
     alone["runs"] = {"sft": alone["runs"]["sft"]}
     del alone["runs"]["sft"]["teacher"]
-    expected = {"train_tokenizer": 1, "pretrain": 1, "prepare_student": 1, "distill": 1}
+    expected = {"train_tokenizer": 2, "pretrain": 1, "prepare_student": 1, "distill": 1}
     expected |= {"evaluate_run": 1, "evaluate_student": 1, "report": 1, "all": 1}
     counts = plan(alone).counts
     assert {rule: n for rule, n in counts.items() if not rule.startswith("corpus_")} == expected
@@ -73,7 +124,7 @@ def test_models_and_data_from_folders_are_linked_and_not_made(plan, default, tmp
         (tmp_path / name).write_text("{}")
     (tmp_path / "chats.jsonl").write_text("{}\n")
     own = default()
-    own["models"] = {"teacher": {"path": str(tmp_path)}, "student": {"path": str(tmp_path)}}
+    own["models"] = {"teacher": {"path": str(tmp_path)}, "other": {"path": str(tmp_path)}}
     own["datasets"] = {"chats": {"path": str(tmp_path)}}
     source = {"kind": "dataset", "dataset": "chats", "columns": {"messages": "messages"}}
     own["corpora"]["python_docs"]["source"] = source
@@ -91,7 +142,7 @@ def test_a_configfile_replaces_the_default_and_is_not_laid_over_it(
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(bare))
     planned = plan(tmp_path / "own.yaml", tmp_path)
     assert planned.settings("report")["title"] == "Byte-level distillation"
-    warmup = {"learning_rate": 1e-3, "steps": 200, "train_body": False}
+    warmup = {"learning_rate": 1e-3, "patience": None, "steps": 200, "train_body": False}
     assert planned.settings("warm_up bld")["warmup"] == warmup
 
 
@@ -102,8 +153,8 @@ def test_a_configfile_replaces_the_default_and_is_not_laid_over_it(
         ("trainning", {}, "trainning: there is no such setting; did you mean `training`?"),
         (
             "students",
-            {"demo": {"model": "studnet"}},
-            'students.demo.model: found "studnet", expected an entry',
+            {"swapped": {"model": "techer"}},
+            'students.swapped.model: found "techer", expected an entry',
         ),
     ],
 )

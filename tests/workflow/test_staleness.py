@@ -1,24 +1,29 @@
 """What an edit makes stale: a job reruns when its step line, which Snakemake compares, is another."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-EVALUATIONS = {
-    "evaluate_student demo python_docs validation",
-    "evaluate_teacher demo python_docs validation",
-    "evaluate_run sft",
-    "evaluate_run bld",
+LOCAL = Path(__file__).parents[2] / "profiles/local"
+
+
+def jobs(rule, *names):
+    return {f"{rule} {name}" for name in names}
+
+
+RUNS = ("sft", "bld", "bld_marginal")
+DISTILLATIONS, DIVERGENCES = jobs("distill", *RUNS), jobs("evaluate_divergence", *RUNS)
+TEACHER_EVALUATION = "evaluate_teacher demo python_docs validation"
+STUDENT_EVALUATIONS = jobs("evaluate_run", *RUNS) | {
+    "evaluate_student swapped python_docs validation"
 }
-DIVERGENCES = {"evaluate_divergence sft", "evaluate_divergence bld"}
-SCORING = {
-    "score_teacher demo python_docs distillation",
-    "gather_cache demo python_docs distillation",
-}
+EVALUATIONS = STUDENT_EVALUATIONS | {TEACHER_EVALUATION}
+SCORED = ("demo python_docs distillation", "demo python_docs development")
+SCORING = jobs("score_teacher", *SCORED) | jobs("gather_cache", *SCORED)
 AUDIT = "audit_cache demo python_docs distillation"
 INFORMATION = "measure_information demo python_docs distillation"
-DISTILLATIONS = {"distill sft", "distill bld"}
 
 
 def changed(before, after):
@@ -42,10 +47,19 @@ def put(configuration, path, value):
     [
         ("bld.kl_weight", 0.7, {"distill bld", "report"}),
         ("bld.byte_weight", 0.7, {"warm_up bld", "distill bld", "report"}),
-        ("training.learning_rate", 1.0, DISTILLATIONS | {"report"}),
+        # The other runs say their own.
+        ("training.learning_rate", 1.0, {"distill sft", "report"}),
+        ("training.steps", 99, DISTILLATIONS | {"report"}),
         ("training.schedule", "constant", DISTILLATIONS | {"warm_up bld", "report"}),
         ("runs.sft.training.steps", 99, {"distill sft", "report"}),
+        ("training.evaluate_every", 50, DISTILLATIONS | {"warm_up bld", "report"}),
+        ("training.evaluate_documents", 5, DISTILLATIONS | {"warm_up bld", "report"}),
         ("warmup.learning_rate", 1.0, {"warm_up bld", "report"}),
+        ("warmup.patience", 2, {"warm_up bld", "report"}),
+        ("students.swapped.initialisation", "mean", {"prepare_student swapped"}),
+        ("students.swapped.pad_vocabulary_to", 64, {"prepare_student swapped"}),
+        # Nothing is drawn where rows are means.
+        ("students.swapped.seed", 5, set()),
         ("teachers.demo.keep_symbols", 5, SCORING),
         ("teachers.demo.eps", 0.01, SCORING | {AUDIT, INFORMATION}),
         ("teachers.demo.beam_width", 5, set()),
@@ -61,23 +75,58 @@ def put(configuration, path, value):
         (
             "models.teacher.template_arguments.date",
             "today",
-            {"pretrain teacher", "evaluate_teacher demo python_docs validation"}
+            {"pretrain teacher", "prepare_student swapped", TEACHER_EVALUATION}
             | {AUDIT, INFORMATION}
             | SCORING
             | DIVERGENCES,
         ),
         (
-            "models.student.scratch.tokenizer.vocabulary",
-            999,
-            {"train_tokenizer student", "pretrain student"},
+            "models.other.template_arguments.date",
+            "today",
+            {"prepare_student swapped", "warm_up bld"}
+            | DISTILLATIONS
+            | STUDENT_EVALUATIONS
+            | DIVERGENCES,
         ),
+        (
+            "models.teacher.scratch.tokenizer.vocabulary",
+            999,
+            {"train_tokenizer teacher", "pretrain teacher"},
+        ),
+        ("models.other.scratch.tokenizer.vocabulary", 999, {"train_tokenizer other"}),
         ("corpora.python_docs.splits.validation.documents", 99, {"corpus_python_docs_validation"}),
+        ("corpora.python_docs.splits.development.documents", 9, {"corpus_python_docs_development"}),
     ],
 )
 def test_an_edit_makes_stale_what_reads_it_and_nothing_else(
     plan, default, default_plan, path, value, stale
 ):
     assert changed(default_plan, plan(put(default(), path, value))) == stale
+
+
+def test_a_live_teacher_is_read_by_the_runs_that_learn_from_it(plan, default, default_plan):
+    def live(**settings):
+        own = default()
+        own["teachers"]["demo"] |= {"mode": "live"} | settings
+        return plan(own)
+
+    before, learners = live(), {"distill bld", "distill bld_marginal"}
+    differs = {job for job in before.steps if before.steps[job] != default_plan.steps[job]}
+    assert differs == learners | {"report"}
+    assert changed(before, live(keep_symbols=5)) == learners
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"{rule}:checkpoint_minutes=3" for rule in ("pretrain", "warm_up", "distill")],
+        ["distill:runtime=90", "distill:nodes=2"],
+    ],
+    ids=["checkpoint_minutes", "runtime and nodes"],
+)
+def test_how_and_where_a_training_runs_makes_nothing_stale(plan, default, default_plan, arguments):
+    there = plan(default(), arguments=["--profile", LOCAL, "--set-resources", *arguments])
+    assert changed(default_plan, there) == set()
 
 
 def turned(value, path=()):
@@ -119,14 +168,15 @@ def test_a_finished_corpus_is_made_again_for_other_text_only(
         (tmp_path / f"text/{number}.txt").write_text(f"Document {number}.")
     target = "results/corpora/python_docs/train/manifest.json"
 
-    def is_finished():
-        done = snakemake(tmp_path, "--dry-run", target)
+    def is_finished(*arguments):
+        done = snakemake(tmp_path, "--dry-run", target, *arguments)
         assert done.returncode == 0, done.stderr
         return "Nothing to be done" in done.stdout + done.stderr
 
     made = snakemake(tmp_path, "--cores", "1", target)
     assert made.returncode == 0, made.stderr
     assert is_finished()
+    assert is_finished("--set-resources", "corpus_python_docs_train:mem_mb=100")
     (tmp_path / "text/3.txt").touch()
     write_default(tmp_path, "# a comment\n" + yaml.safe_dump(turned(own), sort_keys=False))
     assert is_finished()

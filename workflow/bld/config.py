@@ -29,7 +29,9 @@ from bld.config_documents import (
 from bld.config_models import (
     Architecture,
     Histories,
+    Lora,
     Model,
+    RunTraining,
     Scoring,
     Scratch,
     ScratchTokenizer,
@@ -49,10 +51,12 @@ __all__ = [
     "Files",
     "FromDataset",
     "Histories",
+    "Lora",
     "Model",
     "PythonDocs",
     "Report",
     "Run",
+    "RunTraining",
     "Scoring",
     "Scratch",
     "ScratchTokenizer",
@@ -77,6 +81,8 @@ class Warmup(Section):
     """Peak learning rate; all else is as in `training`."""
     train_body: bool = False
     """Train the student's body too, not only the byte head."""
+    patience: Count | None = None
+    """Stop after this many evaluations in which the byte loss did not fall (`training.evaluate_every`); null never stops."""
 
 
 class Bld(Section):
@@ -84,14 +90,25 @@ class Bld(Section):
 
     reruns = "runs with method bld and the report"
 
-    head: Literal["linear", "output"] = "linear"
-    """`linear`: ten projections beside the output head. `output`: the output head itself, for byte students."""
+    head: Literal["linear", "causal", "marginal", "output"] = "linear"
+    """What gives the student's byte distributions: `linear`, ten projections beside the output head; `causal`, the same
+    with the token's earlier bytes to read; `marginal`, its token distributions summed to bytes; `output`, for byte students."""
+    histories: Literal["trunk", "prefix"] = "trunk"
+    """Over which histories `marginal` sums; the teacher's should be the same. `prefix` costs several times the positions."""
+    token_weight: NonNegative = 1.0
+    """Weight of the token cross-entropy."""
     byte_weight: NonNegative = 1.0
     """Weight of the byte cross-entropy (lambda_b)."""
     kl_weight: NonNegative = 0.1
     """Weight of the divergence from the teacher (lambda_KL)."""
     reduction: Literal["token", "byte"] = "token"
     """Mean over supervised tokens of the sum over their bytes, or mean over bytes."""
+    temperature: Positive = 1.0
+    """Both sides of the divergence are softened by this; 1 leaves them."""
+    mask_end: bool = False
+    """Leave the end of a turn out of the byte losses."""
+    mask_whitespace: bool = False
+    """Leave bytes of tokens that are only whitespace out of the byte losses; they hurt code."""
 
 
 class Run(Section):
@@ -111,9 +128,11 @@ class Run(Section):
     """The split that it is trained on."""
     validation_split: Name = "validation"
     """The split that it is judged on; never trained on."""
+    development_split: Name | None = None
+    """The split that is looked at during training; neither trained nor judged on."""
     seed: Seed = 0
     """Seed of the data order and of the byte head."""
-    training: Training = Training()
+    training: RunTraining = RunTraining()
     """Overrides of `training`."""
     warmup: Warmup = Warmup()
     """Overrides of `warmup`."""
@@ -177,7 +196,7 @@ class Settings(Section):
     """Models to learn from, by name."""
     students: dict[Name, Student] = Field(min_length=1)
     """Models that learn, by name."""
-    training: Training = Training()
+    training: RunTraining = RunTraining()
     """How every run is trained unless it says otherwise."""
     warmup: Warmup = Warmup()
     """How every byte head is warmed up unless its run says otherwise."""

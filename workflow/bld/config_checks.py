@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bld.config import (
     Audit,
+    Bld,
     Columns,
     Corpus,
     Dataset,
@@ -32,6 +33,7 @@ from bld.config import (
 from bld.config_words import did_you_mean, listed, problem_in_words, shown
 
 COMMON_SECTIONS = ("training", "warmup", "bld")
+WARMED_UP = ("linear", "causal")
 
 
 class ConfigError(ValueError):
@@ -79,8 +81,7 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _audit_problems(name, teacher, settings.audit)
     for name, student in settings.students.items():
         yield from _weights_problems(f"students.{name}.model", student.model, settings)
-        if student.tokenizer not in (None, "bytes"):
-            yield from _known(f"students.{name}.tokenizer", student.tokenizer, settings, "models")
+        yield from _student_problems(f"students.{name}", student, settings)
     for name, run in settings.runs.items():
         yield from _run_problems(f"runs.{name}", run, settings, raw["runs"][name])
     yield from _comparison_problems(settings)
@@ -179,38 +180,110 @@ def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]
 def _scratch_problems(
     key: str, scratch: Scratch, model: Model, settings: Settings
 ) -> Iterator[str]:
-    hidden, heads = scratch.architecture.hidden, scratch.architecture.heads
-    if hidden % heads:
-        yield f"{key}.architecture.hidden: found {hidden}, expected a multiple of `heads` ({heads})"
     yield from _known(f"{key}.corpus", scratch.corpus, settings, "corpora")
     yield from _known_split(f"{key}.split", scratch.corpus, scratch.split, settings)
-    for (field, *_), text in _training_problems(scratch.training, model):
-        yield f"{key}.training.{field}: {text}"
+    for name in ("architecture", "training"):
+        if model.weights and getattr(scratch, name) is None:
+            yield f"{key}.{name}: missing, expected it of a model that is not `weights: false`"
+    shape = scratch.architecture
+    if shape and shape.hidden % shape.heads:
+        yield (
+            f"{key}.architecture.hidden: found {shape.hidden}, expected a multiple of `heads` "
+            f"({shape.heads})"
+        )
+    if scratch.training:
+        for (field, *_), text in _training_problems(scratch.training, model):
+            yield f"{key}.training.{field}: {text}"
+
+
+def _student_problems(key: str, student: Student, settings: Settings) -> Iterator[str]:
+    if student.tokenizer not in (None, "bytes"):
+        yield from _known(f"{key}.tokenizer", student.tokenizer, settings, "models")
+    if student.tokenizer is None:
+        for field in ("initialisation", "pad_vocabulary_to"):
+            default, found = Student.model_fields[field].default, getattr(student, field)
+            if found != default:
+                yield (
+                    f"{key}.{field}: found {shown(found)}, expected {shown(default)} since the student keeps its "
+                    "tokenizer and so its embeddings; give it another under `tokenizer`"
+                )
 
 
 def _run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _known(f"{key}.student", run.student, settings, "students")
     yield from _known(f"{key}.corpus", run.corpus, settings, "corpora")
-    for field in ("train_split", "validation_split"):
-        yield from _known_split(f"{key}.{field}", run.corpus, getattr(run, field), settings)
-    for who, trained_on in _trained_on(run, settings):
-        if trained_on == (run.corpus, run.validation_split):
-            yield f"{key}.validation_split: found {shown(run.validation_split)}, expected a split that {who} is not trained on"
+    yield from _split_problems(key, run, settings)
     if run.teacher is not None:
         yield from _known(f"{key}.teacher", run.teacher, settings, "teachers")
     elif run.method != "sft":
         yield f"{key}.teacher: missing, expected an entry under `teachers` since the method is `{run.method}`"
     student = settings.students.get(run.student)
-    for fields, text in _training_problems(
-        run.training, settings.models.get(student.model) if student else None
-    ):
-        own = any(field in (raw.get("training") or {}) for field in fields)
-        yield f"{key + '.' if own else ''}training.{fields[0]}: {text}"
-    if student and run.method == "bld":
-        byte_head = "output" if _has_bytes_as_tokens(student, settings) else "linear"
-        if run.bld.head != byte_head:
-            known = "a byte student" if byte_head == "output" else "not known to be a byte student"
-            yield f"{key}.bld.head: found `{run.bld.head}`, expected `{byte_head}` since `{run.student}` is {known}"
+    model = settings.models.get(student.model) if student else None
+    for fields, text in _training_problems(run.training, model):
+        yield f"{_where(key, raw, 'training', fields)}: {text}"
+    if run.method == "bld":
+        for fields, text in _bld_problems(run.bld):
+            yield f"{_where(key, raw, 'bld', fields)}: {text}"
+        if run.bld.head in WARMED_UP and run.warmup.patience and not run.training.evaluate_every:
+            yield (
+                f"{_where(key, raw, 'warmup', ['patience'])}: found {run.warmup.patience}, expected null "
+                "or a `training.evaluate_every` above 0, since it counts evaluations"
+            )
+        if student:
+            yield from _head_problems(f"{key}.bld.head", run, student, settings)
+
+
+def _where(key: str, raw: Mapping[str, Any], section: str, fields: Sequence[str]) -> str:
+    """The setting to name, the first of `fields`: in the run where it says one of them itself, else in the common section."""
+    own = any(field in (raw.get(section) or {}) for field in fields)
+    return f"{key + '.' if own else ''}{section}.{fields[0]}"
+
+
+def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
+    """Splits that do not exist, or on which a model is both trained and looked at."""
+    for field in ("train_split", "validation_split", "development_split"):
+        name = getattr(run, field)
+        if name is not None:
+            yield from _known_split(f"{key}.{field}", run.corpus, name, settings)
+    for field in ("validation_split", "development_split"):
+        for who, trained_on in _trained_on(run, settings):
+            if trained_on == (run.corpus, getattr(run, field)):
+                yield f"{key}.{field}: found {shown(trained_on[1])}, expected a split that {who} is not trained on"
+    if run.development_split == run.validation_split:
+        yield (
+            f"{key}.development_split: found {shown(run.development_split)}, expected another split than "
+            "`validation_split`, on which the run is judged"
+        )
+    if run.training.evaluate_every and run.development_split is None:
+        yield (
+            f"{key}.development_split: missing, expected a split to evaluate on every "
+            f"{run.training.evaluate_every} steps (`training.evaluate_every`)"
+        )
+
+
+def _bld_problems(bld: Bld) -> Iterator[tuple[tuple[str, ...], str]]:
+    """As `_training_problems`."""
+    if bld.histories != "trunk" and bld.head != "marginal":
+        yield (
+            ("histories", "head"),
+            f"found `{bld.histories}`, expected `trunk` since `head` is `{bld.head}`: only `marginal` sums histories",
+        )
+    if not (bld.token_weight or bld.byte_weight or bld.kl_weight):
+        yield (
+            ("token_weight", "byte_weight", "kl_weight"),
+            "found 0 like `byte_weight` and `kl_weight`, expected one of the three above 0: nothing would be learned",
+        )
+
+
+def _head_problems(key: str, run: Run, student: Student, settings: Settings) -> Iterator[str]:
+    known = _has_bytes_as_tokens(student, settings)
+    if known and run.bld.head != "output":
+        yield f"{key}: found `{run.bld.head}`, expected `output` since `{run.student}` is a byte student"
+    if not known and run.bld.head == "output":
+        yield (
+            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{run.student}` is not known to be "
+            "a byte student"
+        )
 
 
 def _trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -251,11 +324,18 @@ def _training_problems(
             ("zero_stage", "precision"),
             "found 0, expected 1, 2 or 3 since `precision` is bf16 (at stage 0 DeepSpeed takes a step too many)",
         )
+    needed = {"none": 0, "optimizer": 1, "parameters": 3}[training.offload]
+    if training.zero_stage < needed:
+        yield (
+            ("zero_stage", "offload"),
+            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} since `offload` is "
+            f"`{training.offload}`",
+        )
 
 
 def _fits(length: int, model: Model | None) -> Iterator[str]:
-    if model and model.scratch and length > model.scratch.architecture.positions:
-        positions = model.scratch.architecture.positions
+    shape = model.scratch.architecture if model and model.scratch else None
+    if shape and length > (positions := shape.positions):
         yield f"found {length}, expected at most the `positions` of its model ({positions})"
 
 

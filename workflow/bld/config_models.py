@@ -71,6 +71,38 @@ class Training(Section):
     """Arithmetic of the model; the optimiser always keeps float32 copies."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What DeepSpeed ZeRO shares out between processes: nothing, optimiser, gradients, parameters."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What waits in the host's memory: nothing, the optimiser's states (stage 1 or more), or parameters too (stage 3)."""
+    activation_checkpointing: bool = False
+    """Compute hidden states again in the backward pass instead of keeping them: less memory, a third more time."""
+
+
+class Lora(Section):
+    """Low-rank updates of some matrices, all others frozen; merged into the weights at the end."""
+
+    reruns = "runs that read it, their evaluation and the report"
+
+    rank: Count = 64
+    """Rank of an update."""
+    alpha: Positive = 64.0
+    """An update counts alpha / rank."""
+    targets: list[str] = Field(["q_proj", "v_proj"], min_length=1)
+    """Ends of the names of the matrices that are updated."""
+    embeddings: bool = False
+    """Train the embeddings and the output head as well, in full; worth it after a change of vocabulary."""
+
+
+class RunTraining(Training):
+    """How a run is trained: as a model is, with low-rank updates and evaluation on the way."""
+
+    reruns = Training.reruns
+
+    lora: Lora | None = None
+    """Low-rank updates instead of all weights; null trains all."""
+    evaluate_every: int = Field(0, ge=0)
+    """Steps between evaluations on the run's `development_split`; 0 for none."""
+    evaluate_documents: Count = 32
+    """Documents of the development split that are read each time, the first ones."""
 
 
 class Scratch(Section):
@@ -86,10 +118,10 @@ class Scratch(Section):
     """Use this many documents of the split; null uses all."""
     tokenizer: ScratchTokenizer
     """Its tokenizer."""
-    architecture: Architecture
-    """Its shape."""
-    training: Training
-    """How it is pretrained."""
+    architecture: Architecture | None = None
+    """Its shape; not needed where the model has `weights: false`."""
+    training: Training | None = None
+    """How it is pretrained; not needed where the model has `weights: false`."""
     seed: Seed = 0
     """Seed of its weights and of its data order."""
 
@@ -158,6 +190,8 @@ class Teacher(Scoring):
 
     model: Name
     """The entry under `models`."""
+    mode: Literal["cached", "live"] = "cached"
+    """`cached`: scored once, for all runs. `live`: scored inside each training step, for documents read once."""
 
 
 class Student(Section):
@@ -169,3 +203,9 @@ class Student(Section):
     """The entry under `models`."""
     tokenizer: Name | Literal["bytes"] | None = None
     """Give it another tokenizer: that of an entry under `models`, or `bytes`; null keeps its own."""
+    initialisation: Literal["fvt", "mean", "random"] = "fvt"
+    """New rows of the embeddings: the mean of the old tokens that spell them, the mean of all rows, or noise like them."""
+    pad_vocabulary_to: Count = 1
+    """Make the number of rows a multiple of this; a multiple of 64 is faster on GPUs."""
+    seed: Seed = 0
+    """Seed of the noise of `random`."""

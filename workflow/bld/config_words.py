@@ -28,6 +28,7 @@ BOUNDS = {
     "exclusiveMaximum": "below",
 }
 LONGEST_SHOWN = 60
+KEYS_SHOWN = 8
 
 
 @cache
@@ -54,7 +55,8 @@ def in_words(node: Node) -> str:
     if "anyOf" in node:
         return ", or ".join(in_words(choice) for choice in node["anyOf"])
     if "properties" in section_of(node):
-        return f"a section with {listed(section_of(node)['properties'])}"
+        keys = list(section_of(node)["properties"])
+        return f"a section with {listed(keys[:KEYS_SHOWN])}" + ", ..." * (len(keys) > KEYS_SHOWN)
     if "oneOf" in node:
         return f"a section whose `kind` is {either(_literals(node))}"
     if literals := _literals(node):

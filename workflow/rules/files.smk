@@ -66,10 +66,13 @@ def cache_shards(wildcards):
     ]
 
 
-def other_tokenizer(wildcards):
-    """The model whose tokenizer the student is given, if it is given one."""
-    tokenizer = SETTINGS.students[wildcards.student].tokenizer
-    return [model_folder(tokenizer)] if tokenizer in SETTINGS.models else []
+def given_tokenizer(wildcards):
+    """The tokenizer that a student is given, if any; a model from scratch has it before its weights."""
+    name = SETTINGS.students[wildcards.student].tokenizer
+    if name not in SETTINGS.models:
+        return []
+    kind = "tokenizers" if SETTINGS.models[name].scratch else "models"
+    return [f"resources/{kind}/{name}/manifest.json"]
 
 
 def run_documents(wildcards):
@@ -81,19 +84,54 @@ def run_student(wildcards):
     return student_folder(SETTINGS.runs[wildcards.run].student)
 
 
+def learns_from(run, mode):
+    """Whether a run learns from a teacher that is `cached` or `live`."""
+    return run.method != "sft" and SETTINGS.teachers[run.teacher].mode == mode
+
+
 def run_cache(wildcards):
     """The teacher's byte distributions, for runs that learn from them."""
     run = SETTINGS.runs[wildcards.run]
-    if run.method == "sft":
+    if not learns_from(run, "cached"):
         return []
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.train_split}/manifest.json"]
+
+
+def run_live_teacher(wildcards):
+    """The teacher itself, for runs that ask it on the way."""
+    run = SETTINGS.runs[wildcards.run]
+    return run_teacher(wildcards) if learns_from(run, "live") else []
 
 
 def run_warmup(wildcards):
     """The warmed-up byte head, for runs that have one."""
     run = SETTINGS.runs[wildcards.run]
-    has_head = run.method == "bld" and run.bld.head == "linear"
+    has_head = run.method == "bld" and run.bld.head in ("linear", "causal")
     return [f"results/runs/{wildcards.run}/warmup/manifest.json"] if has_head else []
+
+
+def is_watched(run):
+    """Whether a run is evaluated while it is trained."""
+    return bool(run.development_split and run.training.evaluate_every)
+
+
+def run_development(wildcards):
+    """The documents that a run is looked at during training, if it is."""
+    run = SETTINGS.runs[wildcards.run]
+    return [split_manifest(run.corpus, run.development_split)] if is_watched(run) else []
+
+
+def run_development_shards(wildcards):
+    run = SETTINGS.runs[wildcards.run]
+    return split_shards(run.corpus, run.development_split) if is_watched(run) else []
+
+
+def run_development_cache(wildcards):
+    """What the teacher says of those documents, for runs that learn from it."""
+    run = SETTINGS.runs[wildcards.run]
+    if not (learns_from(run, "cached") and is_watched(run)):
+        return []
+    return [f"results/teachers/{run.teacher}/{run.corpus}/{run.development_split}/manifest.json"]
 
 
 def run_validation(wildcards):
@@ -117,7 +155,7 @@ CACHES = sorted(
     {
         (run.teacher, run.corpus, run.train_split)
         for run in SETTINGS.runs.values()
-        if run.method != "sft"
+        if learns_from(run, "cached")
     }
 )
 

@@ -47,13 +47,18 @@ rule pretrain:
     resources:
         mem_mb=16000,
         runtime=240,
+        checkpoint_minutes=10,
+        nodes=1,
         gpu=1,
     params:
         step=lambda wildcards: step("pretrain", pretrain_settings(wildcards)),
     shell:
-        "python -m bld.stages.pretrain"
+        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.pretrain"
         " --step {params.step:q}"
         " --documents {input.documents[0]:q}"
         " --tokenizer {input.tokenizer:q}"
         " --manifest {output.manifest:q}"
+        " --checkpoints checkpoints/pretrain/{wildcards.model}"
+        " --runtime {resources.runtime}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " 2>&1 | tee {log:q}"

@@ -5,6 +5,8 @@ rule warm_up:
     input:
         documents=run_documents,
         student=run_student,
+        development=run_development,
+        development_shards=run_development_shards,
     output:
         manifest="results/runs/{run}/warmup/manifest.json",
     log:
@@ -17,15 +19,21 @@ rule warm_up:
     resources:
         mem_mb=16000,
         runtime=240,
+        checkpoint_minutes=10,
+        nodes=1,
         gpu=1,
     params:
         step=lambda wildcards: step("warm_up", warm_up_settings(wildcards)),
     shell:
-        "python -m bld.stages.warm_up"
+        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.warm_up"
         " --step {params.step:q}"
         " --documents {input.documents[0]:q}"
         " --student {input.student:q}"
+        " --development {input.development:q}"
         " --manifest {output.manifest:q}"
+        " --checkpoints checkpoints/warm_up/{wildcards.run}"
+        " --runtime {resources.runtime}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " 2>&1 | tee {log:q}"
 
 
@@ -34,7 +42,11 @@ rule distill:
         documents=run_documents,
         student=run_student,
         cache=run_cache,
+        teacher=run_live_teacher,
         warmup=run_warmup,
+        development=run_development,
+        development_shards=run_development_shards,
+        development_cache=run_development_cache,
     output:
         manifest="results/runs/{run}/model/manifest.json",
         metrics="results/runs/{run}/metrics.parquet",
@@ -49,17 +61,25 @@ rule distill:
     resources:
         mem_mb=16000,
         runtime=240,
+        checkpoint_minutes=10,
+        nodes=1,
         gpu=1,
     params:
         step=lambda wildcards: step("distill", distill_settings(wildcards)),
     shell:
-        "python -m bld.stages.distill"
+        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.distill"
         " --step {params.step:q}"
         " --documents {input.documents[0]:q}"
         " --student {input.student:q}"
         " --cache {input.cache:q}"
+        " --teacher {input.teacher:q}"
         " --warmup {input.warmup:q}"
+        " --development {input.development:q}"
+        " --development-cache {input.development_cache:q}"
         " --manifest {output.manifest:q}"
         " --metrics {output.metrics:q}"
         " --training {output.training:q}"
+        " --checkpoints checkpoints/distill/{wildcards.run}"
+        " --runtime {resources.runtime}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " 2>&1 | tee {log:q}"

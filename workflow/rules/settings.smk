@@ -47,8 +47,12 @@ def policy(section):
 
 
 def teacher_settings(wildcards):
-    teacher = SETTINGS.teachers[wildcards.teacher]
-    unread = {"model"} | UNREAD[teacher.histories]
+    return scoring_settings(SETTINGS.teachers[wildcards.teacher])
+
+
+def scoring_settings(teacher):
+    """How a teacher's byte distributions are made."""
+    unread = {"model", "mode"} | UNREAD[teacher.histories]
     return {"scoring": teacher.model_dump(exclude=unread), "reading": reading(teacher.model)}
 
 
@@ -71,21 +75,33 @@ def information_settings(wildcards):
 
 
 def student_settings(wildcards):
+    """How the rows of a new vocabulary are made is read with one alone, the seed only where noise is drawn."""
     student = SETTINGS.students[wildcards.student]
+    if student.tokenizer is None:
+        return {"tokenizer": None}
+    seed = {"seed": student.seed} if student.initialisation == "random" else {}
     return {
         "tokenizer": student.tokenizer,
+        "transfer": {"initialisation": student.initialisation, "pad_to": student.pad_vocabulary_to}
+        | seed,
         "model_reading": reading(student.model),
         "reading": student_reading(wildcards.student),
     }
 
 
+def training_settings(run, unread=()):
+    """How a run is trained; without looks at a development split nothing is read about them."""
+    looks = set() if is_watched(run) else {"evaluate_every", "evaluate_documents"}
+    return run.training.model_dump(exclude={*unread, *looks})
+
+
 def warm_up_settings(wildcards):
-    """The warm-up has its own length and rate, and no teacher."""
+    """The warm-up has its own length and rate, no teacher and no low-rank updates."""
     run = SETTINGS.runs[wildcards.run]
     return {
-        "training": run.training.model_dump(exclude={"steps", "learning_rate"}),
+        "training": training_settings(run, {"steps", "learning_rate", "lora"}),
         "warmup": run.warmup.model_dump(),
-        "bld": run.bld.model_dump(include={"byte_weight", "reduction"}),
+        "bld": run.bld.model_dump(include={"head", "byte_weight", "reduction"}),
         "seed": run.seed,
         "reading": student_reading(run.student),
     }
@@ -93,12 +109,17 @@ def warm_up_settings(wildcards):
 
 def distill_settings(wildcards):
     run = SETTINGS.runs[wildcards.run]
-    return {
+    settings = {
         "method": run.method,
-        "training": run.training.model_dump(),
+        "training": training_settings(run),
         "seed": run.seed,
         "reading": student_reading(run.student),
-    } | ({"bld": run.bld.model_dump()} if run.method == "bld" else {})
+    }
+    if run.method == "bld":
+        settings["bld"] = run.bld.model_dump()
+    if learns_from(run, "live"):
+        settings["teacher"] = scoring_settings(SETTINGS.teachers[run.teacher])
+    return settings
 
 
 def evaluation_settings(model_reading):

@@ -4,7 +4,7 @@
 rule prepare_student:
     input:
         model=lambda wildcards: model_folder(SETTINGS.students[wildcards.student].model),
-        tokenizer=other_tokenizer,
+        tokenizer=given_tokenizer,
     output:
         manifest="results/students/{student}/manifest.json",
     log:

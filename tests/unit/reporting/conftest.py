@@ -85,7 +85,7 @@ class Factory:
         )
 
     def run(self, name, method="sft", seed=1, level=2.5, **changes):
-        teacher_parts = method != "sft"
+        taught = method != "sft"
         evaluation = {
             "bits_per_byte": self.scores(name, level, seed=seed),
             "byte_divergence": self.write(
@@ -96,12 +96,13 @@ class Factory:
         inputs = {
             "name": name,
             "method": method,
+            "head": "linear" if taught else None,
             "seed": seed,
             "student": "small",
             "teacher": "large",
             "corpus": "docs",
             "settings": {"seed": seed, "training": {"steps": 60, "learning_rate": 5e-4}},
-            "metrics": self.metrics(name, warmup=20 if teacher_parts else 0, taught=teacher_parts),
+            "metrics": self.metrics(name, warmup=20 if taught else 0, taught=taught),
             "training": self.write(
                 f"{name}.training.json",
                 {

@@ -139,7 +139,8 @@ def test_names_are_escaped_wherever_they_appear(build, factory):
 def test_a_clear_difference_is_told_with_its_direction(build, factory):
     text = page(build(factory.run("sft-1", level=2.5), factory.run("bld-1", "bld", level=2.6))).text
     assert (
-        "BLD needs 0.100 more bits per byte than SFT (95 % interval 0.100 to 0.100; seed 1)" in text
+        "BLD with linear heads needs 0.100 more bits per byte than SFT (95 % interval 0.100 to 0.100; seed 1)"
+        in text
     )
 
 
@@ -147,8 +148,8 @@ def test_no_winner_is_named_where_the_interval_holds_zero(build, factory):
     noisy = {"bits_per_byte": factory.scores("noisy", 2.5, spread=0.4, seed=8)}
     runs = factory.run("sft-1"), factory.run("bld-1", "bld", evaluation=noisy)
     text = page(build(*runs)).text
-    assert "BLD against SFT: no difference that this data can show" in text
-    assert "BLD needs" not in text
+    assert "BLD with linear heads against SFT: no difference that this data can show" in text
+    assert "BLD with linear heads needs" not in text
 
 
 def test_the_start_is_told_from_the_evaluations_of_teacher_and_student(build, pair):

@@ -49,10 +49,12 @@ def test_a_drawing_in_the_page_takes_the_colours_of_the_page():
 
 
 def test_methods_keep_their_colour_whatever_else_is_drawn():
-    alone, together = style.colours(["bld"]), style.colours(["sft", "alm", "bld", "teacher"])
-    assert alone["bld"] == together["bld"]
+    alone, together = style.colours(["bld linear"]), style.colours(["sft", "alm", "bld linear"])
+    assert alone["bld linear"] == together["bld linear"]
 
 
 def test_methods_do_not_share_a_colour():
-    found = style.colours(["sft", "bld", "alm", "uld", "mined", "teacher", "untrained student"])
+    found = style.colours(
+        ["sft", "bld linear", "bld marginal", "alm", "uld", "teacher", "untrained student"]
+    )
     assert all(found[one] != found[other] for one, other in combinations(found, 2))

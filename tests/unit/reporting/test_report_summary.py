@@ -9,10 +9,11 @@ from bld.reporting.report import build_report
 from bld.reporting.tables import read_tables
 
 RUN_KEYS = {
-    "run", "method", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
+    "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
     "student_bits_per_byte", "byte_jsd", "tasks", "train_seconds", "train_tokens", "gpu_hours",
+    "head_parameters",
 }  # fmt: skip
-COMPARISON_KEYS = {"method", "against", "metric", "difference", "low", "high", "seeds"}
+COMPARISON_KEYS = {"method", "head", "against", "metric", "difference", "low", "high", "seeds"}
 
 
 def bits_per_byte(path):
@@ -117,4 +118,4 @@ def test_teachers_and_students_that_runs_share_stand_in_the_table_once(factory):
     table = read_tables([factory.run("sft-1"), factory.run("bld-1", "bld")]).bits_per_byte
     overall = table[table["kind"] == "all"]
     assert overall["model"].tolist() == ["large", "small", "sft-1", "bld-1"]
-    assert overall["series"].tolist() == ["teacher", "untrained student", "sft", "bld"]
+    assert overall["series"].tolist() == ["teacher", "untrained student", "sft", "bld linear"]

@@ -4,8 +4,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bld.students.export import save_model, trained_weights
+from bld.config import Lora, Training
+from bld.students.export import save_model, stored_dtype, trained_weights
 from bld.students.heads import LinearHeads
+from bld.students.lora import add_lora, merged_weights
+from bld.training.engine import build_engine, start_distributed
 from bld.training.objectives.sft import Sft
 from bld.training.trainee import Trainee
 
@@ -62,3 +65,87 @@ def test_what_is_saved_are_the_weights_given_and_not_what_the_model_holds(
     save_model(lm, weights, tmp_path, tmp_path / "model")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
     assert all((weight == 0.5).all() for weight in loaded.state_dict().values())
+
+
+FORMATS = [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("trained_in", FORMATS, ids=str)
+@pytest.mark.parametrize("came_in", FORMATS, ids=str)
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_student_goes_out_in_the_number_format_that_it_came_in(
+    reading, tiny_model, tmp_path, tied, came_in, trained_in
+):
+    tokenizer, _ = reading("bytes")
+    lm = tiny_model(tokenizer, tied)
+    lm.to(came_in).save_pretrained(tmp_path / "student")
+    tokenizer.save_pretrained(tmp_path / "student")
+    lm.to(trained_in).config.dtype = trained_in
+    weights, config = lm.state_dict(), lm.config.to_dict()
+    save_model(lm, weights, tmp_path / "student", tmp_path / "model")
+    assert lm.config.to_dict() == config
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert loaded.dtype == came_in == stored_dtype(tmp_path / "model")
+    for name, weight in loaded.state_dict().items():
+        assert torch.equal(weight, weights[name].to(came_in))
+    assert {w.dtype for w in lm.state_dict().values()} == {trained_in}
+
+
+def test_beside_a_tokenizer_alone_a_model_keeps_the_number_format_of_its_weights(
+    reading, tiny_model, tmp_path
+):
+    tokenizer, _ = reading("bytes")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    assert stored_dtype(tmp_path / "tokenizer") is None
+    lm = tiny_model(tokenizer).bfloat16()
+    save_model(lm, lm.state_dict(), tmp_path / "tokenizer", tmp_path / "model")
+    assert stored_dtype(tmp_path / "model") == torch.bfloat16
+
+
+def test_older_configurations_name_the_number_format_otherwise(tmp_path):
+    (tmp_path / "config.json").write_text('{"torch_dtype": "float16"}')
+    assert stored_dtype(tmp_path) == torch.float16
+
+
+class Speaker(torch.nn.Module):
+    """A model that learns to say what it hears, as the trainer holds one."""
+
+    def __init__(self, lm):
+        super().__init__()
+        self.lm = lm
+
+    def forward(self, ids):
+        return self.lm(ids, labels=ids).loss
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=4, embeddings=True)], ids=["full", "LoRA"])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("precision, stage", [("fp32", 0), *(("bf16", n) for n in (1, 2, 3))])
+def test_what_deepspeed_has_trained_at_any_stage_is_exported_as_it_computes(
+    reading, tiny_model, tmp_path, precision, stage, tied, lora
+):
+    tokenizer, _ = reading("bytes")
+    lm, ids = tiny_model(tokenizer, tied), torch.tensor([[*b"find the key"]])
+    plain, before = set(lm.state_dict()), lm(ids).logits.detach()
+    if lora:
+        add_lora(lm, lora, seed=0)
+    settings = Training(
+        batch_size=1, micro_batch_size=1, learning_rate=0.05, precision=precision, zero_stage=stage
+    )
+    start_distributed()
+    engine = build_engine(Speaker(lm), settings, 1)
+    for _ in range(3):
+        engine.backward(engine(ids))
+        engine.step()
+    weights = trained_weights(engine, "lm")
+    if lora:
+        weights = merged_weights(lm, weights)
+    assert set(weights) == plain
+    save_model(lm, weights, tmp_path, tmp_path / "model")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    found, expected = (model(ids).logits.detach().float() for model in (loaded, engine.module.lm))
+    scale = (expected - before).abs().max().item()
+    assert scale > 0.3
+    tolerance = scale * (1e-5 if precision == "fp32" else 0.03)
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    assert loaded.config.tie_word_embeddings == tied

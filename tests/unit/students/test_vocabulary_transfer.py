@@ -1,9 +1,11 @@
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import PhiConfig, PhiForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, PhiConfig, PhiForCausalLM
 
+from bld.models import Reader
 from bld.students.transfer import spell, transfer_vocabulary
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.rendering import Renderer
@@ -16,11 +18,26 @@ def tables(lm):
     return [module.weight.detach().clone() for module in modules]
 
 
-def transferred(lm, old, new):
+def tables_of(lm):
+    """The parameters with a row for every entry, those of a tied head once."""
+    modules = lm.get_input_embeddings(), lm.get_output_embeddings()
+    return list(dict.fromkeys(table for module in modules for table in module.parameters()))
+
+
+def transferred(lm, old, new, *how):
     """The two tables before and after."""
     before = tables(lm)
-    transfer_vocabulary(lm, old, new)
+    transfer_vocabulary(lm, old, new, *how)
     return zip(before, tables(lm), strict=True)
+
+
+def phi(tokenizer):
+    """A model whose output head has a bias."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    lm = PhiForCausalLM(PhiConfig(vocab_size=len(tokenizer), intermediate_size=24, **shape))
+    torch.nn.init.normal_(lm.lm_head.bias)
+    return lm.eval()
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -29,6 +46,20 @@ def test_the_same_tokenizer_changes_no_row(reading, tiny_model, kind, tied):
     lm = tiny_model(reading(kind)[0], tied)
     for before, after in transferred(lm, reading(kind), reading(kind)):
         assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["tied", "untied", "with a bias"])
+def test_with_one_shared_vocabulary_the_model_computes_what_it_did(
+    reading, tiny_model, kind, model
+):
+    tokenizer, renderer = reading(kind)
+    lm = phi(tokenizer) if model == "with a bias" else tiny_model(tokenizer, model == "tied")
+    ids = torch.tensor([[*range(0, len(tokenizer), 3)]])
+    before = lm(ids).logits
+    transfer_vocabulary(lm, (tokenizer, renderer), (tokenizer, Renderer(tokenizer)))
+    assert torch.equal(lm(ids).logits, before)
+    assert lm.generation_config.suppress_tokens is None
 
 
 def test_logits_that_no_entry_has_are_cut_off(reading, tiny_model):
@@ -84,16 +115,110 @@ def test_special_tokens_start_from_the_one_of_the_same_name_else_of_the_same_rol
 
 def test_the_bias_of_an_output_head_goes_with_its_rows(reading):
     old, new = reading("bytes"), reading("byte-level BPE")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    lm = PhiForCausalLM(PhiConfig(vocab_size=len(old[0]), intermediate_size=24, **shape))
-    torch.nn.init.normal_(lm.lm_head.bias)
+    lm = phi(old[0])
     before = lm.lm_head.bias.detach().clone()
     transfer_vocabulary(lm, old, new)
     assert len(lm.lm_head.bias) == len(new[0])
     for token_id, spelt in enumerate(new[1].vocabulary.token_bytes):
         if spelt is not None:
             torch.testing.assert_close(lm.lm_head.bias[token_id], before[list(spelt)].mean())
+
+
+def ordinary_and_special(renderer):
+    spelt = renderer.vocabulary.token_bytes
+    return [i for i, entry in enumerate(spelt) if entry], sorted(renderer.vocabulary.special)
+
+
+@pytest.mark.parametrize("kind", ["byte-level BPE", "another byte-level BPE", "bytes"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_control_mean_gives_every_ordinary_entry_the_mean_of_all_old_rows(
+    reading, tiny_model, kind, tied
+):
+    old, new = reading("byte-level BPE"), reading(kind)
+    ordinary, _ = ordinary_and_special(new[1])
+    for before, after in transferred(tiny_model(old[0], tied, padding=9), old, new, "mean"):
+        mean = before[: len(old[0])].mean(0)
+        torch.testing.assert_close(after[ordinary], mean.expand(len(ordinary), -1))
+
+
+def test_the_control_random_is_noise_like_the_old_rows(reading, tiny_model):
+    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+    lm = tiny_model(old[0], tied=False)
+    with torch.no_grad():
+        for number, table in enumerate(tables_of(lm)):
+            table *= torch.linspace(0.5, 3.0, 16)  # every dimension in its own way
+            table += 5.0 * torch.linspace(-1.0, 1.0, 16) * (1 + number)
+    ordinary, _ = ordinary_and_special(new[1])
+    noises = []
+    for before, after in transferred(lm, old, new, "random"):
+        deviation, mean = torch.std_mean(before, 0)
+        noises.append((after[ordinary] - mean) / deviation)
+        count = len(ordinary)
+        assert (noises[-1].mean(0).abs() < 5 / math.sqrt(count)).all()
+        assert ((noises[-1].std(0) - 1).abs() < 5 / math.sqrt(2 * count)).all()
+    # What a token is read as and what it is written as are drawn apart.
+    correlation = torch.corrcoef(torch.stack([noise.flatten() for noise in noises]))[0, 1]
+    assert correlation.abs() < 5 / math.sqrt(noises[0].numel())
+
+
+def test_the_seed_draws_the_noise(reading, tiny_model):
+    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+    drawn = []
+    for seed in (0, 0, 1):
+        lm = tiny_model(old[0])
+        torch.randn(seed + 3)
+        transfer_vocabulary(lm, old, new, "random", 1, seed)
+        drawn.append(tables(lm)[0])
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("control", ["mean", "random"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_control_differs_in_the_rows_of_ordinary_entries_alone(
+    reading, tiny_model, tied, control
+):
+    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+    (lm, made), (ordinary, special) = (
+        [tiny_model(old[0], tied) for _ in range(2)],
+        ordinary_and_special(new[1]),
+    )
+    transfer_vocabulary(lm, old, new)
+    transfer_vocabulary(made, old, new, control)
+    for expected, found in zip(tables(lm), tables(made), strict=True):
+        assert torch.equal(found[special], expected[special])
+        assert (found[ordinary] != expected[ordinary]).any(1).all()
+    body = {name: w for name, w in lm.state_dict().items() if "layers" in name}
+    assert body and all(torch.equal(made.state_dict()[name], w) for name, w in body.items())
+
+
+@pytest.mark.parametrize("pad_to", [1, 64, 128])
+@pytest.mark.parametrize("model", ["tied", "untied", "with a bias"])
+def test_a_padded_vocabulary_has_rows_up_to_the_multiple_that_nobody_is_credited_for(
+    reading, tiny_model, model, pad_to, tmp_path
+):
+    old, new = reading("bytes"), reading("byte-level BPE")
+    make = phi if model == "with a bias" else lambda t: tiny_model(t, model == "tied")
+    plain, padded = make(old[0]), make(old[0])
+    means = [table.mean(0) for table in tables_of(padded)]
+    transfer_vocabulary(plain, old, new)
+    transfer_vocabulary(padded, old, new, "fvt", pad_to)
+    size, entries = padded.config.vocab_size, len(new[0])
+    assert size % pad_to == 0 and 0 <= size - entries < pad_to
+    for table, unpadded, mean in zip(tables_of(padded), tables_of(plain), means, strict=True):
+        assert len(table) == size and torch.equal(table[:entries], unpadded)
+        torch.testing.assert_close(table[entries:], mean.expand(size - entries, *mean.shape))
+
+    documents = [torch.arange(40, 60).numpy()]
+    readers = [Reader(lm, new[1].vocabulary, 64, 64) for lm in (plain, padded)]
+    [(_, expected)], [(_, found)] = (list(reader.log_probs(documents)) for reader in readers)
+    torch.testing.assert_close(found, expected)
+
+    with torch.no_grad():
+        tables_of(padded)[-1][entries:] += 100.0  # as if they were all that it wants to say
+    padded.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True)
+    grown = loaded.generate(torch.tensor([[40, 41]]), max_new_tokens=20, do_sample=False)
+    assert (grown < entries).all()
 
 
 def test_the_models_configuration_names_the_new_special_tokens(reading, tiny_model):
@@ -109,17 +234,38 @@ def test_the_models_configuration_names_the_new_special_tokens(reading, tiny_mod
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_byte_student_generates_bytes(reading, tiny_model, tied, tmp_path):
+def test_a_byte_student_generates_text_and_ends_its_turns(reading, tiny_model, tied, tmp_path):
     old = reading("byte-level BPE")
     tokenizer = byte_tokenizer_like(old[0])
     lm = tiny_model(old[0], tied)
     transfer_vocabulary(lm, old, (tokenizer, Renderer(tokenizer)))
+    lm.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    lm = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+
     ids = tokenizer("na\u00efve", return_tensors="pt").input_ids
     assert ids.tolist() == [list("na\u00efve".encode())]
     assert lm(ids).logits.shape == (1, 6, len(tokenizer)) == (1, 6, 256 + 5)
-    grown = lm.generate(ids, max_new_tokens=4, do_sample=False)
-    assert grown[0, :6].tolist() == ids[0].tolist() and len(grown[0]) > 6
-    assert lm.generation_config.eos_token_id == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    spoken = [*"caf\u00e9 \U0001f600".encode(), end]
+    grown = lm.generate(
+        ids, max_new_tokens=50, do_sample=False, logits_processor=[says(spoken, ids.shape[1])]
+    )
+    assert grown[0, ids.shape[1] :].tolist() == spoken
+    assert tokenizer.decode(grown[0], skip_special_tokens=True) == "na\u00efvecaf\u00e9 \U0001f600"
+
+
+def says(spoken, after):
+    """A logits processor that has the model say these tokens, and then the last of them for ever."""
+
+    def process(ids, scores):
+        said = ids.shape[1] - after
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, spoken[min(said, len(spoken) - 1)]] = 0.0
+        return forced
+
+    return process
 
 
 def test_every_end_token_of_the_old_model_that_the_new_tokenizer_has_still_ends(

@@ -88,7 +88,7 @@ def test_what_is_read_is_what_was_scored_up_to_rounding(tmp_path, corpus, docume
     signals = CachedSignals(read, [d.id for d in documents], counts)
     for number, document in enumerate(documents):
         log_p, lost = dense(document)
-        symbols, log_probs, log_tail = signals.read(number)
+        [(symbols, log_probs, log_tail)] = signals.read([number])
         used = log_probs > -np.inf
         assert len(symbols) == counts[number] and used.shape[1] <= at_most
         assert (symbols[~used] == PAD).all()
@@ -113,9 +113,9 @@ def test_documents_are_found_by_id_in_any_order(cache, corpus, documents):
     backwards = documents[::-1]
     counts = [len(supervised_symbols(d.segments)) for d in backwards]
     signals = CachedSignals(ByteCache(cache, corpus), [d.id for d in backwards], counts)
-    for number, document in enumerate(backwards):
-        most_probable = dense(document)[0].argmax(1)
-        assert signals.read(number)[0][:, 0].tolist() == most_probable.tolist()
+    found = signals.read(range(len(backwards)))
+    for (symbols, _, _), document in zip(found, backwards, strict=True):
+        assert symbols[:, 0].tolist() == dense(document)[0].argmax(1).tolist()
 
 
 def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
@@ -329,7 +329,7 @@ def test_a_manifest_that_lies_about_how_much_is_kept_is_refused_when_it_shows(ca
     edit(cache, lambda m: m.update(most_kept=2))
     signals = CachedSignals(ByteCache(cache, corpus), ["short"], [4])
     with pytest.raises(ValueError, match=r"most_kept is 2, but \d+ symbols .* document 'short'"):
-        signals.read(0)
+        signals.read([0])
 
 
 def test_a_shard_of_the_old_format_is_refused(cache, corpus):

@@ -72,8 +72,24 @@ def test_a_byte_tokenizer_of_a_byte_tokenizer_is_the_same(byte_tokenizer):
     assert again.get_vocab() == byte_tokenizer.get_vocab()
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gemma2", "qwen2"])
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "qwen2", "gpt2", "gpt_neox", "mistral"])
 def test_it_stays_one_beside_the_configuration_of_a_model(tokenizers, tmp_path: Path, model_type):
     byte_tokenizer_like(tokenizers["Qwen 2 style"]).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     assert load_renderer(tmp_path).content.encode(TEXT, "the text") == list(TEXT.encode())
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "qwen2", "gpt2", "gpt_neox", "mistral"])
+def test_auto_tokenizer_loads_it_beside_the_configuration_of_a_model(
+    tokenizers, tmp_path: Path, model_type
+):
+    saved = byte_tokenizer_like(tokenizers["Qwen 2 style"])
+    saved.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    loaded = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    assert loaded.is_fast
+    assert loaded("a \u00e9\u2581\n", add_special_tokens=False).input_ids == list(
+        "a \u00e9\u2581\n".encode()
+    )
+    assert saved.special_tokens_map.items() <= loaded.special_tokens_map.items()
+    assert loaded.chat_template == saved.chat_template

@@ -10,7 +10,7 @@ from bld.models import hidden_states, output_logits
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.tokenization.symbols import END
-from bld.training.batches import collate, step_batches
+from bld.training.batches import Batches
 from bld.training.packing import epoch_rows, pieces_of
 
 ROW_LENGTHS = [7, 24, 64]  # documents cut often, sometimes, never
@@ -22,7 +22,10 @@ class NumberedTeacher:
     def __init__(self, documents):
         self._documents = documents
 
-    def read(self, document: int):
+    def read(self, documents):
+        return [self._of(document) for document in documents]
+
+    def _of(self, document):
         number = np.arange(len(self._documents[document].symbols_N))
         log_probs = np.stack([np.full(len(number), float(document)), number], axis=1)
         return np.stack([number % 256, number % 7], axis=1), log_probs, 1000.0 * document + number
@@ -34,7 +37,7 @@ def rows(request, rendered):
 
 
 def one_batch(documents, rows, signals=None):
-    return collate(documents, rows, signals, 1.0, 1.0)
+    return Batches(documents, signals).collate(rows, 1.0, 1.0)
 
 
 def whole(documents, *numbers):
@@ -152,6 +155,20 @@ def test_a_token_spells_its_own_symbols(renderer, rendered, rows):
         assert spelt is not None or target in renderer.vocabulary.end
 
 
+def test_the_symbols_of_whitespace_alone_are_those_of_tokens_that_spell_nothing_else(
+    renderer, rendered, rows
+):
+    batch, blank = one_batch(rendered, rows), 0
+    for target, first, count in zip(
+        batch.target_S.tolist(), batch.symbol_S.tolist(), batch.count_S.tolist(), strict=True
+    ):
+        spelt = renderer.vocabulary.token_bytes[target]
+        expected = spelt is not None and not spelt.strip()
+        assert batch.blank_N[first : first + count].tolist() == [expected] * count
+        blank += expected
+    assert 0 < blank < len(batch.target_S)
+
+
 def test_the_teachers_rows_stand_beside_the_symbols_that_they_are_about(rendered, rows):
     batch = one_batch(rendered, rows, NumberedTeacher(rendered))
     tokens = supervised_tokens(rendered, rows)
@@ -190,7 +207,7 @@ def test_processes_share_out_the_rows_of_a_step(rendered, micro_batch_size, worl
     rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 24)[:8]]
     found = Counter()
     for rank in range(world_size):
-        batches = list(step_batches(rendered, rows, None, micro_batch_size, rank, world_size))
+        batches = list(Batches(rendered).step(rows, micro_batch_size, rank, world_size))
         assert len(batches) == len(rows) / micro_batch_size / world_size
         found += Counter(tuple(row) for batch in batches for row in batch.ids_BT.tolist())
     expected = one_batch(rendered, rows).ids_BT

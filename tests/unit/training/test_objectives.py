@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from bld.models import hidden_states
 from bld.students.heads import LinearHeads
 from bld.tokenization.symbols import SYMBOLS
-from bld.training.batches import collate
-from bld.training.objectives.bld import Bld, byte_pairs, divergence_from_top_k
+from bld.training.batches import Batches
+from bld.training.objectives.bld import Bld, divergence_from_top_k
 from bld.training.objectives.sft import Sft
 from bld.training.packing import pieces_of
 
@@ -21,23 +21,25 @@ class DenseTeacher:
     def __init__(self, teacher):
         self._teacher = teacher
 
-    def read(self, document: int):
-        dense = self._teacher.dense(document)
+    def read(self, documents):
+        return [self._of(self._teacher.dense(document)) for document in documents]
+
+    def _of(self, dense):
         symbols = np.tile(np.arange(258), (len(dense), 1))
         return symbols, np.log(dense).astype(np.float32), np.full(len(dense), -np.inf, np.float32)
 
 
 @pytest.fixture
 def step(rendered, tiny_model):
-    """(signals, tokens, bytes) -> model, heads, states of the supervised tokens, batch."""
+    """(signals, tokens, bytes) -> model, heads, hidden states of the batch, batch."""
 
     def build(signals=None, tokens=1.0, symbols=1.0):
         lm = tiny_model()
         rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
-        batch = collate(rendered, rows, signals, tokens, symbols)
+        batch = Batches(rendered, signals).collate(rows, tokens, symbols)
         with torch.no_grad():
             hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
-        return lm, LinearHeads(16, 0), hidden.flatten(0, 1)[batch.source_S], batch
+        return lm, LinearHeads(16, 0), hidden.flatten(0, 1), batch
 
     return build
 
@@ -48,7 +50,7 @@ def equation_5(lm, heads, rendered, teacher_of, byte_weight, kl_weight, reductio
     `teacher_of(document, symbol)` lists (symbols, their joint teacher probability): the outcomes
     over which the divergence is taken.
     """
-    weight, bias = heads.projection.weight.double(), heads.projection.bias.double()
+    weight, bias = heads.weight.double(), heads.bias.double()
     token_sum = byte_sum = kl_sum = 0.0
     tokens = symbols = 0
     for number, document in enumerate(rendered):
@@ -103,7 +105,7 @@ def test_bld_is_equation_5_one_byte_at_a_time(step, rendered, teacher, reduction
     expected, counts = equation_5(lm, heads, rendered, outcomes, 0.7, 0.3, reduction)
     lm, heads, hidden, batch = step(signals, *counts)
     assert batch.count_S.max() > 10  # a token that is longer than the heads are many
-    found = Bld(0.7, 0.3, reduction).losses(lm, heads, hidden, batch)
+    found = Bld(1.0, 0.7, 0.3, reduction).losses(lm, heads, hidden, batch)
     assert {n: part.item() for n, part in found.items()} == pytest.approx(expected, rel=1e-5)
 
 
@@ -129,13 +131,6 @@ def test_a_part_without_weight_is_not_computed(step, teacher, missing):
     assert every.keys() - parts.keys() == {f"{missing}_loss"}
     lost = weights[f"{missing}_weight"] * every[f"{missing}_loss"]
     torch.testing.assert_close(parts["loss"], every["loss"] - lost)
-
-
-@given(st.lists(st.integers(0, 14), max_size=8), st.integers(1, 10))
-def test_a_token_is_supervised_on_its_first_bytes(counts, most):
-    token, byte = byte_pairs(torch.tensor(counts, dtype=torch.long), most)
-    expected = [(t, j) for t, count in enumerate(counts) for j in range(min(count, most))]
-    assert list(zip(token.tolist(), byte.tolist(), strict=True)) == expected
 
 
 @st.composite
@@ -202,3 +197,63 @@ def test_the_gradient_is_that_of_finite_differences_with_and_without_tail_and_un
 
     logits = torch.randn(3, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(divergence, logits)
+
+
+def softened(outcomes, temperature):
+    total = sum(p ** (1 / temperature) for p in outcomes)
+    return [p ** (1 / temperature) / total for p in outcomes]
+
+
+@given(distributions(), st.sampled_from([0.5, 2.0, 5.0]))
+@settings(deadline=None, max_examples=60)
+def test_a_temperature_softens_both_sides_over_the_kept_outcomes(case, temperature):
+    p, q, k, unused = case
+    kept = as_kept(p, k, unused)
+    found = divergence_from_top_k(*kept, torch.tensor(np.log(q))[None], temperature)
+    top = [s for s in np.argsort(-p)[:k] if p[s] > 0]
+    teacher, student = [p[s] for s in top], [q[s] for s in top]
+    if len(top) < (p > 0).sum():
+        teacher.append(1 - sum(teacher))
+        student.append(sum(q) - sum(student))
+    pairs = zip(softened(teacher, temperature), softened(student, temperature), strict=True)
+    by_hand = temperature**2 * sum(a * math.log(a / b) for a, b in pairs if a)
+    assert found.item() == pytest.approx(by_hand, rel=1e-6, abs=1e-9)
+
+
+@given(distributions(), st.sampled_from([0.5, 2.0]))
+@settings(deadline=None, max_examples=30)
+def test_with_a_temperature_too_a_student_equal_to_its_teacher_has_no_divergence(case, temperature):
+    _, q, k, unused = case
+    logits = torch.tensor(np.log(q))[None].requires_grad_()
+    kept = as_kept(q, k, unused)
+    found = divergence_from_top_k(*kept, logits.log_softmax(-1), temperature)
+    found.sum().backward()
+    assert found.item() == pytest.approx(0, abs=1e-9)
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("log_tail", [-2.0, -20.0, -math.inf])
+@pytest.mark.parametrize("extreme", [100.0, 1e4, 1e20])
+def test_a_student_that_excludes_what_its_teacher_says_has_a_finite_gradient(
+    extreme, log_tail, temperature
+):
+    log_probs = torch.tensor([[0.0, -3.0, -math.inf], [0.0, -math.inf, -math.inf]])
+    symbols = torch.tensor([[7, 9, SYMBOLS - 1], [9, SYMBOLS - 1, SYMBOLS - 1]])
+    logits = torch.zeros(2, SYMBOLS)
+    logits[:, 7], logits[:, 9] = -extreme, extreme
+    logits.requires_grad_()
+    tails = torch.tensor([log_tail, log_tail])
+    found = divergence_from_top_k(symbols, log_probs, tails, logits.log_softmax(-1), temperature)
+    found.sum().backward()
+    assert torch.isfinite(found).all() and torch.isfinite(logits.grad).all()
+
+
+def test_a_batch_whose_symbols_are_all_masked_costs_nothing(step, teacher):
+    lm, heads, hidden, batch = step(teacher)
+    batch.blank_N[:] = True
+    found = Bld(kl_weight=0.5, mask_whitespace=True).losses(lm, heads, hidden, batch)
+    assert found["byte_loss"] == found["kl_loss"] == 0
+    assert found["loss"] == found["token_loss"] > 0
+    found["loss"].backward()
+    assert not heads.weight.grad.any()

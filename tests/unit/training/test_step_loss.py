@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bld.students.heads import LinearHeads
-from bld.training.batches import step_batches
+from bld.training.batches import Batches
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
 from bld.training.packing import pieces_of, step_rows
@@ -30,7 +30,7 @@ def all_batches(rendered, rows, teacher, micro_batch_size, world_size):
     return [
         batch
         for rank in range(world_size)
-        for batch in step_batches(rendered, rows, teacher, micro_batch_size, rank, world_size)
+        for batch in Batches(rendered, teacher).step(rows, micro_batch_size, rank, world_size)
     ]
 
 

@@ -1,9 +1,6 @@
-"""The only tests that start DeepSpeed, which takes seconds to import."""
+"""One process, left alone: DeepSpeed takes the steps that plain torch would take."""
 
 import math
-import os
-import subprocess
-import sys
 from itertools import islice
 
 import pytest
@@ -14,7 +11,7 @@ from bld.models import check_context
 from bld.students.export import trained_weights
 from bld.students.heads import LinearHeads
 from bld.tokenization.symbols import Segment
-from bld.training.batches import step_batches
+from bld.training.batches import Batches
 from bld.training.engine import build_engine, rate_at
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
@@ -35,41 +32,28 @@ SETTINGS = Training(
 )
 RATES = [0.5, 1.0, 1.0, 0.75, 0.25]  # cos 0, cos pi/3 and cos 2 pi/3 after two steps of growth
 
-TORCHRUN = """
-import sys, torch
-from bld.students.export import trained_weights
-from bld.training.loop import train
-trainee, documents, settings = torch.load(sys.argv[1], weights_only=False)
-engine, metrics = train(trainee, documents, None, settings, 0, "test")
-assert engine.world_size == 2
-if engine.global_rank == 0:
-    torch.save((trained_weights(engine, "lm"), metrics), sys.argv[2])
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
-"""
-
 
 def plain_loop(trainee, documents, teacher, seed):
-    """Five steps of torch's AdamW, and the loss of each."""
+    """Five steps of torch's AdamW; the loss and the norm of the gradient of each."""
     named = list(trainee.named_parameters())
     groups = [
         {"params": [p for _, p in named if p.ndim == 2], "weight_decay": 0.1},
         {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
-    losses = []
+    losses, norms = [], []
     pieces = pieces_of(list(map(len, documents)), 24)
     pieces = [p for p in pieces if documents[p.document].count_T[p.fresh : p.stop].any()]
     for rate, rows in zip(RATES, islice(step_rows(pieces, 24, seed, 4), 5), strict=True):
-        loss = sum(trainee(b)["loss"] / 2 for b in step_batches(documents, rows, teacher, 2, 0, 1))
+        loss = sum(trainee(b)["loss"] / 2 for b in Batches(documents, teacher).step(rows, 2, 0, 1))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainee.parameters(), 0.5)
+        norms.append(torch.nn.utils.clip_grad_norm_(trainee.parameters(), 0.5).item())
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 * rate
         optimizer.step()
         losses.append(loss.item())
-    return losses
+    return losses, norms
 
 
 def test_deepspeed_takes_the_steps_of_a_plain_torch_loop(rendered, teacher, tiny_model):
@@ -77,9 +61,10 @@ def test_deepspeed_takes_the_steps_of_a_plain_torch_loop(rendered, teacher, tiny
         return Trainee(tiny_model().train(), LinearHeads(16, 0), Bld(kl_weight=0.5))
 
     ours, plain = new(), new()
-    _, metrics = train(ours, rendered, teacher, SETTINGS, 3, "distill")
-    losses = plain_loop(plain, rendered, teacher, 3)
+    _, metrics = train(ours, Batches(rendered, teacher), SETTINGS, 3, "distill")
+    losses, norms = plain_loop(plain, rendered, teacher, 3)
     assert metrics["loss"].tolist() == pytest.approx(losses, rel=1e-6)
+    assert metrics["grad_norm"].tolist() == pytest.approx(norms, rel=1e-5)
     assert metrics["learning_rate"].tolist() == pytest.approx([1e-2 * rate for rate in RATES])
     assert metrics["step"].tolist() == [0, 1, 2, 3, 4]
     parts = metrics["token_loss"] + metrics["byte_loss"] + 0.5 * metrics["kl_loss"]
@@ -92,7 +77,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(rendered, tiny_model):
     def weights(seed):
         trainee = Trainee(tiny_model("GPT-2"), None, Sft())  # GPT-2 has dropout
         torch.seed()
-        engine, _ = train(trainee, rendered, None, SETTINGS, seed, "test")
+        engine, _ = train(trainee, Batches(rendered), SETTINGS, seed, "test")
         return trained_weights(engine, "lm")
 
     one, two, other = weights(1), weights(1), weights(2)
@@ -104,7 +89,7 @@ def test_a_frozen_body_stays_as_it_is_while_its_head_learns(rendered, tiny_model
     trainee = Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0, token_weight=0.0))
     trainee.freeze_body()
     before = {name: weight.clone() for name, weight in trainee.state_dict().items()}
-    _, metrics = train(trainee, rendered, None, SETTINGS, 0, "warmup")
+    _, metrics = train(trainee, Batches(rendered), SETTINGS, 0, "warmup")
     for name, weight in trainee.state_dict().items():
         assert torch.equal(weight, before[name]) == name.startswith("lm.")
     assert metrics["byte_loss"].iloc[-1] < metrics["byte_loss"].iloc[0]
@@ -113,7 +98,7 @@ def test_a_frozen_body_stays_as_it_is_while_its_head_learns(rendered, tiny_model
 
 def test_the_metrics_count_the_supervised_tokens_of_each_step(rendered, tiny_model):
     settings = SETTINGS.model_copy(update={"steps": 3})
-    _, metrics = train(Trainee(tiny_model(), None, Sft()), rendered, None, settings, 7, "test")
+    _, metrics = train(Trainee(tiny_model(), None, Sft()), Batches(rendered), settings, 7, "test")
     pieces = pieces_of(list(map(len, rendered)), 24)
     pieces = [p for p in pieces if rendered[p.document].count_T[p.fresh : p.stop].any()]
     expected = [
@@ -128,13 +113,57 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_step(rendered, tin
     with torch.no_grad():
         lm.model.norm.weight[0] = torch.inf
     with pytest.raises(FloatingPointError, match="distill: the loss is nan at step 0; lower the"):
-        train(Trainee(lm, None, Sft()), rendered, None, SETTINGS, 0, "distill")
+        train(Trainee(lm, None, Sft()), Batches(rendered), SETTINGS, 0, "distill")
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_with_the_step(rendered, tiny_model):
+    class Steep(Sft):
+        def losses(self, lm, head, hidden_XH, batch):
+            finite = super().losses(lm, head, hidden_XH, batch)
+            root = (
+                (hidden_XH * 0).sum().abs().sqrt()
+            )  # 0, and so steep there that 0 / 0 is its slope
+            return finite | {"loss": finite["loss"] + root}
+
+    with pytest.raises(FloatingPointError, match="norm of the gradient is nan at step 0; lower"):
+        trainee = Trainee(tiny_model(), None, Steep())
+        train(trainee, Batches(rendered), SETTINGS, 0, "distill")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"zero_stage": 1},
+        {"zero_stage": 3},
+        {"activation_checkpointing": True},
+        {"zero_stage": 1, "offload": "optimizer"},
+        {"zero_stage": 3, "offload": "parameters", "activation_checkpointing": True},
+    ],
+    ids=str,
+)
+def test_what_saves_memory_changes_no_number(rendered, tiny_model, how):
+    def run(**settings):
+        trainee = Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0))
+        settings = SETTINGS.model_copy(update=settings)
+        return train(trainee, Batches(rendered), settings, 0, "test")[1]
+
+    plain, saving = run(), run(**how)
+    for column in ("loss", "grad_norm"):
+        assert saving[column].tolist() == pytest.approx(plain[column].tolist(), rel=1e-5)
+
+
+def test_a_frozen_body_has_no_dropout_while_its_head_is_trained(tiny_model):
+    trainee = Trainee(tiny_model("GPT-2"), LinearHeads(16, 0), Bld())
+    trainee.freeze_body()
+    trainee.train()
+    assert trainee.head.training
+    assert not any(module.training for module in trainee.lm.modules())
 
 
 def test_documents_without_a_supervised_token_are_refused(renderer, tiny_model):
     silent = renderer.render([Segment("user", b"Hello?", False)], "silent")
     with pytest.raises(ValueError, match="no supervised token"):
-        train(Trainee(tiny_model(), None, Sft()), [silent], None, SETTINGS, 0, "test")
+        train(Trainee(tiny_model(), None, Sft()), Batches([silent]), SETTINGS, 0, "test")
 
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(3, 1), (6, 2), (2, 2)])
@@ -152,7 +181,7 @@ def test_rows_longer_than_the_models_context_are_refused(rendered, tiny_model):
     with pytest.raises(
         ValueError, match="sequence_length is 129, but the model's max_position_emb"
     ):
-        train(Trainee(tiny_model(), None, Sft()), rendered, None, long, 0, "test")
+        train(Trainee(tiny_model(), None, Sft()), Batches(rendered), long, 0, "test")
 
 
 def test_rows_longer_than_a_sliding_window_are_refused(tiny_model):
@@ -182,29 +211,3 @@ def test_the_rate_grows_to_the_peak_and_falls_to_zero_after_the_last_step(schedu
 
 def test_without_warm_up_the_first_step_is_at_the_peak():
     assert rate_at(0, Training(steps=50, warmup_steps=0)) == 1.0
-
-
-@pytest.mark.long
-def test_two_processes_with_zero_1_train_as_one_does(rendered, tiny_model, tmp_path):
-    def new():
-        return Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0))
-
-    settings = SETTINGS.model_copy(update={"zero_stage": 1})
-    torch.save((new(), rendered, settings), tmp_path / "in.pt")
-    (tmp_path / "train.py").write_text(TORCHRUN)
-    distributed = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [*torchrun, "train.py", "in.pt", "out.pt"],
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k not in distributed}
-        | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=120,
-    )
-    weights, metrics = torch.load(tmp_path / "out.pt", weights_only=False)
-    engine, expected = train(new(), rendered, None, SETTINGS, 0, "test")
-    assert metrics["loss"].tolist() == pytest.approx(expected["loss"].tolist(), rel=1e-5)
-    assert metrics["tokens"].tolist() == expected["tokens"].tolist()
-    for name, weight in trained_weights(engine, "lm").items():
-        torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=1e-5)

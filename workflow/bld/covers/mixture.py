@@ -7,8 +7,7 @@ at least one byte more. At its own start it also tells END and SPECIAL. The byte
 sum over the alive histories, normalised (Eq. 3 of arXiv 2604.07466 when all histories are given).
 Which histories are given is a policy's business; here they are only summed.
 
-Sums over ranges of the vocabulary are taken range by range, never as differences of running sums,
-in the precision asked for; weights are float64 logarithms.
+Sums are taken in the precision asked for; weights are float64 logarithms.
 
 Shapes: R histories, W of them in a wave, B in a block, I sorted tokens of the trie, E edges of the
 root, A (history, row) pairs alive, N rows, S symbols (258).
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from bld.covers.forest import Forest
+from bld.covers.range_sums import Ranges, tiled_sums
 from bld.covers.trie import TRIE_SYMBOLS, Alive, Trie, ragged_range
 
 # The largest exponential is e^60: float32 then reaches down to e^-147 of it, and not to e^-87.
@@ -202,60 +202,16 @@ def _sums(
     top_B = logits_BI.amax(dim=1, keepdim=True) - LARGEST
     values_BI = logits_BI.sub_(top_B).exp_()
     root_symbols_E = trie.edge_symbol_E[: trie.first_edge_M1[1]]
-    root_BE = _tiled_sums(values_BI, trie.lo_M[1 : len(root_symbols_E) + 1])
+    root_BE = tiled_sums(values_BI, trie.lo_M[1 : len(root_symbols_E) + 1]).cpu().numpy()
     total_B = root_BE.sum(axis=1, dtype=np.float64)
     log_total_B = np.log(total_B) + top_B[:, 0].cpu().numpy()
-    pair, symbol, value = _range_sums(trie, values_BI, row_A, node_A)
+    ranges = Ranges(trie, values_BI.shape[1], row_A, node_A)
+    pair = ranges.pair_P
     scale_B = 1 / total_B  # float64: what is left of e^-147 would be nothing in float32
     root_BS = np.zeros((len(root_BE), TRIE_SYMBOLS))
     root_BS[:, root_symbols_E] = root_BE * scale_B[:, None]
-    return root_BS, log_total_B, (pair, symbol, value * scale_B[row_A[pair]])
-
-
-def _tiled_sums(values_BI: torch.Tensor, lo_E: np.ndarray) -> np.ndarray:
-    """Sums [B, E] of every row over the ranges that begin at lo_E and tile it."""
-    if values_BI.device.type == "cpu":
-        return np.add.reduceat(values_BI.numpy(), lo_E, axis=1)
-    length_E = torch.from_numpy(np.diff(lo_E, append=values_BI.shape[1])).to(values_BI.device)
-    lengths = length_E.expand(len(values_BI), -1).contiguous()
-    return (
-        torch.segment_reduce(values_BI, "sum", lengths=lengths, axis=1, unsafe=True).cpu().numpy()
-    )
-
-
-def _range_sums(
-    trie: Trie, values_BI: torch.Tensor, row_A: np.ndarray, node_A: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Index of the pair, symbol, and the sum of the pair's row over the range of each edge."""
-    # reduceat sums from each index up to the next; where the next is not larger it takes a single
-    # element. Each pair's edges are followed by a stop and pairs go by falling start, so that what
-    # lies between two pairs is never summed.
-    size = values_BI.shape[1]
-    order = np.argsort(-(row_A * size + trie.exact_hi_M[node_A]), kind="stable")
-    node = node_A[order]
-    owner, edge = ragged_range(trie.first_edge_M1[node], trie.first_edge_M1[node + 1] + 1)
-    is_stop = edge == trie.first_edge_M1[node + 1][owner]
-    child = np.where(is_stop, 0, edge + 1)
-    bound = np.where(is_stop, trie.hi_M[node[owner]], trie.lo_M[child])
-    bound += row_A[order[owner]] * size
-    sums = _sums_between(values_BI.view(-1), bound, is_stop)
-    return order[owner[~is_stop]], trie.edge_symbol_E[edge[~is_stop]], sums
-
-
-def _sums_between(values: torch.Tensor, bound: np.ndarray, is_stop: np.ndarray) -> np.ndarray:
-    """The sum from each bound up to the next, but for those of stops."""
-    if values.device.type == "cpu":
-        # reduceat takes no index past the end: ranges that end there lack their last value.
-        last = len(values) - 1
-        sums = np.add.reduceat(values.numpy(), np.minimum(bound, last))
-        cut = (np.append(bound[1:], 0) > last) & (bound < last)
-        sums[cut] += values[last].item()
-        return sums[~is_stop]
-    lo, hi = bound[~is_stop], np.append(bound[1:], 0)[~is_stop]
-    _, index = ragged_range(lo, hi)
-    taken = values[torch.from_numpy(index).to(values.device)]
-    lengths = torch.from_numpy(hi - lo).to(values.device)
-    return torch.segment_reduce(taken, "sum", lengths=lengths, unsafe=True).cpu().numpy()
+    mass = ranges.sums(values_BI).cpu().numpy() * scale_B[row_A[pair]]
+    return root_BS, log_total_B, (pair, ranges.symbol_P, mass)
 
 
 def _at(logits_BI: torch.Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:

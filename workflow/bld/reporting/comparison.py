@@ -18,6 +18,8 @@ class Comparison(NamedTuple):
     """A method's runs less SFT's, seed by seed, in bits per byte: negative is better than SFT."""
 
     method: str
+    head: str | None
+    series: str
     student: str
     corpus: str
     seeds: list[int]
@@ -67,6 +69,8 @@ def _comparison(variant: dict[int, Run], baseline: dict[int, Run], seeds: list[i
     estimate = difference([run.scores for run in ours], [run.scores for run in theirs])
     return Comparison(
         method=_method(variant),
+        head=ours[0].inputs.head,
+        series=ours[0].inputs.series,
         student=ours[0].inputs.student,
         corpus=ours[0].inputs.corpus,
         seeds=seeds,

@@ -37,7 +37,7 @@ class Drawing(NamedTuple):
 
 def draw_figures(tables: Tables) -> dict[str, Drawing]:
     """All figures by name: loss, bits_per_byte, bits_per_byte_by_kind."""
-    palette = colours([*tables.runs["method"], TEACHER, UNTRAINED])
+    palette = colours([*tables.runs["series"], TEACHER, UNTRAINED])
     drawn = {}
     with matplotlib.rc_context(settings()):
         for name, draw in (
@@ -62,9 +62,9 @@ def _loss(tables: Tables, palette: dict[str, str]) -> tuple[Figure, str]:
         ax.set(title=PANELS[panel], xlabel="step", ylabel="nats")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    methods = list(dict.fromkeys(tables.runs["method"]))
+    methods = list(dict.fromkeys(tables.runs["series"]))
     _legend(figure, methods, palette, linewidth=2.5)
-    names = ", ".join(f"{row.run} ({label(row.method)})" for row in tables.runs.itertuples())
+    names = ", ".join(f"{row.run} ({label(row.series)})" for row in tables.runs.itertuples())
     titles = "; ".join(PANELS[panel] for panel in panels)
     return figure, f"Loss by training step of {names}. Panels: {titles}."
 
@@ -75,7 +75,7 @@ def _loss_panel(ax: Axes, curves: pd.DataFrame, palette: dict[str, str]) -> None
             curves,
             x="step",
             y=column,
-            hue="method",
+            hue="series",
             units="run",
             estimator=None,
             palette=palette,

@@ -17,7 +17,8 @@ class RunInputs:
     """One run and its files.
 
     `settings` are the run's resolved settings as JSON would hold them, without its name or any path:
-    runs that differ in nothing but seeds are pooled. `evaluation`, `teacher_evaluation` and
+    runs that differ in nothing but seeds are pooled. `head`: what gives the
+    student's byte distributions, where the method needs one. `evaluation`, `teacher_evaluation` and
     `student_evaluation` map a task to its JSON file; the last two are of the teacher and of the
     student before training, and None where that model was not evaluated.
     """
@@ -34,6 +35,12 @@ class RunInputs:
     evaluation: Mapping[str, Path]
     teacher_evaluation: Mapping[str, Path] | None = None
     student_evaluation: Mapping[str, Path] | None = None
+    head: str | None = None
+
+    @property
+    def series(self) -> str:
+        """What the run is an example of: its method, and its byte head if it has one."""
+        return f"{self.method} {self.head}" if self.head else self.method
 
 
 @dataclass(frozen=True)

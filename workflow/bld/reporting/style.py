@@ -23,8 +23,22 @@ CARD = "#fdfcfa"
 PALETTE = ("#2a78c2", "#cf5c12", "#0b8f6a", "#b9629a", "#9a7300", "#7f63c9", "#1c8ca8")
 """After Okabe and Ito (2008), with lightness levelled: each is at least 3:1 against both cards."""
 
-FIXED = {"sft": PALETTE[0], "bld": PALETTE[1], "teacher": INK, "untrained student": MUTED}
-LABELS = {"sft": "SFT", "bld": "BLD"}
+FIXED = {
+    "sft": PALETTE[0],
+    "bld linear": PALETTE[1],
+    "bld marginal": PALETTE[2],
+    "bld causal": PALETTE[3],
+    "bld output": PALETTE[4],
+    "teacher": INK,
+    "untrained student": MUTED,
+}
+LABELS = {
+    "sft": "SFT",
+    "bld linear": "BLD with linear heads",
+    "bld causal": "BLD with causal heads",
+    "bld marginal": "BLD without a head",
+    "bld output": "BLD on the output head",
+}
 
 WIDTH = 5.4
 """Inches; text stays readable where the page scales a drawing to a phone, and to its text column."""
@@ -40,7 +54,8 @@ def label(series: str) -> str:
 def colours(series: Iterable[str]) -> dict[str, str]:
     """A colour for each series: fixed ones first, then the rest of the palette in sorted order."""
     names = sorted(set(series))
-    free = [colour for colour in PALETTE if colour not in FIXED.values()]
+    taken = {FIXED[name] for name in names if name in FIXED}
+    free = [colour for colour in reversed(PALETTE) if colour not in taken]
     others = [name for name in names if name not in FIXED]
     return {name: FIXED[name] for name in names if name in FIXED} | {
         name: free[index % len(free)] for index, name in enumerate(others)

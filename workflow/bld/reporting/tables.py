@@ -21,12 +21,13 @@ SMOOTHING = 0.05
 """Width of the running mean as a share of the steps of a phase."""
 
 RUN_COLUMNS = (
-    "run", "method", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
+    "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
     "student_bits_per_byte", "byte_jsd", "train_seconds", "train_tokens", "gpu_hours",
+    "head_parameters",
 )  # fmt: skip
 
 COMPARISON_COLUMNS = [
-    "method", "against", "metric", "student", "corpus", "difference", "low", "high", "seeds",
+    "method", "head", "against", "metric", "student", "corpus", "difference", "low", "high", "seeds",
     "difference_by_seed", "runs", "against_runs",
 ]  # fmt: skip
 
@@ -35,9 +36,9 @@ COMPARISON_COLUMNS = [
 class Tables:
     """All data of the report; the frames are tidy and are also written as CSV.
 
-    runs: one row per run. comparison: one row per comparison. loss: run, method, seed, phase, step,
+    runs: one row per run. comparison: one row per comparison. loss: run, series, seed, phase, step,
     part, loss, running_mean. bits_per_byte: model (teacher, untrained student or a run), series
-    (teacher, untrained student or a method), seed, corpus, kind ("all" or one kind of document),
+    (teacher, untrained student, or a method with its head), seed, corpus, kind ("all" or one kind of document),
     bits_per_byte, low, high, bytes, documents.
     """
 
@@ -57,6 +58,7 @@ class Tables:
         comparison = [
             {
                 "method": entry.method,
+                "head": entry.head,
                 "against": BASELINE,
                 "metric": "bits_per_byte",
                 "difference": entry.difference.value,
@@ -101,7 +103,7 @@ def loss_curves(inputs: RunInputs, metrics: pd.DataFrame) -> pd.DataFrame:
     curves["step"] -= curves.groupby("phase")["step"].transform("min") - 1
     curves = curves.sort_values(["phase", "part", "step"], ignore_index=True)
     curves["running_mean"] = curves.groupby(["phase", "part"])["loss"].transform(_running_mean)
-    identity = {"run": inputs.name, "method": inputs.method, "seed": inputs.seed}
+    identity = {"run": inputs.name, "series": inputs.series, "seed": inputs.seed}
     return pd.DataFrame(identity, index=curves.index).join(curves)
 
 
@@ -116,6 +118,8 @@ def _run_row(run: Run) -> dict[str, Any]:
     return {
         "run": inputs.name,
         "method": inputs.method,
+        "head": inputs.head,
+        "series": inputs.series,
         "seed": inputs.seed,
         "student": inputs.student,
         "teacher": inputs.teacher,
@@ -127,6 +131,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "train_seconds": training["train_seconds"],
         "train_tokens": training["train_tokens"],
         "gpu_hours": training["gpu_hours"],
+        "head_parameters": training["head_parameters"],
     } | {
         f"{task}.{metric}": value
         for task, metrics in _numbers(run.tasks).items()
@@ -138,6 +143,7 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     rows = [
         {
             "method": entry.method,
+            "head": entry.head,
             "against": BASELINE,
             "metric": "bits_per_byte",
             "student": entry.student,
@@ -164,7 +170,7 @@ def _bits_per_byte_table(runs: Sequence[Run]) -> pd.DataFrame:
         if run.student:
             models.setdefault((run.inputs.student, UNTRAINED, None, run.inputs.corpus), run.student)
     for run in runs:
-        models[(run.name, run.inputs.method, run.inputs.seed, run.inputs.corpus)] = run.scores
+        models[(run.name, run.inputs.series, run.inputs.seed, run.inputs.corpus)] = run.scores
     return pd.DataFrame(
         [
             dict(zip(("model", "series", "seed", "corpus"), key, strict=True)) | row

@@ -103,17 +103,17 @@ def _ends(runs: Sequence[Run]) -> Iterator[str]:
     levels: dict[tuple[str, str], dict[str, list[float]]] = {}
     for run in runs:
         methods = levels.setdefault((run.inputs.student, run.inputs.corpus), {})
-        methods.setdefault(label(run.inputs.method), []).append(run.scores.bits_per_byte)
+        methods.setdefault(label(run.inputs.series), []).append(run.scores.bits_per_byte)
     for (student, corpus), methods in levels.items():
         ends = listed([f"{_range(values)} with {method}" for method, values in methods.items()])
         yield f"Training on {corpus} takes {student} to {ends}."
 
 
 def _comparisons(tables: Tables) -> Iterator[str]:
-    methods = [entry.method for entry in tables.comparisons]
+    series = [entry.series for entry in tables.comparisons]
     for entry in tables.comparisons:
-        ours, theirs = label(entry.method), label(BASELINE)
-        if methods.count(entry.method) > 1:
+        ours, theirs = label(entry.series), label(BASELINE)
+        if series.count(entry.series) > 1:
             ours = f"{ours} ({listed(entry.runs)})"
             theirs = f"{theirs} ({listed(entry.baseline_runs)})"
         yield f"{_verdict(ours, theirs, entry.difference, seeds_of(entry))}."

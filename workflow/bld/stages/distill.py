@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from bld.config import Bld as BldSettings
-from bld.config import Training
+from bld.config import RunTraining
+from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
-from bld.models import load_language_model
+from bld.models import check_context, load_language_model
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
-from bld.students.heads import ByteHead, LinearHeads, OutputHead
+from bld.students.heads import ByteHead, MarginalHead, OutputHead, load_head
+from bld.students.lora import add_lora, merged_weights
 from bld.teacher.cache import ByteCache, CachedSignals
-from bld.tokenization.rendering import load_renderer
+from bld.teacher.live import LiveTeacher
+from bld.tokenization.rendering import Renderer, load_renderer
+from bld.training.batches import Batches, Signals
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.development import Development
+from bld.training.engine import stop_distributed
+from bld.training.histories import Histories
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
@@ -27,43 +38,95 @@ def main() -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--student", type=whole_folder, required=True)
-    parser.add_argument(
-        "--cache", type=Path, nargs="?", help="manifest of the teacher's byte cache"
-    )
+    parser.add_argument("--cache", type=Path, nargs="?", help="manifest of its byte cache")
+    parser.add_argument("--teacher", type=whole_folder, nargs="?", help="a live teacher's folder")
     parser.add_argument("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
+    parser.add_argument("--development", type=Path, nargs="?", help="manifest of a split")
+    parser.add_argument("--development-cache", type=Path, nargs="?", help="its byte cache")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--training", type=Path, required=True)
+    add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
+    with open_checkpoints(
+        arguments,
+        arguments.documents,
+        arguments.student / MANIFEST,
+        arguments.cache,
+        arguments.teacher and arguments.teacher / MANIFEST,
+        arguments.warmup and arguments.warmup / MANIFEST,
+        arguments.development,
+        arguments.development_cache,
+    ) as checkpoints:
+        _distill(arguments, checkpoints)
+
+
+def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
     settings = arguments.step.settings
-    training = Training.model_validate(settings["training"])
+    training = RunTraining.model_validate(settings["training"])
     renderer = load_renderer(arguments.student, **settings["reading"])
-    ids, documents = render_split(arguments.documents, renderer)
     trained_body = arguments.warmup and arguments.warmup / "body"
     body = trained_body if trained_body and trained_body.exists() else arguments.student
     lm = load_language_model(body, trust_remote_code=settings["reading"]["trust_remote_code"])
     head: ByteHead | None = None
     objective: Objective = Sft()
-    signals = None
+    histories = None
     if settings["method"] == "bld":
         bld = BldSettings.model_validate(settings["bld"])
-        cache = ByteCache(arguments.cache.parent, arguments.documents.parent)
-        signals = CachedSignals(cache, ids, [len(d.symbols_N) for d in documents])
-        objective = Bld(bld.byte_weight, bld.kl_weight, bld.reduction)
-        head = (
-            LinearHeads.load(arguments.warmup)
-            if arguments.warmup
-            else OutputHead(lm, renderer.vocabulary)
+        objective = Bld(**bld.model_dump(exclude={"head", "histories"}))
+        head = _head(bld.head, lm, renderer, arguments.warmup)
+        if bld.head == "marginal":
+            logits = len(lm.get_output_embeddings().weight)
+            histories = Histories(renderer, logits, bld.histories)
+            check_context(lm, training.sequence_length + histories.extra_positions)
+    if training.lora:
+        add_lora(lm, training.lora, settings["seed"])
+
+    teacher = LiveTeacher(arguments.teacher, settings["teacher"]) if arguments.teacher else None
+
+    def batches(manifest: Path, cache: Path | None, at_most: int | None = None) -> Batches:
+        ids, documents = render_split(manifest, renderer, at_most)
+        symbols = [len(document.symbols_N) for document in documents]
+        signals: Signals | None = None
+        if teacher:
+            signals = teacher.signals(manifest.parent, at_most)
+        elif cache:
+            signals = CachedSignals(ByteCache(cache.parent, manifest.parent), ids, symbols)
+        return Batches(documents, signals, histories)
+
+    development = None
+    if arguments.development:
+        held_out = batches(
+            arguments.development, arguments.development_cache, training.evaluate_documents
         )
+        development = Development(held_out, training.evaluate_every)
     engine, metrics = train(
-        Trainee(lm, head, objective), documents, signals, training, settings["seed"], "distill"
+        Trainee(lm, head, objective),
+        batches(arguments.documents, arguments.cache),
+        training,
+        settings["seed"],
+        "distill",
+        development=development,
+        checkpoints=checkpoints,
     )
     weights = trained_weights(engine, "lm")
     if engine.global_rank == 0:
+        if training.lora:
+            weights = merged_weights(lm, weights)
         phases = join_phases(arguments.warmup, metrics)
         save_records(engine, phases, arguments.metrics, arguments.training)
         with new_folder(arguments.manifest.parent, {"settings": settings}) as folder:
             save_model(lm, weights, arguments.student, folder)
+    stop_distributed()
+
+
+def _head(kind: str, lm: PreTrainedModel, renderer: Renderer, warmup: Path | None) -> ByteHead:
+    if kind == "marginal":
+        return MarginalHead()
+    if kind == "output":
+        return OutputHead(lm, renderer.vocabulary)
+    assert warmup is not None, "the rule gives a warmed-up head to every run that has one"
+    return load_head(kind, lm.config.get_text_config().hidden_size, warmup)
 
 
 if __name__ == "__main__":

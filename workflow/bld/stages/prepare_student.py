@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch.nn import Module
+
 from bld.folders import link_files, new_folder, whole_folder
 from bld.models import load_language_model
 from bld.provenance.step import step_parser
+from bld.students.export import stored_dtype
 from bld.students.transfer import transfer_vocabulary
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer, made_anew
@@ -39,7 +42,13 @@ def main() -> None:
         new_tokenizer.save_pretrained(folder)
         new_renderer = load_renderer(folder, **settings["reading"])
         lm = load_language_model(arguments.model, trust_remote_code=trusted)
-        transfer_vocabulary(lm, (old_tokenizer, old_renderer), (new_tokenizer, new_renderer))
+        transfer_vocabulary(
+            lm,
+            (old_tokenizer, old_renderer),
+            (new_tokenizer, new_renderer),
+            **settings["transfer"],
+        )
+        Module.to(lm, dtype=stored_dtype(arguments.model))
         lm.save_pretrained(folder)
         if otherwise := made_anew(new_tokenizer, folder, trusted):
             raise ValueError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from bld.config import Scratch
+from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
+from bld.training.batches import Batches
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.engine import stop_distributed
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
 from bld.training.records import save_records
@@ -24,20 +29,35 @@ def main() -> None:
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--tokenizer", type=whole_folder, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
+    add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
+    with open_checkpoints(
+        arguments, arguments.documents, arguments.tokenizer / MANIFEST
+    ) as checkpoints:
+        _pretrain(arguments, checkpoints)
+
+
+def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:
     scratch = Scratch.model_validate(arguments.step.settings["scratch"])
     renderer = load_renderer(arguments.tokenizer, **arguments.step.settings["reading"])
     _, documents = render_split(arguments.documents, renderer, scratch.documents)
     tokenizer = load_tokenizer(arguments.tokenizer)
+    assert scratch.architecture and scratch.training, "checked with the configuration"
     lm = new_model(scratch.architecture, tokenizer, scratch.seed)
     engine, metrics = train(
-        Trainee(lm, None, Sft()), documents, None, scratch.training, scratch.seed, "pretrain"
+        Trainee(lm, None, Sft()),
+        Batches(documents),
+        scratch.training,
+        scratch.seed,
+        "pretrain",
+        checkpoints=checkpoints,
     )
     weights = trained_weights(engine, "lm")
     if engine.global_rank == 0:
         with new_folder(arguments.manifest.parent, {"scratch": scratch.model_dump()}) as folder:
             save_model(lm, weights, arguments.tokenizer, folder)
             save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
+    stop_distributed()
 
 
 if __name__ == "__main__":

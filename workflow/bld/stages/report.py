@@ -41,6 +41,7 @@ def run_inputs(name: str, run: dict[str, Any], tasks: list[str], results: Path) 
     return RunInputs(
         name=name,
         method=run["method"],
+        head=run["bld"]["head"] if run["method"] == "bld" else None,
         seed=run["seed"],
         student=run["student"],
         teacher=run["teacher"],

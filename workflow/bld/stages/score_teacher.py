@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bld.config import Scoring
-from bld.covers.policy import Policy
 from bld.documents.document import Document
 from bld.files import MANIFEST, sha256_of
 from bld.folders import whole_folder
 from bld.provenance.step import step_parser
 from bld.teacher.resume import ScoredPart, score_part, score_shard
-from bld.teacher.scoring import open_scorer
+from bld.teacher.scoring import open_teacher
 from bld.teacher.shards import Origin
 
 
@@ -28,14 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     step = arguments.step
     scoring = Scoring.model_validate(step.settings["scoring"])
-    scorer = open_scorer(
-        arguments.teacher,
-        step.settings["reading"],
-        Policy(scoring.histories, scoring.eps, scoring.beam_width),
-        scoring.window,
-        scoring.batch_tokens,
-        scoring.precision,
-    )
+    scorer = open_teacher(arguments.teacher, step.settings["reading"], scoring)
     for note in scorer.renderer.notes:
         print(f"tokenizer: {note}")
 

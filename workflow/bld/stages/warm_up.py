@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from bld.config import Bld as BldSettings
-from bld.config import Training, Warmup
+from bld.config import RunTraining, Warmup
+from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
-from bld.students.heads import LinearHeads, save_heads
+from bld.students.heads import TRAINED_HEADS, save_head
 from bld.tokenization.rendering import load_renderer
+from bld.training.batches import Batches
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.development import Development
+from bld.training.engine import stop_distributed
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.records import save_records
@@ -24,18 +30,27 @@ def main() -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--student", type=whole_folder, required=True)
+    parser.add_argument("--development", type=Path, nargs="?", help="manifest of a split")
     parser.add_argument("--manifest", type=Path, required=True)
+    add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
+    with open_checkpoints(
+        arguments, arguments.documents, arguments.student / MANIFEST, arguments.development
+    ) as checkpoints:
+        _warm_up(arguments, checkpoints)
+
+
+def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
     settings = arguments.step.settings
     warmup = Warmup.model_validate(settings["warmup"])
     weights = BldSettings.model_validate(settings["bld"])
-    common, seed = Training.model_validate(settings["training"]), settings["seed"]
+    common, seed = RunTraining.model_validate(settings["training"]), settings["seed"]
     renderer = load_renderer(arguments.student, **settings["reading"])
     _, documents = render_split(arguments.documents, renderer)
     lm = load_language_model(
         arguments.student, trust_remote_code=settings["reading"]["trust_remote_code"]
     )
-    head = LinearHeads(lm.config.get_text_config().hidden_size, seed)
+    head = TRAINED_HEADS[settings["bld"]["head"]](lm.config.get_text_config().hidden_size, seed)
     objective = Bld(
         byte_weight=weights.byte_weight or 1.0,  # without it the head would learn nothing here
         kl_weight=0.0,
@@ -52,15 +67,28 @@ def main() -> None:
             "warmup_steps": min(common.warmup_steps, warmup.steps // 10),
         }
     )
-    engine, metrics = train(trainee, documents, None, training, seed, "warmup")
+    development = None
+    if arguments.development:
+        _, held_out = render_split(arguments.development, renderer, common.evaluate_documents)
+        development = Development(Batches(held_out), common.evaluate_every, warmup.patience)
+    engine, metrics = train(
+        trainee,
+        Batches(documents),
+        training,
+        seed,
+        "warmup",
+        development=development,
+        checkpoints=checkpoints,
+    )
     head_weights = trained_weights(engine, "head")
     body_weights = trained_weights(engine, "lm") if warmup.train_body else {}
     if engine.global_rank == 0:
         with new_folder(arguments.manifest.parent, {"warmup": warmup.model_dump()}) as folder:
-            save_heads(head_weights, folder)
+            save_head(head_weights, folder)
             if warmup.train_body:
                 save_model(lm, body_weights, arguments.student, folder / "body")
             save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
+    stop_distributed()
 
 
 if __name__ == "__main__":

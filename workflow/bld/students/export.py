@@ -1,12 +1,19 @@
-"""Export: a trained student as an ordinary model folder, without its byte head."""
+"""Export: a trained student as an ordinary model folder, without its byte head.
+
+What is exported are the numbers that the model computes with, whatever the ZeRO stage, in the number format that the
+student's folder had before: a student that came in bfloat16 goes out in bfloat16, also if it was trained in float32.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
@@ -36,13 +43,33 @@ def trained_weights(engine: DeepSpeedEngine, part: str) -> dict[str, torch.Tenso
 
 
 def save_model(
-    lm: PreTrainedModel, weights: dict[str, torch.Tensor], tokenizer: Path, folder: Path
+    lm: PreTrainedModel, weights: dict[str, torch.Tensor], source: Path, folder: Path
 ) -> None:
-    """Write `lm` with these weights and the tokenizer files of folder `tokenizer`.
+    """Write a model of the kind of `lm` with these weights and the tokenizer files of folder `source`.
 
-    The folder loads with `AutoModelForCausalLM.from_pretrained`.
+    Its number format is that of the model in `source`; if there is only a tokenizer, that of the weights. The folder loads
+    with `AutoModelForCausalLM.from_pretrained`.
     """
-    lm.save_pretrained(folder, state_dict=weights)
+    whole = empty_like(lm)
+    whole.load_state_dict(weights, assign=True)
+    nn.Module.to(whole, dtype=stored_dtype(source))
+    whole.save_pretrained(folder)
     for name in TOKENIZER_FILES:
-        if (tokenizer / name).exists():
-            shutil.copyfile(tokenizer / name, folder / name)
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def empty_like(lm: PreTrainedModel) -> PreTrainedModel:
+    """A model of the same kind and configuration whose weights take no memory yet."""
+    with torch.device("meta"):
+        empty: PreTrainedModel = type(lm)(copy.deepcopy(lm.config))
+    empty.generation_config = lm.generation_config
+    return empty
+
+
+def stored_dtype(folder: Path) -> torch.dtype | None:
+    """The number format that a model folder's configuration names, if it names one."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.exists() else {}
+    name = config.get("dtype", config.get("torch_dtype"))
+    return None if name is None else getattr(torch, name)

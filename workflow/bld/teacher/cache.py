@@ -179,7 +179,7 @@ class CachedSignals:
                     f"cache in {cache.folder}; score the teacher on these documents"
                 )
 
-    def read(self, document: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused) and log
-        tail mass [N]."""
-        return self._cache.read_padded(self._ids[document])
+    def read(self, documents: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each: symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused)
+        and log tail mass [N]."""
+        return [self._cache.read_padded(self._ids[document]) for document in documents]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from bld.config import Scoring
 from bld.covers.forest import Forest, trunk_tree
 from bld.covers.packed import PackedBatch, PackedModel
 from bld.covers.policy import Policy
@@ -179,3 +180,10 @@ def open_scorer(
     renderer = load_renderer(folder, **reading)
     lm = load_language_model(folder, precision, reading["trust_remote_code"])
     return ByteScorer(renderer, lm, policy, window, batch_tokens)
+
+
+def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
+    """The scorer of a teacher's folder."""
+    policy = Policy(scoring.histories, scoring.eps, scoring.beam_width)
+    limits = scoring.window, scoring.batch_tokens, scoring.precision
+    return open_scorer(folder, reading, policy, *limits)

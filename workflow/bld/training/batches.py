@@ -1,7 +1,7 @@
 """Rendered documents and the teacher's byte distributions as tensors for one forward pass.
 
-Shape letters: B rows, T tokens in a row, S supervised tokens of the batch, N supervised symbols of
-its documents, K kept symbols.
+Shape letters: B rows, T positions in a row, S supervised tokens of the batch, N supervised symbols
+of its documents, K kept symbols, R histories, Q (history, ancestor) pairs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ import numpy as np
 import torch
 
 from bld.tokenization.rendering import Rendered
-from bld.training.packing import Piece, Row
+from bld.training.histories import Histories, Summed
+from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+
+Signal = tuple[np.ndarray, np.ndarray, np.ndarray]
+WHITESPACE = np.isin(np.arange(260), list(b" \t\n\r\v\f"))
 
 
 class Signals(Protocol):
-    """The teacher's byte distributions of a document, by its index among the training documents."""
+    """The teacher's byte distributions of documents, by their indexes among the training documents."""
 
-    def read(self, document: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Symbols [N, K], log-probabilities [N, K] (-inf where unused) and log tail mass [N]."""
+    def read(self, documents: Sequence[int]) -> list[Signal]:
+        """Of each document: symbols [N, K], log-probabilities [N, K] (-inf where unused) and log
+        tail mass [N]."""
         ...
 
 
@@ -29,11 +34,13 @@ class Signals(Protocol):
 class Batch:
     """One micro batch.
 
-    `piece_BT` numbers the piece that a token belongs to (-1 for padding): attention stays inside a
-    piece. `source_S` is the flat position (row * T + column) whose hidden state predicts supervised
-    token `target_S`; that token spells `count_S` symbols from `symbol_S` on in `symbols_N`.
-    `tokens` and `bytes` are what sums are divided by, so that the mean over processes and
-    accumulated batches is the mean over the whole step.
+    `piece_BT` numbers the piece that a position belongs to (-1 for padding): attention stays inside
+    a piece. `source_S` is the flat position (row * T + column) whose hidden state predicts
+    supervised token `target_S`; that token spells `count_S` symbols from `symbol_S` on in
+    `symbols_N`, of which `blank_N` belong to tokens of whitespace alone. `summed`, for students
+    whose tokens are summed to bytes, tells over which histories; those beside the text stand behind
+    it in its row. `tokens` and `bytes` are what sums are divided by, so that the mean over processes
+    and accumulated batches is the mean over the whole step.
     """
 
     ids_BT: torch.Tensor
@@ -44,11 +51,13 @@ class Batch:
     symbol_S: torch.Tensor
     count_S: torch.Tensor
     symbols_N: torch.Tensor
+    blank_N: torch.Tensor
     teacher_symbols_NK: torch.Tensor
     teacher_log_probs_NK: torch.Tensor
     teacher_log_tail_N: torch.Tensor
     tokens: float
     bytes: float
+    summed: Summed | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -57,79 +66,92 @@ class Batch:
         return Batch(**moved)
 
     def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
-        """What is added to attention scores: 0 where a token may look, the lowest number
+        """What is added to attention scores: 0 where a position may look, the lowest number
         elsewhere."""
         same_BTT = self.piece_BT[:, :, None] == self.piece_BT[:, None, :]
         allowed_BTT = same_BTT.tril()
+        if self.summed is not None:
+            self.summed.restrict(allowed_BTT, self.positions_BT)
         mask = torch.zeros(allowed_BTT.shape, dtype=dtype, device=allowed_BTT.device)
         return mask.masked_fill_(~allowed_BTT, torch.finfo(dtype).min)[:, None]
 
 
-def supervised_positions(document: Rendered, piece: Piece) -> np.ndarray:
-    """The tokens of a piece that are trained on."""
-    supervised_T = document.symbol_T[piece.fresh : piece.stop] >= 0
-    return piece.fresh + np.flatnonzero(supervised_T)
+class Batches:
+    """Documents, what their teacher says of them, and the histories that a student is summed over:
+    everything that batches are made of."""
 
+    def __init__(
+        self,
+        documents: Sequence[Rendered],
+        signals: Signals | None = None,
+        histories: Histories | None = None,
+    ) -> None:
+        self.documents = documents
+        self._signals, self._histories = signals, histories
 
-def step_batches(
-    documents: Sequence[Rendered],
-    rows: Sequence[Row],
-    signals: Signals | None,
-    micro_batch_size: int,
-    rank: int,
-    world_size: int,
-) -> Iterator[Batch]:
-    """This process's micro batches of one optimiser step, whose rows (of all processes) are given.
+    def step(
+        self, rows: Sequence[Row], micro_batch_size: int, rank: int, world_size: int
+    ) -> Iterator[Batch]:
+        """This process's micro batches of one optimiser step, whose rows (of all processes) are
+        given.
 
-    The loss of a batch is divided by the supervised tokens of the whole step over the number of
-    batches in it, which makes the average that DeepSpeed takes the mean over tokens, however
-    unevenly they fall.
-    """
-    batches = len(rows) / micro_batch_size
-    counts = [
-        documents[piece.document].count_T[supervised_positions(documents[piece.document], piece)]
-        for row in rows
-        for piece in row
-    ]
-    tokens = max(1, sum(map(len, counts))) / batches
-    symbols = max(1, int(sum(count.sum() for count in counts))) / batches
-    own = rows[rank::world_size]
-    for first in range(0, len(own), micro_batch_size):
-        yield collate(documents, own[first : first + micro_batch_size], signals, tokens, symbols)
+        The loss of a batch is divided by the supervised tokens of the whole step over the number of
+        batches in it, which makes the average that DeepSpeed takes the mean over tokens, however
+        unevenly they fall.
+        """
+        batches = len(rows) / micro_batch_size
+        counts = [
+            self.documents[piece.document].count_T[
+                supervised_positions(self.documents[piece.document], piece)
+            ]
+            for row in rows
+            for piece in row
+        ]
+        tokens = max(1, sum(map(len, counts))) / batches
+        symbols = max(1, int(sum(count.sum() for count in counts))) / batches
+        own = rows[rank::world_size]
+        for first in range(0, len(own), micro_batch_size):
+            yield self.collate(own[first : first + micro_batch_size], tokens, symbols)
 
+    def collate(self, rows: Sequence[Row], tokens: float, symbols: float) -> Batch:
+        """The rows as tensors; padding stands at the end of each row."""
+        documents = self.documents
+        width = max(sum(piece.stop - piece.start for piece in row) for row in rows)
+        summed = self._histories.of_rows(documents, rows, width) if self._histories else None
+        columns = width + (summed.side_columns if summed else 0)
+        ids = np.zeros((len(rows), columns), np.int64)
+        positions = np.zeros((len(rows), columns), np.int64)
+        pieces = np.full((len(rows), columns), -1, np.int64)
+        flat = _Flat()
+        signals = self._teacher(rows)
+        for number, row in enumerate(rows):
+            column = 0
+            for order, piece in enumerate(row):
+                document = documents[piece.document]
+                length = piece.stop - piece.start
+                place = (number, slice(column, column + length))
+                ids[place] = document.ids_T[piece.start : piece.stop]
+                positions[place] = np.arange(length)
+                pieces[place] = order
+                flat.add(piece, document, signals.get(piece.document), number * columns + column)
+                column += length
+        if summed:
+            summed.place(ids, positions, pieces)
+        return Batch(
+            ids_BT=torch.from_numpy(ids),
+            positions_BT=torch.from_numpy(positions),
+            piece_BT=torch.from_numpy(pieces),
+            tokens=tokens,
+            bytes=symbols,
+            summed=summed,
+            **flat.tensors(),
+        )
 
-def collate(
-    documents: Sequence[Rendered],
-    rows: Sequence[Row],
-    signals: Signals | None,
-    tokens: float,
-    symbols: float,
-) -> Batch:
-    """The rows as tensors; padding stands at the end of each row."""
-    width = max(sum(piece.stop - piece.start for piece in row) for row in rows)
-    ids = np.zeros((len(rows), width), np.int64)
-    positions = np.zeros((len(rows), width), np.int64)
-    pieces = np.full((len(rows), width), -1, np.int64)
-    flat = _Flat()
-    for number, row in enumerate(rows):
-        column = 0
-        for order, piece in enumerate(row):
-            document = documents[piece.document]
-            length = piece.stop - piece.start
-            place = (number, slice(column, column + length))
-            ids[place] = document.ids_T[piece.start : piece.stop]
-            positions[place] = np.arange(length)
-            pieces[place] = order
-            flat.add(piece, document, signals, number * width + column)
-            column += length
-    return Batch(
-        ids_BT=torch.from_numpy(ids),
-        positions_BT=torch.from_numpy(positions),
-        piece_BT=torch.from_numpy(pieces),
-        tokens=tokens,
-        bytes=symbols,
-        **flat.tensors(),
-    )
+    def _teacher(self, rows: Sequence[Row]) -> dict[int, Signal]:
+        if self._signals is None:
+            return {}
+        some = sorted({piece.document for row in rows for piece in row})
+        return dict(zip(some, self._signals.read(some), strict=True))
 
 
 class _Flat:
@@ -139,22 +161,24 @@ class _Flat:
         self.parts: dict[str, list[np.ndarray]] = {}
         self.symbols = 0
 
-    def add(self, piece: Piece, document: Rendered, signals: Signals | None, offset: int) -> None:
+    def add(self, piece: Piece, document: Rendered, teacher: Signal | None, offset: int) -> None:
         token_S = supervised_positions(document, piece)
         if not len(token_S):
             return
         symbol_S, count_S = document.symbol_T[token_S], document.count_T[token_S]
-        first, last = int(symbol_S[0]), int(symbol_S[-1] + count_S[-1])
-        teacher = signals.read(piece.document) if signals else _no_teacher(len(document.symbols_N))
+        first, last = supervised_symbols(document, piece)
+        symbols, log_probs, log_tail = teacher or _no_teacher(len(document.symbols_N))
+        symbols_N = document.symbols_N[first:last]
         self._put(
             source_S=offset + token_S - piece.start - 1,
             target_S=document.ids_T[token_S],
             symbol_S=symbol_S - first + self.symbols,
             count_S=count_S,
-            symbols_N=document.symbols_N[first:last],
-            teacher_symbols_NK=teacher[0][first:last],
-            teacher_log_probs_NK=teacher[1][first:last],
-            teacher_log_tail_N=teacher[2][first:last],
+            symbols_N=symbols_N,
+            blank_N=_blank(symbols_N, symbol_S - first, count_S),
+            teacher_symbols_NK=symbols[first:last],
+            teacher_log_probs_NK=log_probs[first:last],
+            teacher_log_tail_N=log_tail[first:last],
         )
         self.symbols += last - first
 
@@ -166,19 +190,29 @@ class _Flat:
         if not self.parts:
             empty = np.zeros(0, np.int64)
             symbols, log_probs, log_tail = _no_teacher(0)
-            self._put(
-                source_S=empty, target_S=empty, symbol_S=empty, count_S=empty, symbols_N=empty
-            )
+            names = ("source_S", "target_S", "symbol_S", "count_S", "symbols_N", "blank_N")
+            self._put(**dict.fromkeys(names, empty))
             self._put(teacher_symbols_NK=symbols, teacher_log_probs_NK=log_probs)
             self._put(teacher_log_tail_N=log_tail)
         joined = {name: np.concatenate(arrays) for name, arrays in self.parts.items()}
-        return {
-            name: torch.from_numpy(a.astype(np.float32 if "log" in name else np.int64))
-            for name, a in joined.items()
-        }
+        return {name: torch.from_numpy(a.astype(_dtype(name))) for name, a in joined.items()}
 
 
-def _no_teacher(symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _blank(symbols_N: np.ndarray, symbol_S: np.ndarray, count_S: np.ndarray) -> np.ndarray:
+    """Which symbols belong to tokens that spell whitespace alone."""
+    token_N = np.repeat(np.arange(len(count_S)), count_S)
+    symbol_N = np.concatenate([np.arange(s, s + c) for s, c in zip(symbol_S, count_S, strict=True)])
+    written_S = np.bincount(token_N, ~WHITESPACE[symbols_N[symbol_N]], minlength=len(count_S))
+    blank_N = np.zeros(len(symbols_N), bool)
+    blank_N[symbol_N] = written_S[token_N] == 0
+    return blank_N
+
+
+def _dtype(name: str) -> type:
+    return np.float32 if "log" in name else bool if name.startswith("blank") else np.int64
+
+
+def _no_teacher(symbols: int) -> Signal:
     return (
         np.zeros((symbols, 0), np.int64),
         np.zeros((symbols, 0), np.float32),

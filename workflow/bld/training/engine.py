@@ -11,10 +11,10 @@ import logging
 import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from bld.config import Training
 
@@ -51,6 +51,12 @@ def start_distributed() -> None:
     )
 
 
+def stop_distributed() -> None:
+    """Leave together, after everything that the processes do together."""
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
 def build_engine(module: nn.Module, settings: Training, world_size: int) -> DeepSpeedEngine:
     """The engine for the parameters of `module` that are to be trained.
 
@@ -80,11 +86,22 @@ def build_engine(module: nn.Module, settings: Training, world_size: int) -> Deep
             "train_micro_batch_size_per_gpu": settings.micro_batch_size,
             "gradient_clipping": settings.gradient_clipping,
             "bf16": {"enabled": settings.precision == "bf16"},
-            "zero_optimization": {"stage": settings.zero_stage},
+            "zero_optimization": _zero(settings),
+            # torch's AdamW runs on the CPU as well and needs no compiler there.
+            "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": settings.steps + 1,
         },
     )
     return engine
+
+
+def _zero(settings: Training) -> dict[str, Any]:
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if settings.offload == "parameters":
+        zero["offload_param"] = {"device": "cpu"}
+    return zero
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:

@@ -3,95 +3,128 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import distributed
+from tqdm import tqdm
 
 from bld.config import Training
 from bld.models import check_context, device
 from bld.progress import progress
-from bld.tokenization.rendering import Rendered
-from bld.training.batches import Batch, Signals, step_batches
+from bld.training.batches import Batch, Batches
+from bld.training.checkpoints import Checkpoints, Table
+from bld.training.development import DEVELOPMENT_COLUMNS, PARTS, Development, evaluate
 from bld.training.engine import build_engine, start_distributed
-from bld.training.packing import pieces_of, step_rows
+from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
 from bld.training.trainee import Trainee
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
-PARTS = ("loss", "token_loss", "byte_loss", "kl_loss")
+LOSSES = ("loss", *PARTS)
+MEASURED = ("seconds", "learning_rate", "grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS)
 
 
 def train(
     trainee: Trainee,
-    documents: Sequence[Rendered],
-    signals: Signals | None,
+    data: Batches,
     settings: Training,
     seed: int,
     phase: str,
+    *,
+    development: Development | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[DeepSpeedEngine, pd.DataFrame]:
     """Train in place; returns the engine and one row of metrics per step.
 
-    Columns: phase, step, tokens (supervised, in the step), seconds, learning_rate, and the losses in nats; a part that
-    the objective does not have is missing. Raises ValueError if there is nothing to train on or the model's context is too
-    short, FloatingPointError as soon as a loss is not finite.
+    Columns: phase, step, tokens (supervised, in the step), seconds (of the step, without evaluation
+    and saving), learning_rate, grad_norm (before clipping), the losses in nats, and where there was an
+    evaluation the dev_ columns (see `development.evaluate`); what there is not is missing. With
+    `checkpoints` the training goes on where an earlier attempt stopped, and ends in the same weights
+    and metrics as if it had not. Raises ValueError if there is nothing to train on or the model's
+    context is too short, FloatingPointError as soon as a loss or a gradient is not finite, and what
+    `Checkpoints` raises.
     """
     check_context(trainee.lm, settings.sequence_length)
     start_distributed()
     rank, world_size = distributed.get_rank(), distributed.get_world_size()
     torch.manual_seed(seed)
-    pieces = [
-        piece
-        for piece in pieces_of([len(d) for d in documents], settings.sequence_length)
-        if (documents[piece.document].symbol_T[piece.fresh : piece.stop] >= 0).any()
-    ]
-    if not pieces:
-        raise ValueError("the training documents hold no supervised token; nothing can be learned")
+    pieces = _pieces(data, settings.sequence_length, "training")
+    if development:
+        held_out = _pieces(development.data, settings.sequence_length, "development")
+        rows_to_look_at = epoch_rows(held_out, settings.sequence_length, seed=0, epoch=0)
 
+    if settings.activation_checkpointing:
+        trainee.lm.activation_checkpointing_enable({"use_reentrant": False})
     engine = build_engine(trainee, settings, world_size)
     engine.train()
-    rows = islice(
-        step_rows(pieces, settings.sequence_length, seed, settings.batch_size), settings.steps
-    )
-    table = []
-    with progress(phase, settings.steps, "steps", disable=rank > 0) as bar:
-        for step, step_of_rows in enumerate(rows):
+    rows = step_rows(pieces, settings.sequence_length, seed, settings.batch_size)
+    attempt: AbstractContextManager[Table]
+    attempt = checkpoints.attempt(engine) if checkpoints else nullcontext([])
+    with (
+        attempt as table,
+        progress(phase, settings.steps, "steps", initial=len(table), disable=rank > 0) as bar,
+    ):
+        for step, step_of_rows in enumerate(islice(rows, settings.steps)):
+            if step < len(table):
+                continue
+            if development and development.has_seen_enough(table):
+                break
             began = time.perf_counter()
             rate = engine.get_lr()[0]
-            batches = list(
-                step_batches(
-                    documents, step_of_rows, signals, settings.micro_batch_size, rank, world_size
+            batches = list(data.step(step_of_rows, settings.micro_batch_size, rank, world_size))
+            found = _optimise(engine, batches)
+            row = {
+                "phase": phase,
+                "step": step,
+                "tokens": round(batches[0].tokens * len(batches) * world_size),
+                "seconds": time.perf_counter() - began,
+                "learning_rate": rate,
+                **dict.fromkeys(("grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS), float("nan")),
+                **found,
+            }
+            _check_finite(row, settings)
+            if development and development.is_due(step + 1, settings.steps):
+                row |= evaluate(
+                    engine, development.data, rows_to_look_at, settings.micro_batch_size
                 )
-            )
-            losses = _optimise(engine, batches)
-            seconds = time.perf_counter() - began
-            tokens = round(batches[0].tokens * len(batches) * world_size)
-            if not torch.isfinite(torch.tensor(losses["loss"])):
-                raise FloatingPointError(
-                    f"{phase}: the loss is {losses['loss']} at step {step}; lower the learning rate "
-                    f"({settings.learning_rate:g}) or train in fp32"
-                )
-            table.append(
-                {"phase": phase, "step": step, "tokens": tokens, "seconds": seconds}
-                | {"learning_rate": rate, **{part: losses.get(part) for part in PARTS}}
-            )
-            bar.set_postfix(
-                loss=f"{losses['loss']:.3f}", tokens_per_s=f"{tokens / seconds:,.0f}", refresh=False
-            )
-            bar.update()
+            table.append(row)
+            if checkpoints:
+                checkpoints.step_done(engine, table)
+            _show(bar, row)
     return engine, _typed(pd.DataFrame(table))
 
 
+def _pieces(data: Batches, row_length: int, which: str) -> list[Piece]:
+    """The pieces of documents that hold something to predict."""
+    documents = data.documents
+    pieces = [
+        piece
+        for piece in pieces_of([len(d) for d in documents], row_length)
+        if (documents[piece.document].symbol_T[piece.fresh : piece.stop] >= 0).any()
+    ]
+    if not pieces:
+        raise ValueError(
+            f"the {which} documents hold no supervised token; nothing can be learned from them"
+        )
+    return pieces
+
+
 def _optimise(engine: DeepSpeedEngine, batches: Sequence[Batch]) -> dict[str, float]:
-    """One optimiser step; the losses of the whole step, averaged over batches and processes."""
+    """One optimiser step; the losses of the whole step, averaged over batches and processes, and
+    the norm of its gradient."""
     sums: dict[str, torch.Tensor] = {}
+    norm: float | None = None
     for batch in batches:
         losses = engine(batch.to(device()))
         engine.backward(losses["loss"])
+        if engine.zero_optimization_stage() == 0 and engine.is_gradient_accumulation_boundary():
+            norm = _gradient_norm(engine)
         engine.step()
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0) + loss.detach() / len(batches)
@@ -99,8 +132,35 @@ def _optimise(engine: DeepSpeedEngine, batches: Sequence[Batch]) -> dict[str, fl
     if distributed.get_world_size() > 1:
         distributed.all_reduce(values)
         values /= distributed.get_world_size()
-    return dict(zip(sums, values.tolist(), strict=True))
+    if norm is None:
+        norm = float(engine.get_global_grad_norm())
+    return {**dict(zip(sums, values.tolist(), strict=True)), "grad_norm": norm}
+
+
+def _gradient_norm(engine: DeepSpeedEngine) -> float:
+    """The norm of the gradient, which DeepSpeed does not tell at stage 0."""
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def _check_finite(row: Mapping[str, Any], settings: Training) -> None:
+    for name, key in (("loss", "loss"), ("norm of the gradient", "grad_norm")):
+        if not torch.isfinite(torch.tensor(row[key])):
+            raise FloatingPointError(
+                f"{row['phase']}: the {name} is {row[key]} at step {row['step']}; lower the learning rate "
+                f"({settings.learning_rate:g}) or train in fp32"
+            )
+
+
+def _show(bar: tqdm, row: Mapping[str, Any]) -> None:
+    """Put the losses and the speed behind the bar, which itself tells the time to go."""
+    losses = {name.removesuffix("_loss"): row[name] for name in LOSSES if row[name] == row[name]}
+    told = {name: f"{loss:.3f}" for name, loss in losses.items()}
+    bar.set_postfix(
+        told | {"tokens_per_s": f"{row['tokens'] / row['seconds']:,.0f}"}, refresh=False
+    )
+    bar.update()
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(("seconds", "learning_rate", *PARTS), "float64"))
+    return table.astype(dict.fromkeys(MEASURED, "float64"))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bld.models import windows
+from bld.tokenization.rendering import Rendered
 
 GROUP = 256
 
@@ -39,6 +40,21 @@ def pieces_of(lengths: Sequence[int], row_length: int) -> list[Piece]:
         for document, length in enumerate(lengths)
         for start, stop, fresh in windows(length, row_length, 1)
     ]
+
+
+def supervised_positions(document: Rendered, piece: Piece) -> np.ndarray:
+    """The tokens of a piece that are trained on."""
+    supervised_T = document.symbol_T[piece.fresh : piece.stop] >= 0
+    return piece.fresh + np.flatnonzero(supervised_T)
+
+
+def supervised_symbols(document: Rendered, piece: Piece) -> tuple[int, int]:
+    """The range of the document's symbols that the tokens of a piece are trained on."""
+    token_S = supervised_positions(document, piece)
+    if not len(token_S):
+        return 0, 0
+    last = token_S[-1]
+    return int(document.symbol_T[token_S[0]]), int(document.symbol_T[last] + document.count_T[last])
 
 
 def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) -> list[Row]:

@@ -3,21 +3,24 @@ losses."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from bld.models import hidden_states
+from bld.tokenization.symbols import END
 from bld.training.batches import Batch
+from bld.training.objectives.sft import token_loss
 
 
 class Objective(Protocol):
-    """From hidden states and a batch to named losses; `loss` is the one to descend."""
+    """From the hidden states of a batch, [X, H] with X its rows laid end to end, to named losses."""
 
     def losses(
-        self, lm: PreTrainedModel, head: Any, hidden_SH: torch.Tensor, batch: Batch
+        self, lm: PreTrainedModel, head: Any, hidden_XH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
         """The objective and its parts, in nats."""
         ...
@@ -31,14 +34,39 @@ class Trainee(nn.Module):
         self.lm = lm
         self.head = head
         self.objective = objective
+        self._body_is_frozen = False
 
-    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses of a batch; `loss` is the one to descend."""
+    def forward(self, batch: Batch, content: bool = False) -> dict[str, torch.Tensor]:
+        """The losses of a batch; `loss` is the one to descend.
+
+        With `content` also `content_nats`, what its supervised tokens but the ends of turns cost,
+        summed.
+        """
         mask = batch.mask_B1TT(self.lm.dtype)
         hidden_BTH = hidden_states(self.lm, batch.ids_BT, mask, batch.positions_BT)
-        hidden_SH = hidden_BTH.flatten(0, 1)[batch.source_S]
-        return self.objective.losses(self.lm, self.head, hidden_SH, batch)
+        hidden_XH = hidden_BTH.flatten(0, 1)
+        losses = self.objective.losses(self.lm, self.head, hidden_XH, batch)
+        if content:
+            losses["content_nats"] = token_loss(self.lm, hidden_XH, _content(batch))
+        return losses
 
     def freeze_body(self) -> None:
-        """Train the head alone."""
+        """Train the head alone; the body gives the same hidden states as it does when it is used,
+        without dropout."""
         self.lm.requires_grad_(False)
+        self._body_is_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As for any module, but a frozen body stays in evaluation mode."""
+        super().train(mode)
+        if self._body_is_frozen:
+            self.lm.eval()
+        return self
+
+
+def _content(batch: Batch) -> Batch:
+    """The batch without its supervised ends, its losses to be summed."""
+    is_content_S = batch.symbols_N[batch.symbol_S] != END
+    source_S, target_S = batch.source_S[is_content_S], batch.target_S[is_content_S]
+    return replace(batch, source_S=source_S, target_S=target_S, tokens=1.0)

@@ -1,0 +1,72 @@
+"""The paper's three experiments in small form, as a user would start them: one after another in one folder, where the
+second and third find the documents, the teacher and its byte cache of the first."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+EXPERIMENTS = ["t1", "t2", "t3"]
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def experiment(checkout, request):
+    """Its name, its configuration and the folder with its results, just made."""
+    name, file = request.param, f"config/experiments/tiny/{request.param}.yaml"
+    checkout.snakemake("--configfile", file)
+    configuration = yaml.safe_load((checkout.folder / file).read_text())
+    return name, configuration, checkout.folder
+
+
+def load(folder):
+    lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    return lm, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def test_an_experiment_in_small_form_has_the_structure_of_the_full_one(experiment, checkout):
+    name, tiny, _ = experiment
+    full = yaml.safe_load((checkout.folder / f"config/experiments/{name}.yaml").read_text())
+    assert tiny["runs"].keys() == full["runs"].keys()
+    assert tiny["bld"] == {key: full["bld"][key] for key in tiny["bld"]}
+    assert ("warmup" in tiny) == ("warmup" in full)
+    [given], [fully_given] = (
+        [student.get("tokenizer") for student in one["students"].values()] for one in (tiny, full)
+    )
+    assert (given is None, given == "bytes") == (fully_given is None, fully_given == "bytes")
+
+
+def test_both_runs_are_trained_and_judged(experiment):
+    _, configuration, folder = experiment
+    runs = json.loads((folder / "results/report/summary.json").read_text())["runs"]
+    assert {run["run"] for run in runs} == configuration["runs"].keys()
+    assert all(run["bits_per_byte"] > 0 and run["byte_jsd"] > 0 for run in runs)
+
+
+@pytest.mark.parametrize("method", ["sft", "bld"])
+def test_the_student_is_an_ordinary_model_that_has_learned_and_generates(experiment, method):
+    name, configuration, folder = experiment
+    run = f"{name}_{method}"
+    trained, tokenizer = load(folder / f"results/runs/{run}/model")
+    student, _ = load(folder / f"results/students/{configuration['runs'][run]['student']}")
+    assert type(trained) is type(student) and trained.dtype == student.dtype
+    before, after = student.state_dict(), trained.state_dict()
+    assert before.keys() == after.keys()
+    changed = {entry for entry in before if not torch.equal(before[entry], after[entry])}
+    assert any("q_proj" in entry for entry in changed)
+    if name == "t1":  # low-rank updates, and the embeddings in full
+        kinds = ("q_proj", "v_proj", "embed_tokens", "lm_head")
+        assert all(any(kind in entry for kind in kinds) for entry in changed)
+
+    chat = [{"role": "user", "content": "What does `os.path.join` do?"}]
+    prompt = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    answer = trained.generate(**prompt, max_new_tokens=12, do_sample=False)
+    assert prompt["input_ids"].shape[1] < answer.shape[1]
+    assert (answer < len(tokenizer)).all()
+    ends = trained.generation_config.eos_token_id
+    assert tokenizer.eos_token_id in (ends if isinstance(ends, list) else [ends])
+    if name == "t2":
+        assert tokenizer("é", add_special_tokens=False).input_ids == list("é".encode())

@@ -1,0 +1,77 @@
+"""The live teacher against a cache that was written to disk and read back."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bld.covers.policy import Policy
+from bld.documents.shards import read_split, write_splits
+from bld.files import MANIFEST, sha256_of, write_json
+from bld.teacher.cache import ByteCache, CachedSignals
+from bld.teacher.gathering import write_manifest
+from bld.teacher.live import LiveSignals
+from bld.teacher.resume import score_part, score_shard
+from bld.teacher.scoring import ByteScorer
+from bld.teacher.shards import Origin
+
+MASS, AT_MOST = 0.99, 8
+NAME = "00000-of-00001.parquet"
+SETTINGS = {"scoring": {"keep_mass": MASS, "histories": "prefix"}, "reading": {}}
+
+
+@pytest.fixture
+def scorer(renderer, lm):
+    return ByteScorer(renderer, lm, Policy("prefix", 1e-3), 256, 10_000)
+
+
+@pytest.fixture
+def corpus(tmp_path, documents):
+    """The documents of a split as they come back from disk, in their order there."""
+    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    write_splits(documents, {"train": tmp_path / "corpus"}, {"train": split}, seed=0)
+    return list(read_split(tmp_path / "corpus"))
+
+
+@pytest.fixture
+def cached(tmp_path, corpus, scorer):
+    folder, teacher = tmp_path / "cache", tmp_path / "teacher.json"
+    write_json(teacher, {"source": {"hub": "a/teacher", "revision": "0" * 40}})
+    origin = Origin(
+        documents_sha256=sha256_of(tmp_path / "corpus" / NAME),
+        teacher_sha256=sha256_of(teacher),
+        step="step",
+        settings=SETTINGS,
+    )
+
+    def score(some):
+        return score_part(scorer.distributions(some), MASS, AT_MOST)
+
+    folder.mkdir()
+    score_shard(folder / NAME, tmp_path / "corpus" / NAME, origin, tmp_path / "parts", score)
+    write_manifest(folder, tmp_path / "corpus", teacher, SETTINGS)
+    assert (folder / MANIFEST).exists()
+    symbols = [len(one.lost_N) for one in scorer.distributions(corpus)]
+    return CachedSignals(ByteCache(folder, tmp_path / "corpus"), [d.id for d in corpus], symbols)
+
+
+def test_a_live_teacher_says_what_the_cache_of_its_scores_says(corpus, cached, scorer):
+    live = LiveSignals(corpus, scorer, MASS, AT_MOST)
+    everything = range(len(corpus))
+    for found, expected in zip(live.read(everything), cached.read(everything), strict=True):
+        width = expected[0].shape[1]
+        for column, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+            if column < 2:  # the cache has no more places than were ever used
+                assert (found[1][:, width:] == -np.inf).all()
+                ours = ours[:, :width]
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scorer):
+    live = LiveSignals(corpus, scorer, MASS, AT_MOST)
+    together = live.read(range(len(corpus)))
+    for number, expected in reversed(list(enumerate(together))):
+        (alone,) = live.read([number])
+        # Rounding to five bits of mantissa can fall to either side.
+        for ours, theirs in zip(alone[1:], expected[1:], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2**-5, atol=2**-6)

@@ -1,0 +1,126 @@
+"""A look at other documents during training tells the truth about them and disturbs nothing."""
+
+import math
+
+import pytest
+import torch
+
+from bld.config import Training
+from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.models import Reader
+from bld.students.export import trained_weights
+from bld.students.heads import LinearHeads
+from bld.tokenization.symbols import Segment
+from bld.training.batches import Batches
+from bld.training.development import Development, evaluate
+from bld.training.engine import build_engine, start_distributed
+from bld.training.loop import train
+from bld.training.objectives.bld import Bld
+from bld.training.objectives.sft import Sft
+from bld.training.packing import epoch_rows, pieces_of
+from bld.training.trainee import Trainee
+
+SETTINGS = Training(
+    steps=5, sequence_length=48, batch_size=2, micro_batch_size=2, learning_rate=1e-2
+)
+
+
+@pytest.fixture
+def look(tiny_model):
+    """What `evaluate` says of some data."""
+
+    def run(data, objective, micro_batch_size=2, length=128, lm=None):
+        start_distributed()
+        trainee = Trainee(lm or tiny_model("GPT-2"), LinearHeads(16, 0), objective)
+        engine = build_engine(trainee, SETTINGS, 1)
+        engine.train()
+        lengths = list(map(len, data.documents))
+        rows = epoch_rows(pieces_of(lengths, length), length, 0, 0)
+        found = evaluate(engine, data, rows, micro_batch_size)
+        assert trainee.training
+        return found
+
+    return run
+
+
+def test_bits_per_byte_are_those_of_the_evaluation(look, documents, rendered, renderer, tiny_model):
+    lm = tiny_model("GPT-2")
+    reader = Reader(lm, renderer.vocabulary, 128, 512)
+    reader._absent_V[:] = False  # the objective's softmax is over all logits of the model
+    expected = bits_per_byte(documents, renderer, reader)["bits_per_byte"]
+    found = look(Batches(rendered), Sft(), lm=lm)
+    assert found["dev_bits_per_byte"] == pytest.approx(expected, rel=1e-5)
+    assert math.isnan(found["dev_byte_loss"]) and math.isnan(found["dev_kl_loss"])
+
+
+@pytest.mark.parametrize("reduction", ["token", "byte"])
+@pytest.mark.parametrize("micro_batch_size", [1, 3])
+def test_the_losses_are_those_of_one_step_over_all_rows_without_dropout(
+    look, rendered, teacher, tiny_model, reduction, micro_batch_size
+):
+    objective, data = Bld(reduction=reduction, kl_weight=0.5), Batches(rendered, teacher)
+    found = look(data, objective, micro_batch_size, length=48)
+    rows = epoch_rows(pieces_of(list(map(len, rendered)), 48), 48, 0, 0)
+    [whole] = data.step(rows, len(rows), 0, 1)
+    with torch.no_grad():
+        losses = Trainee(tiny_model("GPT-2"), LinearHeads(16, 0), objective)(whole)
+    for part in ("token_loss", "byte_loss", "kl_loss"):
+        assert found[f"dev_{part}"] == pytest.approx(float(losses[part]), rel=1e-5)
+
+
+def test_looking_changes_nothing_and_happens_when_it_is_asked_for(rendered, tiny_model):
+    def run(development):
+        trainee = Trainee(tiny_model("GPT-2"), None, Sft())  # GPT-2 has dropout
+        engine, metrics = train(
+            trainee, Batches(rendered), SETTINGS, 0, "test", development=development
+        )
+        return trained_weights(engine, "lm"), metrics
+
+    plain, without = run(None)
+    watched, metrics = run(Development(Batches(rendered[:2]), 2))
+    assert all(torch.equal(watched[name], plain[name]) for name in plain)
+    seen = metrics["dev_bits_per_byte"].notna()
+    assert metrics["step"][seen].tolist() == [
+        1,
+        3,
+        4,
+    ]  # steps count from 0, and the last is looked at
+    assert without["dev_bits_per_byte"].isna().all()
+    assert metrics["loss"].tolist() == without["loss"].tolist()
+
+
+def test_the_warm_up_ends_when_the_byte_loss_has_stopped_falling():
+    def rows(*losses):
+        return [{"dev_byte_loss": loss} for loss in losses]
+
+    development = Development(Batches([]), 1, patience=2)
+    nothing = float("nan")
+    assert not development.has_seen_enough([])
+    assert not development.has_seen_enough(rows(3.0, 4.0))
+    assert development.has_seen_enough(rows(3.0, nothing, 3.0, nothing, 4.0))
+    assert not development.has_seen_enough(rows(3.0, 4.0, 2.9))
+    assert not Development(Batches([]), 1).has_seen_enough(rows(1.0, 2.0, 3.0, 4.0))
+
+
+def test_a_training_that_learns_nothing_stops_after_its_patience(rendered, tiny_model):
+    trainee = Trainee(tiny_model(), LinearHeads(16, 0), Bld(kl_weight=0.0, token_weight=0.0))
+    trainee.freeze_body()
+    settings = SETTINGS.model_copy(update={"steps": 20, "learning_rate": 1e-30})
+    development = Development(Batches(rendered), 1, patience=3)
+    _, metrics = train(trainee, Batches(rendered), settings, 0, "warmup", development=development)
+    assert len(metrics) == 4
+
+
+def test_development_documents_without_a_supervised_token_are_refused(
+    renderer, rendered, tiny_model
+):
+    silent = Batches([renderer.render([Segment("user", b"Hello?", False)], "silent")])
+    with pytest.raises(ValueError, match="the development documents hold no supervised token"):
+        train(
+            Trainee(tiny_model(), None, Sft()),
+            Batches(rendered),
+            SETTINGS,
+            0,
+            "test",
+            development=Development(silent, 1),
+        )

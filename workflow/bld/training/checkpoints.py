@@ -1,0 +1,279 @@
+"""Checkpoints of a training, so that however often it is interrupted it ends in the same weights.
+
+    FOLDER/lock                       one trainer at a time, see `lock`
+    FOLDER/{fingerprint}/attempts.json
+    FOLDER/{fingerprint}/metrics.parquet        a copy to watch
+    FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
+    FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt, metrics.parquet,
+                                                manifest.json with size and digest of every file
+
+The fingerprint stands for the settings, the code and the inputs. A checkpoint appears by rename; the
+last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the random
+states of every process, and the metrics so far, whose number is the step and so the place in the
+data. What a crash of the machine has left of a file is seen by its digest.
+
+DeepSpeed reads its files with pickle: resume only from folders that you wrote yourself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import distributed
+
+from bld.files import MANIFEST, read_manifest, sha256_of, write_json
+from bld.models import device
+from bld.training.deadline import UNFINISHED, Deadline, say_last
+from bld.training.lock import locked
+
+if TYPE_CHECKING:
+    from deepspeed.runtime.engine import DeepSpeedEngine
+
+KEPT = 2
+STATE = "state"
+Table = list[dict[str, Any]]
+
+
+def add_checkpoint_arguments(parser: ArgumentParser) -> None:
+    """The options that `open_checkpoints` reads."""
+    parser.add_argument(
+        "--checkpoints", type=Path, required=True, help="folder for what an interrupted job left"
+    )
+    parser.add_argument("--runtime", type=float, default=0, help="minutes; 0 for no limit")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=10, help="0 for one after every step"
+    )
+
+
+@contextmanager
+def open_checkpoints(arguments: Namespace, *inputs: Path | None) -> Iterator[Checkpoints]:
+    """The checkpoints of a step that reads these manifests, held under the lock.
+
+    When the block ends without an error the step is done, and the folder is removed as a whole, what
+    other settings have left in it too: their outputs were just replaced. Raises RuntimeError if
+    another process works here.
+    """
+    own = fingerprint(arguments.step.identity, *inputs)
+    deadline = Deadline(arguments.runtime, arguments.checkpoint_minutes)
+    is_first = os.environ.get("RANK", "0") == "0"
+    with locked(arguments.checkpoints) if is_first else nullcontext():
+        yield Checkpoints(arguments.checkpoints / own, deadline)
+        if is_first:
+            shutil.rmtree(arguments.checkpoints, ignore_errors=True)
+
+
+def fingerprint(identity: str, *inputs: Path | None) -> str:
+    """A name for settings and code (the step's identity) together with the inputs' manifests."""
+    digests = [sha256_of(path) if path else "" for path in inputs]
+    return hashlib.sha256("\n".join([identity, *digests]).encode()).hexdigest()[:16]
+
+
+class Checkpoints:
+    """The checkpoints in `folder`, one training's; all processes call the same methods."""
+
+    def __init__(self, folder: Path, deadline: Deadline) -> None:
+        self.folder = folder
+        self._deadline = deadline
+        self._saved = 0
+
+    @contextmanager
+    def attempt(self, engine: DeepSpeedEngine) -> Iterator[Table]:
+        """Bring `engine` to where the last attempt saved and give the metrics up to there; inside
+        the block SIGTERM and SIGINT are kept for `step_done`.
+
+        Raises RuntimeError if the checkpoint is of another number of processes, or if there is a
+        time limit and the attempt before this one started at the same step and saved nothing.
+        """
+        table = self._restore(engine)
+        self._saved = len(table)
+        if distributed.get_rank() == 0:
+            self._count_attempt(len(table))
+        with self._deadline.signals_noted():
+            yield table
+
+    def step_done(self, engine: DeepSpeedEngine, table: Table) -> None:
+        """Save if it is time to; exit with code 75 after saving if the job must stop.
+
+        Raises OSError if there is no room to save.
+        """
+        self._deadline.step_done()
+        reason = self._deadline.reason_to_stop
+        if not _any_process(reason is not None):
+            if _any_process(self._deadline.save_is_due):
+                self._save(engine, table)
+            return
+        self._save(engine, table)
+        if distributed.get_rank() == 0:
+            reason = reason or "another process was told to stop"
+            say_last(f"{reason}: saved at step {len(table)}, to be continued (exit {UNFINISHED})")
+        raise SystemExit(UNFINISHED)
+
+    def _count_attempt(self, step: int) -> None:
+        path = self.folder / "attempts.json"
+        before = json.loads(path.read_text()) if path.exists() else {"attempts": 0, "step": -1}
+        if self._deadline.runtime and before["step"] == step:
+            raise RuntimeError(
+                f"the attempt before this one started at step {step} too and saved nothing further, so "
+                "this one would be in vain; read its log, give the job more time (`runtime`) or memory, or "
+                f"let it save more often (`checkpoint_minutes`), then delete {path}"
+            )
+        write_json(path, {"attempts": before["attempts"] + 1, "step": step})
+
+    def _save(self, engine: DeepSpeedEngine, table: Table) -> None:
+        if len(table) == self._saved:
+            return
+        began = time.monotonic()
+        target = self.folder / f"step-{len(table):08d}"
+        partial = self.folder / f".{target.name}.partial"
+        try:
+            self._fill(partial, engine, table)
+            if distributed.get_rank() == 0:
+                self._publish(partial, target)
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OSError(
+                f"step {len(table)} could not be saved in {self.folder}: {error}; the last good checkpoint is "
+                f"that of step {self._saved}. Make room and start again, it goes on from there"
+            ) from error
+        distributed.barrier()
+        self._saved = len(table)
+        self._deadline.saved(time.monotonic() - began)
+
+    def _fill(self, partial: Path, engine: DeepSpeedEngine, table: Table) -> None:
+        rank, world_size = distributed.get_rank(), distributed.get_world_size()
+        if rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            pd.DataFrame(table).to_parquet(partial / "metrics.parquet", index=False)
+        distributed.barrier()
+        engine.save_checkpoint(
+            partial, tag=STATE, save_latest=False, exclude_frozen_parameters=_some_frozen(engine)
+        )
+        torch.save(_random_states(), partial / f"process-{rank}.pt")
+        distributed.barrier()
+        written = (path for path in partial.rglob("*") if path.is_file())
+        names = _of_first(sorted(str(path.relative_to(partial)) for path in written))
+        own = {name: sha256_of(partial / name) for name in names[rank::world_size]}
+        files = {name: digest for part in _gathered(own) for name, digest in part.items()}
+        if rank == 0:
+            about = {"step": len(table), "world_size": world_size, "files": files}
+            write_json(partial / MANIFEST, about)
+
+    def _publish(self, partial: Path, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+        pointer = self.folder / ".latest.partial"
+        pointer.write_text(target.name + "\n")
+        os.replace(pointer, self.folder / "latest")
+        shutil.copyfile(target / "metrics.parquet", self.folder / ".metrics.parquet.partial")
+        os.replace(self.folder / ".metrics.parquet.partial", self.folder / "metrics.parquet")
+        for old in self._newest_first()[KEPT:]:
+            shutil.rmtree(self.folder / old)
+
+    def _newest_first(self) -> list[str]:
+        """The names of checkpoints, that which `latest` names before all others."""
+        names = sorted((path.name for path in self.folder.glob("step-*")), reverse=True)
+        pointer = self.folder / "latest"
+        latest = pointer.read_text().strip() if pointer.exists() else None
+        return sorted(names, key=lambda name: name != latest)
+
+    def _restore(self, engine: DeepSpeedEngine) -> Table:
+        for name in _of_first(self._newest_first()):
+            path = self.folder / name
+            problems = [text for text in _gathered(_problem(path)) if text]
+            if not problems:
+                return _load(engine, path)
+            if distributed.get_rank() == 0:
+                print(f"{path} cannot be read ({problems[0]}); the checkpoint before it is taken")
+        return []
+
+
+def _load(engine: DeepSpeedEngine, path: Path) -> Table:
+    rank, world_size = distributed.get_rank(), distributed.get_world_size()
+    saved_by = read_manifest(path / MANIFEST)["world_size"]
+    if saved_by != world_size:
+        raise RuntimeError(
+            f"{path} was saved by {saved_by} processes, and here are {world_size}; go on with {saved_by} (the "
+            f"`nodes` and `gpu` of the rule), or delete {path.parent} to start anew"
+        )
+    engine.load_checkpoint(path, tag=STATE, load_module_strict=not _some_frozen(engine))
+    _set_random_states(torch.load(path / f"process-{rank}.pt", weights_only=True))
+    table = pd.read_parquet(path / "metrics.parquet")
+    if rank == 0:
+        print(f"going on after step {len(table)}, from {path}")
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with this process's share of the files of a checkpoint."""
+    rank, world_size = distributed.get_rank(), distributed.get_world_size()
+    try:
+        files = read_manifest(path / MANIFEST)["files"]
+        for name in sorted(files)[rank::world_size]:
+            if sha256_of(path / name) != files[name]:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError) as error:
+        return str(error)
+    return None
+
+
+def _some_frozen(engine: DeepSpeedEngine) -> bool:
+    """Frozen weights are not saved: they are those that the module was made with."""
+    return not all(parameter.requires_grad for parameter in engine.module.parameters())
+
+
+def _random_states() -> dict[str, Any]:
+    of_numpy: Any = np.random.get_state(legacy=False)
+    key = torch.from_numpy(of_numpy["state"]["key"].astype(np.int64))
+    return {
+        "python": random.getstate(),
+        "numpy": of_numpy | {"state": of_numpy["state"] | {"key": key}},
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    of_numpy = states["numpy"]
+    key = of_numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state(of_numpy | {"state": of_numpy["state"] | {"key": key}})
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _any_process(flag: bool) -> bool:
+    """Whether it is true in any process."""
+    if distributed.get_world_size() == 1:
+        return flag
+    flags = torch.tensor(float(flag), device=device())
+    distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+    return bool(flags)
+
+
+def _gathered(value: Any) -> list[Any]:
+    """The values of all processes."""
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def _of_first(value: Any) -> Any:
+    """The value of the first process."""
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]

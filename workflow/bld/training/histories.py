@@ -1,0 +1,181 @@
+"""The histories over which a student's tokens are summed to bytes while it is trained.
+
+The trunk needs nothing but the hidden states of the text itself. Prefix histories branch off it:
+they stand as further positions behind the text in its row, where each sees the trunk up to where it
+branches off, the histories that lead to it, and itself.
+
+Shape letters: B rows, T columns of a row, R histories, M supervised rows of the forest, Q (history,
+ancestor) pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from bld.covers.forest import Forest, Stretch, trunk_tree
+from bld.covers.marginal import Sums, vocabulary_of
+from bld.covers.prefixes import HistoryTree, PrefixEncoder
+from bld.covers.trie import Trie
+from bld.models import Window
+from bld.teacher.parts import part_of
+from bld.tokenization.rendering import Rendered, Renderer, Turn
+from bld.tokenization.symbols import END
+from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+
+TREES_IN_MEMORY = 4096
+
+
+class _Placed(NamedTuple):
+    """A stretch in its batch: where its piece stands, and what of it is trained on."""
+
+    stretch: Stretch
+    row: int
+    order: int
+    column: int
+    tokens: np.ndarray
+    rows: np.ndarray
+    symbols: np.ndarray
+
+
+class Histories:
+    """Makes the histories of batches for a student with so many `logits`.
+
+    `kind`: "trunk" or "prefix". A prefix history may stand up to `extra_positions` deeper than the
+    text itself.
+    """
+
+    def __init__(self, renderer: Renderer, logits: int, kind: Literal["trunk", "prefix"]) -> None:
+        token_bytes = renderer.vocabulary.token_bytes
+        self._vocabulary = vocabulary_of(Trie(renderer.vocabulary), logits)
+        self._longest = max(map(len, filter(None, token_bytes)))
+        self.extra_positions = self._longest if kind == "prefix" else 0
+        prefixes = PrefixEncoder(renderer.content)
+
+        @lru_cache(TREES_IN_MEMORY)
+        def tree(text: bytes, trunk: tuple[int, ...]) -> HistoryTree:
+            if kind == "trunk":
+                return trunk_tree(trunk, token_bytes)
+            return prefixes.tree(text, trunk)
+
+        self._tree = tree
+
+    def of_rows(
+        self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
+    ) -> Summed | None:
+        """The histories of packed rows, whose text takes up `width` columns; None where nothing is
+        supervised."""
+        placed = list(self._placed(documents, rows))
+        if not placed:
+            return None
+        forest = Forest([one.stretch._replace(sequence=i) for i, one in enumerate(placed)])
+        token_R = np.full(len(forest), -1)
+        token_R[: forest.trunk] = np.concatenate([one.tokens for one in placed])
+        return Summed(Sums(self._vocabulary, forest, token_R), placed, width)
+
+    def _placed(self, documents: Sequence[Rendered], rows: Sequence[Row]) -> Iterator[_Placed]:
+        symbols = 0
+        for number, row in enumerate(rows):
+            column = 0
+            for order, piece in enumerate(row):
+                document = documents[piece.document]
+                first, last = supervised_symbols(document, piece)
+                for turn in document.turns:
+                    place = number, order, column, symbols - first
+                    yield from self._of_turn(document, piece, turn, place)
+                symbols += last - first
+                column += piece.stop - piece.start
+
+    def _of_turn(
+        self, document: Rendered, piece: Piece, turn: Turn, place: tuple[int, int, int, int]
+    ) -> Iterator[_Placed]:
+        # What predicts the tokens [fresh, stop) stands one column before them.
+        window = Window(piece.start, piece.stop - 1, piece.fresh - 1)
+        tree = self._tree(turn.text, tuple(document.ids_T[turn.first : turn.last].tolist()))
+        part = part_of(turn, tree, window, 0, 0, self._longest)
+        if part is None:
+            return
+        number, order, column, shift = place
+        stretch = part.stretch
+        target = piece.start + stretch.column + 1 + np.arange(stretch.trunk)
+        is_asked = np.isin(target, supervised_positions(document, piece))
+        tokens = np.where(is_asked, document.ids_T[np.minimum(target, len(document) - 1)], -1)
+        rows = part.skip + np.arange(part.rows)
+        symbol = part.symbol + np.arange(part.rows)
+        # Where the template ends a turn with no end token, nothing is learned of its end.
+        learned = (document.symbols_N[symbol] != END) | turn.ends
+        yield _Placed(
+            stretch, number, order, column, tokens, rows[learned], symbol[learned] + shift
+        )
+
+
+class Summed:
+    """The histories of a batch: what is summed (`sums`), at which positions of the flattened rows
+    their hidden states stand (`position_R`), and which rows of the sums [M] are which of the batch's
+    symbols (`row_M`, `symbol_M`)."""
+
+    def __init__(self, sums: Sums, placed: Sequence[_Placed], width: int) -> None:
+        self.sums, forest = sums, sums.forest
+        self._width, trunk = width, forest.trunk
+        stretch_R = forest.sequence_R
+        row, order, column = (
+            np.array([getattr(one, name) for one in placed], np.int64)[stretch_R]
+            for name in ("row", "order", "column")
+        )
+        self._row, self._order = row[trunk:], order[trunk:]
+        self._side = _rank_within(self._row)
+        self.side_columns = int(self._side.max(initial=-1)) + 1
+        # Which trunk columns a history beside the trunk sees: those up to where it branches off.
+        self._branch = forest.column_R[trunk:]
+        place_R = np.concatenate([(column + forest.column_R)[:trunk], width + self._side])
+        self.position_R = torch.from_numpy(row * (width + self.side_columns) + place_R)
+        first_row = np.cumsum([0, *(len(one.stretch.text) + 1 for one in placed)])
+        rows = [one.rows + first for one, first in zip(placed, first_row, strict=False)]
+        self.row_M = torch.from_numpy(np.concatenate(rows))
+        self.symbol_M = torch.from_numpy(np.concatenate([one.symbols for one in placed]))
+
+    def place(self, ids_BT: np.ndarray, positions_BT: np.ndarray, pieces_BT: np.ndarray) -> None:
+        """Write the histories beside the trunk into the rows of a batch."""
+        forest, column = self.sums.forest, self._width + self._side
+        ids_BT[self._row, column] = forest.token_R[forest.trunk :]
+        positions_BT[self._row, column] = forest.depth_R[forest.trunk :]
+        pieces_BT[self._row, column] = self._order
+
+    def restrict(self, allowed_BTT: torch.Tensor, positions_BT: torch.Tensor) -> None:
+        """Take from what the rows' positions may look at what is not on a history's own path."""
+        if not self.side_columns:
+            return
+        width, device = self._width, allowed_BTT.device
+        branch = np.full((len(allowed_BTT), self.side_columns), -1)
+        branch[self._row, self._side] = self._branch
+        branch_BQ = torch.from_numpy(branch).to(device)
+        allowed_BTT[:, width:, :width] &= positions_BT[:, None, :width] <= branch_BQ[:, :, None]
+        allowed_BTT[:, width:, width:] = torch.eye(
+            self.side_columns, dtype=torch.bool, device=device
+        )
+        forest = self.sums.forest
+        history = np.arange(forest.trunk, len(forest))
+        ancestor = forest.parent_R[history]
+        while history.size:
+            on = ancestor >= forest.trunk
+            history, ancestor = history[on], ancestor[on]
+            index = history - forest.trunk
+            allowed_BTT[
+                torch.from_numpy(self._row[index]),
+                torch.from_numpy(width + self._side[index]),
+                torch.from_numpy(width + self._side[ancestor - forest.trunk]),
+            ] = True
+            ancestor = forest.parent_R[ancestor]
+
+
+def _rank_within(row: np.ndarray) -> np.ndarray:
+    """The how-manieth of its row each element is."""
+    rank = np.empty(len(row), np.int64)
+    for number in np.unique(row):
+        inside = row == number
+        rank[inside] = np.arange(np.count_nonzero(inside))
+    return rank
