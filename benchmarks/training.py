@@ -6,7 +6,7 @@ students, whose output head is the byte head, have a pair of rows of their own. 
 benchmarks/results/training.json, a list of rows.
 
 `tokens_per_s`: supervised tokens per second of step time, from making the batch to the optimiser's
-step, the median of `repeats` turns of `steps` steps; the trainings take turns. `ratio_sft`: that over
+step, the median of the `steps` steps of `repeats` turns; the trainings take turns. `ratio_sft`: that over
 the one of `sft` for the same student. `head_parameters`: what is trained and thrown away at the end.
 `peak_mib`: the most memory that a turn took, with model, gradients and optimiser. `mfu`: six
 operations for each weight and position, over what a large matrix product reaches on this device in
@@ -50,7 +50,7 @@ from bld.training.records import parameter_count
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 
-REPEATS, STEPS, WARM_UP_STEPS = 3, 12, 2
+REPEATS, STEPS, WARM_UP_STEPS = 6, 10, 2
 MATRIX = {"cpu": 2048, "cuda": 8192}
 OPERATIONS_PER_WEIGHT = 6
 COLUMNS = (
@@ -80,6 +80,7 @@ class Contest:
         size = len(student.new().get_output_embeddings().weight)
         summed = Histories(student.renderer, size, histories) if head == "marginal" else None
         self._data = Batches(rendered, student.signals if head else None, summed)
+        self._turns = 0
         self._rates: list[float] = []
         self._steps_per_s: list[float] = []
         self.peak: float | None = None
@@ -101,12 +102,13 @@ class Contest:
         peak = memory.peak()
         self.peak = None if peak is None else max(peak, self.peak or 0)
         steady = metrics.iloc[WARM_UP_STEPS:]
-        self._rates.append(steady["tokens"].sum() / steady["seconds"].sum())
-        self._steps_per_s.append(len(steady) / steady["seconds"].sum())
+        self._turns += 1
+        self._rates += (steady["tokens"] / steady["seconds"]).tolist()
+        self._steps_per_s += (1 / steady["seconds"]).tolist()
 
     @property
     def tokens_per_s(self) -> float:
-        """The median of all turns."""
+        """The median of all steps."""
         return statistics.median(self._rates)
 
     def row(self, sft: Contest, matrix_operations_per_s: float) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class Contest:
             "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
             "dtype": self._training.precision,
             "threads": torch.get_num_threads(),
-            "repeats": len(self._rates),
+            "repeats": self._turns,
             "steps": self._training.steps - WARM_UP_STEPS,
             "tokens_per_s": self.tokens_per_s,
             "ratio_sft": self.tokens_per_s / sft.tokens_per_s,

@@ -3,6 +3,8 @@ second and third find the documents, the teacher and its byte cache of the first
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -70,3 +72,16 @@ def test_the_student_is_an_ordinary_model_that_has_learned_and_generates(experim
     assert tokenizer.eos_token_id in (ends if isinstance(ends, list) else [ends])
     if name == "t2":
         assert tokenizer("é", add_special_tokens=False).input_ids == list("é".encode())
+
+
+def test_a_teacher_that_is_asked_on_the_way_says_what_its_cache_says(checkout):
+    file, metrics = "config/experiments/tiny/t1.yaml", "results/runs/t1_bld/metrics.parquet"
+    checkout.snakemake("--configfile", file)
+    cached = pd.read_parquet(checkout.folder / metrics)
+    teacher = yaml.safe_load((checkout.folder / file).read_text())["teachers"]["teacher"]
+    live = f"teachers={ {'teacher': teacher | {'mode': 'live'}} }"
+    printed = checkout.snakemake("--configfile", file, "--config", live, "--", metrics)
+    assert "rule distill:" in printed and "rule score_teacher:" not in printed
+    found = pd.read_parquet(checkout.folder / metrics)
+    for part in ("token_loss", "byte_loss", "kl_loss", "dev_kl_loss"):
+        np.testing.assert_allclose(found[part], cached[part], rtol=5e-3)

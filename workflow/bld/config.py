@@ -80,7 +80,7 @@ class Warmup(Section):
     learning_rate: Positive = 1e-3
     """Peak learning rate; all else is as in `training`."""
     train_body: bool = False
-    """Train the student's body too, not only the byte head."""
+    """Train the student's body too, all of its weights whatever `training.lora` says, not only the byte head."""
     patience: Count | None = None
     """Stop after this many evaluations in which the byte loss did not fall (`training.evaluate_every`); null never stops."""
 

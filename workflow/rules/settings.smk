@@ -101,7 +101,9 @@ def warm_up_settings(wildcards):
     return {
         "training": training_settings(run, {"steps", "learning_rate", "lora"}),
         "warmup": run.warmup.model_dump(),
-        "bld": run.bld.model_dump(include={"head", "byte_weight", "reduction"}),
+        "bld": run.bld.model_dump(
+            exclude={"histories", "token_weight", "kl_weight", "temperature"}
+        ),
         "seed": run.seed,
         "reading": student_reading(run.student),
     }

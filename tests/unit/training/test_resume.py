@@ -115,6 +115,11 @@ def test_a_training_that_is_resumed_ends_as_one_that_was_not_interrupted(attempt
     assert_same(attempt(**kind), expected)
 
 
+def test_what_fails_after_the_last_step_does_not_cost_the_training(attempt, tmp_path):
+    expected = attempt(minutes=1000, runtime=2000)
+    assert_same(attempt(steps_to_live=0, minutes=1000, runtime=2000), expected)
+
+
 def test_steps_after_the_last_checkpoint_are_taken_again(attempt, tmp_path):
     expected = attempt(folder=None)
     with pytest.raises(Killed):

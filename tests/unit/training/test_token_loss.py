@@ -65,6 +65,16 @@ def test_the_token_loss_is_the_dense_cross_entropy(
         torch.testing.assert_close(mine.double(), theirs, rtol=0, atol=tolerance * size)
 
 
+def test_sums_over_many_tokens_are_not_taken_in_bf16(tiny_model):
+    lm, batch = tiny_model("Llama", padding=700).bfloat16(), batch_of(300)
+    batch.source_S, batch.target_S = batch.source_S.repeat(20), batch.target_S.repeat(20)
+    hidden_XH = torch.randn(400, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.no_grad():
+        found = token_loss(lm, hidden_XH, batch)
+        expected = dense(lm.double(), hidden_XH.double(), batch)
+    assert found.item() == pytest.approx(expected.item(), rel=2e-3)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_batch_without_supervised_tokens_has_no_loss_and_no_gradient(name, tiny_model):
     family, options = MODELS[name]

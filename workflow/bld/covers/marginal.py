@@ -239,7 +239,8 @@ class _RangeSums(torch.autograd.Function):
         length_E = np.diff(trie.lo_M[1 : roots + 1], append=inner)
         symbol_I = torch.from_numpy(np.repeat(trie.edge_symbol_E[:roots], length_E)).to(device)
         grad_hidden = torch.empty_like(hidden_RH)
-        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32)
+        trained = ctx.needs_input_grad[1]
+        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if trained else None
         grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         for block in ctx.blocks:
             rows, pairs = block.rows, block.pairs
@@ -267,11 +268,12 @@ class _RangeSums(torch.autograd.Function):
                 slope_BV.mul_(bend_BV)
             slope_BV = slope_BV.to(weight_VH.dtype)
             grad_hidden[rows] = slope_BV @ weight_VH
-            grad_weight += slope_BV.T @ hidden_RH[rows]
+            if grad_weight is not None:
+                grad_weight += slope_BV.T @ hidden_RH[rows]
             if grad_bias is not None:
                 grad_bias += slope_BV.sum(0)
-        grad_bias = None if grad_bias is None else grad_bias.to(weight_VH.dtype)
-        return grad_hidden, grad_weight.to(weight_VH.dtype), grad_bias, None, None, None
+        of_head = (None if g is None else g.to(weight_VH.dtype) for g in (grad_weight, grad_bias))
+        return grad_hidden, *of_head, None, None, None
 
 
 def _logits(

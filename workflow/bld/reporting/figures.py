@@ -174,7 +174,7 @@ def _legend(figure: Figure, series: list[str], palette: dict[str, str], **look: 
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=min(5, len(handles)),
+        ncols=min(3, len(handles)),
         handlelength=1.2,
         handletextpad=0.5,
         borderpad=0.2,

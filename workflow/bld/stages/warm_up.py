@@ -56,6 +56,8 @@ def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
         kl_weight=0.0,
         reduction=weights.reduction,
         token_weight=float(warmup.train_body),
+        mask_end=weights.mask_end,
+        mask_whitespace=weights.mask_whitespace,
     )
     trainee = Trainee(lm, head, objective)
     if not warmup.train_body:

@@ -15,12 +15,16 @@ from bld.documents.shards import read_split
 from bld.teacher.kept import keep_most_probable, padded
 from bld.teacher.scoring import ByteScorer, open_teacher
 
+DOCUMENTS_IN_MEMORY = 256
+Signal = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class LiveSignals:
     """What `CachedSignals` gives, computed when it is asked for.
 
     Of every byte is kept what a cache would keep, to the same number of bits: the symbols that hold
-    `mass`, but at most `at_most`. `documents` are the training documents, in their order.
+    `mass`, but at most `at_most`. `documents` are the training documents, in their order. Those
+    scored last are remembered: the pieces of a long document come one after the other.
     """
 
     def __init__(
@@ -28,18 +32,21 @@ class LiveSignals:
     ) -> None:
         self._documents, self._scorer = documents, scorer
         self._mass, self._at_most = mass, at_most
+        self._remembered: dict[int, Signal] = {}
 
-    def read(self, documents: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def read(self, documents: Sequence[int]) -> list[Signal]:
         """Of each: symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused)
         and log tail mass [N]."""
-        scored = self._scorer.distributions(self._documents[number] for number in documents)
-        return [
-            padded(
-                keep_most_probable(one.log_probs_NS, one.lost_N, self._mass, self._at_most),
-                self._at_most,
-            )
-            for one in scored
-        ]
+        new = [number for number in documents if number not in self._remembered]
+        scored = self._scorer.distributions(self._documents[number] for number in new)
+        for number, one in zip(new, scored, strict=True):
+            kept = keep_most_probable(one.log_probs_NS, one.lost_N, self._mass, self._at_most)
+            self._remembered[number] = padded(kept, self._at_most)
+        found = [self._remembered[number] for number in documents]
+        oldest = list(self._remembered)[: max(0, len(self._remembered) - DOCUMENTS_IN_MEMORY)]
+        for number in oldest:
+            del self._remembered[number]
+        return found
 
 
 class LiveTeacher:

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from bld.covers.trie import ragged_range
 from bld.tokenization.rendering import Rendered
-from bld.training.histories import Histories, Summed
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
 
 Signal = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -27,6 +27,31 @@ class Signals(Protocol):
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """Of each document: symbols [N, K], log-probabilities [N, K] (-inf where unused) and log
         tail mass [N]."""
+        ...
+
+
+class Summed(Protocol):
+    """The histories of a batch, see `histories.Summed`."""
+
+    @property
+    def side_columns(self) -> int: ...
+
+    def place(self, ids_BT: np.ndarray, positions_BT: np.ndarray, pieces_BT: np.ndarray) -> None:
+        """Write the histories beside the trunk into the rows."""
+        ...
+
+    def restrict(self, allowed_BTT: torch.Tensor, positions_BT: torch.Tensor) -> None:
+        """Take away what is not on a history's own path."""
+        ...
+
+
+class Histories(Protocol):
+    """Makes the histories of batches, see `histories.Histories`."""
+
+    def of_rows(
+        self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
+    ) -> Summed | None:
+        """Those of packed rows; None where nothing is supervised."""
         ...
 
 
@@ -200,8 +225,7 @@ class _Flat:
 
 def _blank(symbols_N: np.ndarray, symbol_S: np.ndarray, count_S: np.ndarray) -> np.ndarray:
     """Which symbols belong to tokens that spell whitespace alone."""
-    token_N = np.repeat(np.arange(len(count_S)), count_S)
-    symbol_N = np.concatenate([np.arange(s, s + c) for s, c in zip(symbol_S, count_S, strict=True)])
+    token_N, symbol_N = ragged_range(symbol_S, symbol_S + count_S)
     written_S = np.bincount(token_N, ~WHITESPACE[symbols_N[symbol_N]], minlength=len(count_S))
     blank_N = np.zeros(len(symbols_N), bool)
     blank_N[symbol_N] = written_S[token_N] == 0

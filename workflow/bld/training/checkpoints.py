@@ -121,6 +121,13 @@ class Checkpoints:
             say_last(f"{reason}: saved at step {len(table)}, to be continued (exit {UNFINISHED})")
         raise SystemExit(UNFINISHED)
 
+    def all_done(self, engine: DeepSpeedEngine, table: Table) -> None:
+        """Save once more after the last step: what comes then, writing the outputs, can fail too.
+
+        Raises OSError if there is no room to save.
+        """
+        self._save(engine, table)
+
     def _count_attempt(self, step: int) -> None:
         path = self.folder / "attempts.json"
         before = json.loads(path.read_text()) if path.exists() else {"attempts": 0, "step": -1}

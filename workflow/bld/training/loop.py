@@ -97,6 +97,8 @@ def train(
             if checkpoints:
                 checkpoints.step_done(engine, table)
             _show(bar, row)
+        if checkpoints:
+            checkpoints.all_done(engine, table)
     return engine, _typed(pd.DataFrame(table))
 
 

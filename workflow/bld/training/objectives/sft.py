@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from bld.models import output_logits
 from bld.training.batches import Batch
 
-BLOCK_TOKENS = 1024
+BLOCK_TOKENS = 512
 
 
 def token_loss(lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -26,17 +26,25 @@ def token_loss(lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> to
     hidden_SH, head = hidden_XH[batch.source_S], lm.get_output_embeddings()
     if getattr(lm.config.get_text_config(), "final_logit_softcapping", None) is not None:
         return _capped(lm, hidden_SH, batch.target_S) / batch.tokens
-    return (
-        F.linear_cross_entropy(
-            hidden_SH,
-            head.weight,
-            batch.target_S,
-            linear_bias=getattr(head, "bias", None),
-            reduction="sum",
-            options=LinearCrossEntropyOptions(),
-        )
-        / batch.tokens
+    # Sums over blocks are taken in the model's precision, which in bf16 is a per cent off. Token by
+    # token the backward pass computes the logits again.
+    is_exact = hidden_SH.dtype == torch.float32
+    loss_S = F.linear_cross_entropy(
+        hidden_SH,
+        head.weight,
+        batch.target_S,
+        linear_bias=getattr(head, "bias", None),
+        reduction="sum" if is_exact else "none",
+        options=_blocks(head.weight),
     )
+    return loss_S.float().sum() / batch.tokens
+
+
+def _blocks(weight_VH: torch.Tensor) -> LinearCrossEntropyOptions | None:
+    """Whether to go by blocks: logits of a vocabulary as small as the hidden size (bytes) take no
+    more room than the hidden states do, and are faster at once."""
+    is_large = len(weight_VH) > 2 * weight_VH.shape[1]
+    return LinearCrossEntropyOptions(batch_chunk_size=BLOCK_TOKENS) if is_large else None
 
 
 def _capped(lm: PreTrainedModel, hidden_SH: torch.Tensor, target_S: torch.Tensor) -> torch.Tensor:
