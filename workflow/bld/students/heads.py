@@ -14,6 +14,7 @@ vocabulary.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -53,14 +54,14 @@ class BytePredictions(NamedTuple):
     token_log_probs_S: torch.Tensor | None = None
 
 
-class ByteHead(nn.Module):
+class ByteHead(nn.Module, ABC):
     """One interface for all heads."""
 
+    @abstractmethod
     def forward(
         self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
     ) -> BytePredictions:
         """The predictions for a batch."""
-        raise NotImplementedError
 
 
 class LinearHeads(ByteHead):
