@@ -152,7 +152,8 @@ class Job:
         ]
         self.environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED} | {
             "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path]),
-            "OMP_NUM_THREADS": str(processes),
+            # As many as here: sums are rounded by the thread.
+            "OMP_NUM_THREADS": str(processes * torch.get_num_threads()),
         }
 
     def start(self):
