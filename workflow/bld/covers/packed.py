@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from bld.covers.forest import Forest, Stretch
 from bld.covers.prefixes import HistoryTree
-from bld.covers.trie import Trie
+from bld.covers.trie import Trie, rank_within
 from bld.models import batches_of_like_length, soft_capped
 
 ROW_HISTORIES = 128
@@ -175,7 +175,7 @@ class _Rows:
     def _run(self, forest: Forest, node: np.ndarray, group: _Group) -> torch.Tensor:
         """Hidden states [n, H] of histories that are in the rows of this group."""
         row = self._place_3R[1, node]
-        column = _rank_within(row)
+        column = rank_within(row)
         before, width = group.cache.get_seq_length(), int(column.max()) + 1
         self._place_3R[2, node] = before + column
         shape = group.rows, width, before + width
@@ -265,15 +265,6 @@ def _rows_of(cache: DynamicCache, rows: np.ndarray, keys: int) -> DynamicCache:
         own.keys, own.values = layer.keys[:, :, :keys][index], layer.values[:, :, :keys][index]
         taken.layers.append(own)
     return taken
-
-
-def _rank_within(row: np.ndarray) -> np.ndarray:
-    """The how-manieth of its row each element is."""
-    order = np.argsort(row, kind="stable")
-    begins = np.flatnonzero(np.diff(row[order], prepend=-1))
-    rank = np.empty(len(row), np.int64)
-    rank[order] = np.arange(len(row)) - np.repeat(begins, np.diff(begins, append=len(row)))
-    return rank
 
 
 @torch.no_grad()

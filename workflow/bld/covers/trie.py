@@ -109,6 +109,15 @@ def ragged_range(start_A: np.ndarray, stop_A: np.ndarray) -> tuple[np.ndarray, n
     return owner, np.arange(len(owner)) + (start_A - np.cumsum(size_A) + size_A)[owner]
 
 
+def rank_within(row: np.ndarray) -> np.ndarray:
+    """The how-manieth of its row each element is."""
+    order = np.argsort(row, kind="stable")
+    begins = np.flatnonzero(np.diff(row[order], prepend=-1))
+    rank = np.empty(len(row), np.int64)
+    rank[order] = np.arange(len(row)) - np.repeat(begins, np.diff(begins, append=len(row)))
+    return rank
+
+
 def _sorted_entries(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids in trie order, the symbols they spell joined end to end, and how many each spells."""
     content = sorted((spelt, i) for i, spelt in enumerate(vocabulary.token_bytes) if spelt)

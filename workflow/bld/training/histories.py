@@ -20,7 +20,7 @@ import torch
 from bld.covers.forest import Forest, Stretch, trunk_tree
 from bld.covers.marginal import Sums, vocabulary_of
 from bld.covers.prefixes import HistoryTree, PrefixEncoder
-from bld.covers.trie import Trie
+from bld.covers.trie import Trie, rank_within
 from bld.models import Window
 from bld.teacher.parts import part_of
 from bld.tokenization.rendering import Rendered, Renderer, Turn
@@ -127,7 +127,7 @@ class Summed:
             for name in ("row", "order", "column")
         )
         self._row, self._order = row[trunk:], order[trunk:]
-        self._side = _rank_within(self._row)
+        self._side = rank_within(self._row)
         self.side_columns = int(self._side.max(initial=-1)) + 1
         # Which trunk columns a history beside the trunk sees: those up to where it branches off.
         self._branch = forest.column_R[trunk:]
@@ -170,12 +170,3 @@ class Summed:
                 torch.from_numpy(width + self._side[ancestor - forest.trunk]),
             ] = True
             ancestor = forest.parent_R[ancestor]
-
-
-def _rank_within(row: np.ndarray) -> np.ndarray:
-    """The how-manieth of its row each element is."""
-    rank = np.empty(len(row), np.int64)
-    for number in np.unique(row):
-        inside = row == number
-        rank[inside] = np.arange(np.count_nonzero(inside))
-    return rank
