@@ -212,13 +212,17 @@ def test_logits_without_an_entry_take_no_probability_from_the_bytes(letters):
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
-def test_nothing_as_large_as_histories_times_vocabulary_is_kept_for_the_backward_pass(random_toy):
-    toy = random_toy(LETTERS, 4 * b"ab", 0)
+def test_no_more_than_a_few_blocks_are_kept_for_the_backward_pass(random_toy, monkeypatch):
+    monkeypatch.setattr(marginal_module, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(marginal_module, "BLOCK_ELEMENTS", {"cpu": 1})
+    toy = random_toy(LETTERS, 12 * b"ab", 0)
     case, kept = Case([toy], 0, padding=1000), []
-    leaves = case.leaves(torch.float32)
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda x: kept.append(x.numel()) or x, lambda x: x
-    ):
-        case.found(leaves)
     rows, size = len(case.given[0]), len(case.given[1])
-    assert max(kept) <= max(rows * SYMBOLS, size * HIDDEN) < rows * size
+    others = max(rows * SYMBOLS, size * HIDDEN)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: kept.append(tuple(x.shape)) or x, lambda x: x
+    ):
+        case.found(case.leaves(torch.float32))
+    blocks = [shape for shape in kept if shape == (2, size)]
+    assert len(blocks) == marginal_module.KEPT_BLOCKS < rows / 2
+    assert all(np.prod(shape) <= others < rows * size for shape in kept)

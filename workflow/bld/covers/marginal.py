@@ -1,9 +1,9 @@
 """A model's own token distributions summed to bytes, differentiably: what `mixture` computes, for training.
 
 Every history's logits are computed from its hidden state, summed over ranges of the sorted
-vocabulary and thrown away; the backward pass computes them again, block by block, so that tokens x
-vocabulary never stand in memory. The token log-probabilities, which the cross-entropy needs, come
-from the same logits.
+vocabulary and, but for a few blocks of them, thrown away; the backward pass computes them again, so
+that tokens x vocabulary never stand in memory. The token log-probabilities, which the cross-entropy
+needs, come from the same logits.
 
 Shapes: R histories, B of them in a block, H hidden, V vocabulary, I sorted tokens, E edges of the
 root, A (history, node) pairs alive, P (pair, edge) pairs, C histories with a parent, N rows, S
@@ -12,6 +12,7 @@ symbols (260).
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ from bld.covers.trie import Trie, ragged_range
 from bld.tokenization.symbols import SYMBOLS
 
 BLOCK_ROWS = 64
-BLOCK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+BLOCK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
+KEPT_BLOCKS = 4  # whose values the backward pass need not compute again
 LEAST = 1e-30  # what is less probable counts as this probable, and no gradient flows to it
 UNSPELT = float(np.log(np.float32(LEAST)))
 
@@ -207,7 +209,8 @@ class _RangeSums(torch.autograd.Function):
 
         root_RS, log_pair_P = zeros(len(hidden_RH), SYMBOLS), zeros(blocks[-1].pairs.stop)
         log_token, log_known_R = zeros(len(sums.after)), zeros(len(hidden_RH))
-        shift_R1 = zeros(len(hidden_RH), 1)
+        top_R1, total_R1 = zeros(len(hidden_RH), 1), zeros(len(hidden_RH), 1)
+        kept: list[torch.Tensor] = []
         for block in blocks:
             logits_BV = _logits(hidden_RH[block.rows], weight_VH, bias_V, soft_cap)
             logit = logits_BV[block.row, block.rank]
@@ -222,17 +225,20 @@ class _RangeSums(torch.autograd.Function):
             log_token[block.token] = logit - (top_B1 + log_total_B1)[block.row, 0]
             others_B1 = values_BV[:, inner:].sum(1, keepdim=True)
             log_known_R[block.rows] = -torch.log1p(others_B1 / total_B1)[:, 0]
-            shift_R1[block.rows] = top_B1 + log_total_B1 - LARGEST
+            top_R1[block.rows], total_R1[block.rows] = top_B1, total_B1
+            if soft_cap is None and len(kept) < KEPT_BLOCKS:
+                kept.append(values_BV)
         found = root_RS, log_pair_P, log_token, log_known_R
-        ctx.save_for_backward(hidden_RH, weight_VH, bias_V, shift_R1, *found)
+        inputs = hidden_RH, weight_VH, bias_V
+        ctx.save_for_backward(*inputs, top_R1, total_R1, *found, *kept)
         ctx.sums, ctx.blocks, ctx.soft_cap = sums, blocks, soft_cap
         return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:  # type: ignore[override]
         """Gradients of the hidden states, the head and its bias."""
-        hidden_RH, weight_VH, bias_V, shift_R1, *found = ctx.saved_tensors
-        root_RS, log_pair_P, _, log_known_R = found
+        hidden_RH, weight_VH, bias_V, top_R1, total_R1, *found = ctx.saved_tensors
+        root_RS, log_pair_P, _, log_known_R, *kept = found
         grad_root_RS, grad_pair_P, grad_token, grad_known_R = grads
         trie, device = ctx.sums.vocabulary.trie, hidden_RH.device
         inner, roots = len(trie.ids_I), int(trie.first_edge_M1[1])
@@ -242,26 +248,28 @@ class _RangeSums(torch.autograd.Function):
         trained = ctx.needs_input_grad[1]
         grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if trained else None
         grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
-        for block in ctx.blocks:
-            rows, pairs = block.rows, block.pairs
-            logits_BV = _logits(hidden_RH[rows], weight_VH, bias_V, ctx.soft_cap)
-            bend_BV = None if ctx.soft_cap is None else 1 - (logits_BV / ctx.soft_cap) ** 2
-            # Probabilities times e^LARGEST.
-            values_BV = logits_BV.sub_(shift_R1[rows]).exp_()
+        for block, values_BV in zip_longest(ctx.blocks, kept):
+            rows, pairs, bend_BV = block.rows, block.pairs, None
+            if values_BV is None:
+                logits_BV = _logits(hidden_RH[rows], weight_VH, bias_V, ctx.soft_cap)
+                if ctx.soft_cap is not None:
+                    bend_BV = 1 - (logits_BV / ctx.soft_cap) ** 2
+                values_BV = logits_BV.sub_(top_R1[rows]).exp_()
             # What the normalisations give to every logit, then d log(sum) / d logit = value / sum.
             given_B = (grad_root_RS[rows] * root_RS[rows]).sum(1)
             given_B.index_add_(0, block.row_P, grad_pair_P[pairs])
             given_B.index_add_(0, block.row, grad_token[block.token])
-            share_B, least = log_known_R[rows].exp(), np.exp(-LARGEST)
-            inside_B1 = (least * (grad_known_R[rows] * (1 - share_B) - given_B))[:, None]
-            by_symbol_BS = inside_B1 + least * grad_root_RS[rows]
+            total_B1, share_B = total_R1[rows], log_known_R[rows].exp()
+            inside_B1 = (grad_known_R[rows] * (1 - share_B) - given_B)[:, None]
+            by_symbol_BS = (inside_B1 + grad_root_RS[rows]) / total_B1
             slope_BV = torch.empty_like(values_BV)
             torch.index_select(by_symbol_BS, 1, symbol_I, out=slope_BV[:, :inner])
-            slope_BV[:, inner:] = (-least * grad_known_R[rows] * share_B)[:, None]
-            _, place = ragged_range(block.ranges.lo_P, block.ranges.hi_P)
-            length_P = torch.from_numpy(block.ranges.hi_P - block.ranges.lo_P).to(device)
-            by_pair = _over(grad_pair_P[pairs], log_pair_P[pairs]).repeat_interleave(length_P)
-            slope_BV.view(-1).index_add_(0, torch.from_numpy(place).to(device), by_pair)
+            slope_BV[:, inner:] = -(grad_known_R[rows] * share_B)[:, None] / total_B1
+            ragged = ragged_range(block.ranges.lo_P, block.ranges.hi_P)
+            owner, place = (torch.from_numpy(index).to(device) for index in ragged)
+            log_sum_P = log_pair_P[pairs] + total_B1.log()[block.row_P, 0]
+            by_pair_P = _over(grad_pair_P[pairs], log_sum_P)
+            slope_BV.view(-1).index_add_(0, place, by_pair_P.index_select(0, owner))
             slope_BV.mul_(values_BV)
             slope_BV.index_put_((block.row, block.rank), grad_token[block.token], accumulate=True)
             if bend_BV is not None:
@@ -290,5 +298,5 @@ def _logits(
 
 
 def _over(grad: torch.Tensor, log_sum: torch.Tensor) -> torch.Tensor:
-    """Gradient over e^LARGEST times the sum; sums of nothing get nothing."""
-    return torch.where(log_sum > -torch.inf, grad * (-LARGEST - log_sum).exp(), 0.0)
+    """Gradient over the sum; sums of nothing get nothing."""
+    return torch.where(log_sum > -torch.inf, grad * (-log_sum).exp(), 0.0)

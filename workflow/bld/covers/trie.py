@@ -106,7 +106,9 @@ def ragged_range(start_A: np.ndarray, stop_A: np.ndarray) -> tuple[np.ndarray, n
     """All integers of the ranges [start, stop), range by range: (index of the range, integer)."""
     size_A = stop_A - start_A
     owner = np.repeat(np.arange(len(size_A)), size_A)
-    return owner, np.arange(len(owner)) + (start_A - np.cumsum(size_A) + size_A)[owner]
+    value = np.arange(len(owner))
+    value += np.repeat(start_A - np.cumsum(size_A) + size_A, size_A)
+    return owner, value
 
 
 def rank_within(row: np.ndarray) -> np.ndarray:
