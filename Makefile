@@ -9,7 +9,7 @@ BENCH_REQUIREMENTS := envs/requirements/bench.txt
 CONSTRAINTS := envs/requirements/constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-long bench
+.PHONY: demo test test-long bench envs pins
 
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
@@ -29,6 +29,25 @@ bench: $(VENV)/bench.done
 		PYTHONPATH=workflow OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
 			$(BIN)/python benchmarks/$$part.py || exit 1; \
 	done
+
+# The environments of the cluster's jobs, made once where there is internet. torch's builds for GPUs are for machines with
+# CUDA alone, and a login node may have none: the variable says which version the GPU nodes have (`nvidia-smi` knows).
+envs pins: export CONDA_OVERRIDE_CUDA ?= 12.9
+
+envs: $(VENV)/workflow.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile slurm --conda-create-envs-only
+
+# Every package of every environment, as solved today, in files that Snakemake takes instead of solving (envs/*.pin.txt),
+# even where the environment has been edited since. Other environments make every step run anew: pin before the first.
+pins: $(VENV)/workflow.done
+	rm -f envs/*.pin.txt
+	$(MAKE) envs
+	platform=$$(conda info --json | sed -n 's/.*"platform": "\([^"]*\)".*/\1/p'); \
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile slurm --list-conda-envs | grep '\.yaml' \
+		| while read -r file folder; do \
+			conda list --explicit --md5 --prefix "$$folder" > "$${file%.yaml}.$$platform.pin.txt" || exit 1; \
+		done
+	$(MAKE) envs
 
 # torch comes first, so that what pip has chosen for this machine (a CPU build, say) is kept.
 $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)

@@ -27,6 +27,8 @@ include: "workflow/rules/students.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/cluster.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -39,5 +41,10 @@ rule all:
     localrule: True
 
 
+onstart:
+    prepare_cluster()
+
+
 onsuccess:
-    print(f"\nThe report: {os.path.abspath(REPORT)}")
+    if any(job.rule.name == "all" for job in workflow.dag.jobs):
+        print(f"\nThe report: {os.path.abspath(REPORT)}")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
@@ -73,6 +74,34 @@ def test_the_report_of_one_setting_reruns_only_the_report(demo):
         "score_teacher",
         "distill",
         "evaluate_run",
-        "corpus_python_docs_train",
+        "build_split",
     ):
         assert f"\n{rule} " not in printed
+
+
+@pytest.mark.long
+def test_the_demo_s_teacher_given_bytes_as_tokens_generates_text_and_ends_its_turns(demo):
+    configuration = yaml.safe_load((demo.folder / "config/config.yaml").read_text())
+    configuration["students"] = {"spelt": {"model": "teacher", "tokenizer": "bytes"}}
+    training = {"steps": 150, "batch_size": 4, "micro_batch_size": 4, "learning_rate": 2e-3}
+    spelt = configuration["runs"]["sft"] | {"method": "bld", "student": "spelt"}
+    spelt |= {"bld": {"head": "output"}, "training": training | {"evaluate_every": 0}}
+    configuration["runs"] = {"spelt": spelt}
+    (demo.folder / "spelt.yaml").write_text(yaml.safe_dump(configuration))
+    target = "results/runs/spelt/model/manifest.json"
+    demo.snakemake(target, "--configfile", "spelt.yaml")
+
+    folder = (demo.folder / target).parent
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lm = AutoModelForCausalLM.from_pretrained(folder)
+    chat = [{"role": "user", "content": "What does `os.path.join` do?"}]
+    prompt = tokenizer.apply_chat_template(
+        [chat] * 8, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    torch.manual_seed(0)
+    # An answer has some five hundred bytes; the most probable ones of so small a model are spaces.
+    texts = lm.generate(**prompt, max_new_tokens=1000, do_sample=True, temperature=0.7)
+    answers = texts[:, prompt["input_ids"].shape[1] :]
+    ended = (answers == tokenizer.eos_token_id).any(1)
+    assert ended.sum() >= 4
+    assert all(tokenizer.decode(answer).strip() for answer in answers)

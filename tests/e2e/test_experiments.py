@@ -1,7 +1,12 @@
 """The paper's three experiments in small form, as a user would start them: one after another in one folder, where the
-second and third find the documents, the teacher and its byte cache of the first."""
+second and third find the documents, the teacher and its byte cache of the first.
+
+Every job runs in the environment of its rule, made by the conda stand-in (tests/conda), which notes every attempt to
+reach another machine.
+"""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,11 +18,24 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 EXPERIMENTS = ["t1", "t2", "t3"]
 
 
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory):
+    """The file with the attempts of jobs to reach another machine, if there were any."""
+    return tmp_path_factory.mktemp("network") / "attempts"
+
+
+@pytest.fixture(scope="module")
+def snakemake(checkout, conda, attempts):
+    """Call Snakemake in the folder of the experiments."""
+    env = conda | {"BLD_TEST_NETWORK_LOG": str(attempts)}
+    return lambda *arguments: checkout.snakemake("--sdm", "conda", *arguments, env=env)
+
+
 @pytest.fixture(scope="module", params=EXPERIMENTS)
-def experiment(checkout, request):
+def experiment(checkout, snakemake, request):
     """Its name, its configuration and the folder with its results, just made."""
     name, file = request.param, f"config/experiments/tiny/{request.param}.yaml"
-    checkout.snakemake("--configfile", file)
+    snakemake("--configfile", file)
     configuration = yaml.safe_load((checkout.folder / file).read_text())
     return name, configuration, checkout.folder
 
@@ -37,6 +55,13 @@ def test_an_experiment_in_small_form_has_the_structure_of_the_full_one(experimen
         [student.get("tokenizer") for student in one["students"].values()] for one in (tiny, full)
     )
     assert (given is None, given == "bytes") == (fully_given is None, fully_given == "bytes")
+
+
+def test_no_step_tries_to_reach_another_machine(experiment, attempts):
+    *_, folder = experiment
+    made = (folder / ".snakemake/conda").glob("*/lib/python*/site-packages/no_network.py")
+    assert len(list(made)) == len(list((folder / "envs").glob("*.yaml")))
+    assert not attempts.exists() or attempts.read_text() == ""
 
 
 def test_both_runs_are_trained_and_judged(experiment):
@@ -74,13 +99,26 @@ def test_the_student_is_an_ordinary_model_that_has_learned_and_generates(experim
         assert tokenizer("é", add_special_tokens=False).input_ids == list("é".encode())
 
 
-def test_a_teacher_that_is_asked_on_the_way_says_what_its_cache_says(checkout):
+def test_another_environment_of_the_report_makes_the_report_stale_and_nothing_else(
+    checkout, snakemake
+):
+    file = "config/experiments/tiny/t1.yaml"
+    snakemake("--configfile", file)
+    environment = checkout.folder / "envs/report.yaml"
+    before = environment.read_text()
+    environment.write_text(before + "  - tzdata\n")
+    printed = snakemake("--configfile", file, "--dry-run")
+    environment.write_text(before)
+    assert set(re.findall(r"^(?:local)?rule (\w+):", printed, re.MULTILINE)) == {"report", "all"}
+
+
+def test_a_teacher_that_is_asked_on_the_way_says_what_its_cache_says(checkout, snakemake):
     file, metrics = "config/experiments/tiny/t1.yaml", "results/runs/t1_bld/metrics.parquet"
-    checkout.snakemake("--configfile", file)
+    snakemake("--configfile", file)
     cached = pd.read_parquet(checkout.folder / metrics)
     teacher = yaml.safe_load((checkout.folder / file).read_text())["teachers"]["teacher"]
     live = f"teachers={ {'teacher': teacher | {'mode': 'live'}} }"
-    printed = checkout.snakemake("--configfile", file, "--config", live, "--", metrics)
+    printed = snakemake("--configfile", file, "--config", live, "--", metrics)
     assert "rule distill:" in printed and "rule score_teacher:" not in printed
     found = pd.read_parquet(checkout.folder / metrics)
     for part in ("token_loss", "byte_loss", "kl_loss", "dev_kl_loss"):

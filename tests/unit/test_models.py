@@ -26,6 +26,7 @@ from bld.models import (
     check_halves,
     device,
     load_language_model,
+    memory_explained,
     output_logits,
     windows,
 )
@@ -229,3 +230,15 @@ def test_a_tokenizer_with_more_entries_than_the_model_has_logits_is_refused(lm):
     vocabulary = Vocabulary((b"a",) * 41, frozenset(), frozenset())
     with pytest.raises(ValueError, match="has 41 entries but the model has only 40 logits"):
         Reader(lm, vocabulary, 64, 1000)
+
+
+def test_a_full_gpu_is_told_of_with_what_to_change():
+    @memory_explained("lower `batch_tokens`")
+    def ask_for_too_much():
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."
+        )
+
+    message = r"the GPU's memory is full \(CUDA out of memory\).*: lower `batch_tokens`"
+    with pytest.raises(MemoryError, match=message):
+        ask_for_too_much()

@@ -25,11 +25,21 @@ TOP_LEVEL = {
 }
 # A room may import from rooms on its own level, if none imports back, and from those above it in this list.
 LEVELS = [
-    {"config", "config_documents", "config_models", "files", "folders", "progress", "provenance"},
+    {
+        "cluster",
+        "config",
+        "config_documents",
+        "config_models",
+        "files",
+        "folders",
+        "hub",
+        "progress",
+        "provenance",
+    },
     {"tokenization"},
     {"models"},
     {"covers", "documents"},
-    {"evaluation", "reporting", "students", "teacher", "training"},
+    {"evaluation", "planning", "reporting", "students", "teacher", "training"},
     {"launch", "stages"},
 ]
 # These read and explain the configuration for Snakemake and for people; no step imports them.

@@ -24,6 +24,7 @@ SCORED = ("demo python_docs distillation", "demo python_docs development")
 SCORING = jobs("score_teacher", *SCORED) | jobs("gather_cache", *SCORED)
 AUDIT = "audit_cache demo python_docs distillation"
 INFORMATION = "measure_information demo python_docs distillation"
+SHAPE = {"vocabulary": 9, "hidden": 8, "layers": 1, "heads": 1, "intermediate": 8}
 
 
 def changed(before, after):
@@ -72,6 +73,12 @@ def put(configuration, path, value):
         ("audit.histories", "beam", {AUDIT}),
         ("evaluation.divergence_documents", 5, DIVERGENCES),
         ("report.title", "Another", {"report"}),
+        # Read by `snakemake plan` alone.
+        ("plan.gpu", "A100-80", set()),
+        ("plan.utilisation", 0.1, set()),
+        ("corpora.python_docs.expected", {"documents": 9, "bytes_per_document": 9}, set()),
+        ("models.teacher.shape", SHAPE, set()),
+        ("models.other.shape", {"vocabulary": 9}, set()),
         (
             "models.teacher.template_arguments.date",
             "today",
@@ -94,8 +101,16 @@ def put(configuration, path, value):
             {"train_tokenizer teacher", "pretrain teacher"},
         ),
         ("models.other.scratch.tokenizer.vocabulary", 999, {"train_tokenizer other"}),
-        ("corpora.python_docs.splits.validation.documents", 99, {"corpus_python_docs_validation"}),
-        ("corpora.python_docs.splits.development.documents", 9, {"corpus_python_docs_development"}),
+        (
+            "corpora.python_docs.splits.validation.documents",
+            99,
+            {"build_split python_docs validation"},
+        ),
+        (
+            "corpora.python_docs.splits.development.documents",
+            9,
+            {"build_split python_docs development"},
+        ),
     ],
 )
 def test_an_edit_makes_stale_what_reads_it_and_nothing_else(
@@ -176,7 +191,7 @@ def test_a_finished_corpus_is_made_again_for_other_text_only(
     made = snakemake(tmp_path, "--cores", "1", target)
     assert made.returncode == 0, made.stderr
     assert is_finished()
-    assert is_finished("--set-resources", "corpus_python_docs_train:mem_mb=100")
+    assert is_finished("--set-resources", "build_split:mem_mb=100")
     (tmp_path / "text/3.txt").touch()
     write_default(tmp_path, "# a comment\n" + yaml.safe_dump(turned(own), sort_keys=False))
     assert is_finished()

@@ -16,6 +16,7 @@ from bld.config_documents import (
     Corpus,
     Count,
     Dataset,
+    Expected,
     Files,
     FromDataset,
     Name,
@@ -24,6 +25,7 @@ from bld.config_documents import (
     PythonDocs,
     Section,
     Seed,
+    Share,
     Split,
 )
 from bld.config_models import (
@@ -35,6 +37,7 @@ from bld.config_models import (
     Scoring,
     Scratch,
     ScratchTokenizer,
+    Shape,
     Student,
     Teacher,
     Training,
@@ -48,11 +51,13 @@ __all__ = [
     "Corpus",
     "Dataset",
     "Evaluation",
+    "Expected",
     "Files",
     "FromDataset",
     "Histories",
     "Lora",
     "Model",
+    "Plan",
     "PythonDocs",
     "Report",
     "Run",
@@ -62,6 +67,7 @@ __all__ = [
     "ScratchTokenizer",
     "Section",
     "Settings",
+    "Shape",
     "Split",
     "Student",
     "Teacher",
@@ -183,6 +189,23 @@ class Report(Section):
     """Its heading."""
 
 
+class Plan(Section):
+    """What `snakemake plan` assumes of the machines."""
+
+    reruns = "nothing: only `snakemake plan` reads it"
+
+    gpu: str = "H100"
+    """The GPU: A100-40, A100-80, H100, H200, L40S, MI300X, RTX-4090 or V100-32; or any other with the two numbers below."""
+    tflops: Positive | None = None
+    """Its peak TFLOP/s in the precision of your runs; null takes the published one."""
+    memory_gib: Positive | None = None
+    """Its memory in GiB; null takes the published one."""
+    utilisation: Share = 0.35
+    """Share of the peak that is reached, in training and scoring."""
+    job_minutes: NonNegative = 15
+    """Minutes that a job needs besides its work: to start, load, read its documents and save."""
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -210,6 +233,8 @@ class Settings(Section):
     """How teachers' byte distributions are checked."""
     report: Report = Report()
     """The page at the end."""
+    plan: Plan = Plan()
+    """What `snakemake plan` assumes of the machines."""
 
     @model_validator(mode="before")
     @classmethod

@@ -23,14 +23,17 @@ from bld.config import (
     Files,
     FromDataset,
     Model,
+    Plan,
     Run,
     Scratch,
     Settings,
+    Shape,
     Student,
     Teacher,
     Training,
 )
-from bld.config_words import did_you_mean, listed, problem_in_words, shown
+from bld.config_words import did_you_mean, either, listed, problem_in_words, shown
+from bld.planning.gpus import PEAKS
 
 COMMON_SECTIONS = ("training", "warmup", "bld")
 WARMED_UP = ("linear", "causal")
@@ -85,6 +88,7 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     for name, run in settings.runs.items():
         yield from _run_problems(f"runs.{name}", run, settings, raw["runs"][name])
     yield from _comparison_problems(settings)
+    yield from _plan_problems(settings.plan)
 
 
 def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
@@ -123,6 +127,14 @@ def _comparison_problems(settings: Settings) -> Iterator[str]:
                 f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
                 f"{shown(split)} as in `{first}`, with which it is compared"
             )
+
+
+def _plan_problems(plan: Plan) -> Iterator[str]:
+    if plan.gpu not in PEAKS and not (plan.tflops and plan.memory_gib):
+        yield (
+            f"plan.gpu: found {shown(plan.gpu)}, expected {either(f'`{name}`' for name in PEAKS)}, or `plan.tflops` and "
+            f"`plan.memory_gib` of another{did_you_mean(plan.gpu, PEAKS)}"
+        )
 
 
 def _dataset_problems(key: str, dataset: Dataset) -> Iterator[str]:
@@ -175,6 +187,16 @@ def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]
             yield f"{key}.path: found {shown(model.path)}, {lacking}, expected a folder with {listed(patterns)}"
     if model.scratch is not None:
         yield from _scratch_problems(f"{key}.scratch", model.scratch, model, settings)
+    if model.shape is not None:
+        yield from _shape_problems(f"{key}.shape", model.shape, model.weights)
+
+
+def _shape_problems(key: str, shape: Shape, weights: bool) -> Iterator[str]:
+    missing = [x for x in ("hidden", "layers", "heads", "intermediate") if not getattr(shape, x)]
+    if weights and missing:
+        yield f"{key}: found no {listed(missing)}, expected them of a model that is not `weights: false`"
+    elif shape.hidden and shape.heads and shape.hidden % shape.heads and not shape.head_width:
+        yield f"{key}.head_width: missing, expected it since `hidden` is no multiple of `heads`"
 
 
 def _scratch_problems(

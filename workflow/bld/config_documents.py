@@ -96,6 +96,21 @@ class Split(Section):
     """Stop after this many documents; null takes all of the share."""
 
 
+class Expected(Section):
+    """What `snakemake plan` assumes of a corpus whose documents are not made yet."""
+
+    reruns = "nothing: only `snakemake plan` reads it"
+
+    documents: Count
+    """Documents of the whole source."""
+    bytes_per_document: Positive
+    """Mean length of their content."""
+    supervised_share: Share = 1.0
+    """Share of the content that is supervised."""
+    bytes_per_token: Positive = 4.0
+    """Mean length of a token, of teacher and student alike; a token of a byte student is one byte."""
+
+
 class Corpus(Section):
     """A source of documents, cut into splits."""
 
@@ -107,6 +122,8 @@ class Corpus(Section):
     """Disjoint parts by name, train and validation for example; one added at the end changes no other."""
     seed: Seed = 0
     """Seed of the assignment of groups to splits."""
+    expected: Expected | None = None
+    """How much there will be, for `snakemake plan` alone."""
 
 
 class Dataset(Section):

@@ -126,6 +126,31 @@ class Scratch(Section):
     """Seed of its weights and of its data order."""
 
 
+class Shape(Section):
+    """What `snakemake plan` assumes of a model that is not fetched yet: numbers of its config.json."""
+
+    reruns = "nothing: only `snakemake plan` reads it"
+
+    vocabulary: Count
+    """Rows of its embeddings; entries of its tokenizer where the model has `weights: false`, which needs no more."""
+    hidden: Count | None = None
+    """Width (`hidden_size`)."""
+    layers: Count | None = None
+    """Depth (`num_hidden_layers`)."""
+    heads: Count | None = None
+    """Attention heads (`num_attention_heads`)."""
+    intermediate: Count | None = None
+    """Width inside the feed-forward layers (`intermediate_size`)."""
+    key_value_heads: Count | None = None
+    """Heads of keys and values (`num_key_value_heads`); null for as many as `heads`."""
+    head_width: Count | None = None
+    """Width of a head (`head_dim`); null for `hidden` / `heads`."""
+    tied: bool = False
+    """Whether the output head is the table of embeddings (`tie_word_embeddings`)."""
+    kind: Name = "llama"
+    """Its architecture (`model_type`)."""
+
+
 class Model(Section):
     """A model with its tokenizer: exactly one of `hub`, `path` and `scratch`."""
 
@@ -149,6 +174,8 @@ class Model(Section):
     """Further tokens that end a turn; those of the model's own files are found by themselves."""
     trust_remote_code: bool = False
     """Run Python code that comes with this model. Off unless you have read it."""
+    shape: Shape | None = None
+    """Its sizes, for `snakemake plan` alone; not needed once the model is here."""
 
 
 class Histories(Section):

@@ -1,11 +1,12 @@
-"""Run a stage on one process, on several of this machine, or on several nodes of a SLURM job:
+"""Run a stage on one process, on several of this machine, or on the nodes of a SLURM job:
 
     python -m bld.launch --nodes 1 --processes 4 -m bld.stages.distill ARGUMENTS...
 
-One process: the stage runs right here. Several: torchrun's agent starts them. Several nodes: `srun`
-starts this module once per node, and the agents find each other at the first node. `--processes`
-counts those of all nodes. SIGTERM and SIGINT reach every process, which has time to save; a stage
-that wants to be sent again exits with code 75, and so does this.
+One process: the stage runs right here. Several: torchrun's agent starts them. In a SLURM job `srun`
+starts this module anew, once per node, and the agents of several nodes find each other at the first;
+on a single node too, since SLURM sends SIGTERM to what srun started and not to its children.
+`--processes` counts those of all nodes. SIGTERM and SIGINT reach every process, which has time to
+save; a stage that wants to be sent again exits with code 75, and so does this.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import argparse
 import logging
 import os
 import runpy
-import subprocess
+import shutil
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
 
 import psutil
 
+from bld.cluster import first_node, job_start
 from bld.training.deadline import STARTED, UNFINISHED
 
 SECONDS_TO_SAVE = 1800
@@ -42,22 +44,27 @@ def main() -> None:
             "multiple of its `nodes`"
         )
     os.environ.update(environment(processes // nodes, os.environ))
-    if processes == 1:
+    job = os.environ.get("SLURM_JOB_ID")
+    if nodes > 1 and not (job or arguments.meeting_point):
+        sys.exit(f"{nodes} nodes need a SLURM job, and this is none; see profiles/slurm")
+    if job and shutil.which("srun") and not arguments.meeting_point:
+        on_every_node(job, nodes, processes, arguments.stage)
+    elif processes == 1:
         run_here(arguments.stage)
-    elif nodes > 1 and not arguments.meeting_point:
-        on_every_node(nodes, processes, arguments.stage)
     else:
         sys.exit(run_agent(nodes, processes // nodes, arguments.meeting_point, arguments.stage))
 
 
 def environment(processes: int, given: Mapping[str, str]) -> dict[str, str]:
     """What every process of a node needs to know, unless it is `given`: its share of the threads,
-    which sleep while they wait, and when the job began."""
+    which sleep while they wait, and when the job began: for its time limit, what came before this
+    process counts."""
     threads = int(given.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    began = None if given.get(STARTED) else job_start(given.get("SLURM_JOB_ID"))
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
-        STARTED: str(psutil.Process().create_time()),
+        STARTED: str(began or psutil.Process().create_time()),
     }
     wanted = {name: value for name, value in defaults.items() if name not in given}
     return wanted | {"OMP_NUM_THREADS": str(max(1, threads // processes))}
@@ -100,32 +107,24 @@ def run_agent(nodes: int, processes: int, meeting_point: str | None, stage: Sequ
     return 0
 
 
-def on_every_node(nodes: int, processes: int, stage: Sequence[str]) -> None:
+def on_every_node(job: str, nodes: int, processes: int, stage: Sequence[str]) -> None:
     """Become `srun`, which runs this module on every node of the SLURM job."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job:
-        sys.exit(f"{nodes} nodes need a SLURM job, and SLURM_JOB_ID is not set; see profiles/slurm")
-    # Snakemake's plugin takes the list of nodes out of the environment of its jobs.
-    listed = _answer("squeue", "--noheader", "--jobs", job, "--format", "%N")
-    first = _answer("scontrol", "show", "hostnames", listed).split()[0]
     each = processes // nodes
     cpus = int(os.environ["OMP_NUM_THREADS"]) * each
     devices = ["--gres", f"gpu:{each}"] if os.environ.get("CUDA_VISIBLE_DEVICES") else []
     command = [
         *("srun", "--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"),
         *("--cpus-per-task", str(cpus), *devices, "--kill-on-bad-exit=0"),
+        # On a single node this runs inside a step that has taken the job's CPUs, memory and GPUs.
+        *("--overlap", "--mem=0", "--cpu-bind=none", "--mpi=none"),
         *(sys.executable, "-m", "bld.launch"),
         *("--nodes", str(nodes), "--processes", str(processes)),
-        *("--meeting-point", f"{first}:{FIRST_PORT + int(job) % PORTS}"),
+        *("--meeting-point", f"{first_node(job)}:{FIRST_PORT + int(job) % PORTS}"),
         *("-m", *stage),
     ]
     # Each node divides its threads among its processes by itself.
     os.environ["OMP_NUM_THREADS"] = str(cpus)
     os.execvp("srun", command)
-
-
-def _answer(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,22 @@ def device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+@contextmanager
+def memory_explained(cure: str) -> Iterator[None]:
+    """Say what to do where a GPU's memory is full; more memory of the host, which a scheduler gives at
+    the next attempt, is of no use there.
+
+    Raises MemoryError in place of torch's error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        found = str(error).split(". ")[0]
+        raise MemoryError(
+            f"the GPU's memory is full ({found}), and another attempt will not change that: {cure}"
+        ) from error
 
 
 def hidden_states(

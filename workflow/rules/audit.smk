@@ -3,10 +3,9 @@
 
 rule audit_cache:
     input:
-        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        documents="results/corpora/{corpus}/{split}/manifest.json",
         teacher=teacher_model,
         cache="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
-        shards=cache_shards,
     output:
         audit="results/teachers/{teacher}/{corpus}/{split}/audit.json",
     log:
@@ -17,15 +16,13 @@ rule audit_cache:
         "../../envs/evaluate.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=60,
         gpu=1,
     params:
         step=lambda wildcards: step("audit_cache", audit_settings(wildcards)),
     shell:
         "python -m bld.stages.audit_cache"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --teacher {input.teacher:q}"
         " --cache {input.cache:q}"
         " --audit {output.audit:q}"
@@ -34,7 +31,7 @@ rule audit_cache:
 
 rule measure_information:
     input:
-        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        documents="results/corpora/{corpus}/{split}/manifest.json",
         teacher=teacher_model,
     output:
         information="results/teachers/{teacher}/{corpus}/{split}/information.json",
@@ -46,15 +43,13 @@ rule measure_information:
         "../../envs/evaluate.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=60,
         gpu=1,
     params:
         step=lambda wildcards: step("measure_information", information_settings(wildcards)),
     shell:
         "python -m bld.stages.measure_information"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --teacher {input.teacher:q}"
         " --information {output.information:q}"
         " 2>&1 | tee {log:q}"

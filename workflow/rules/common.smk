@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -19,10 +20,13 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# What every job's Python reads: the package, no network and no bars of others (fetch rules switch them on), and
-# threads that sleep while they wait.
+# Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the options of bash are
+# those that Snakemake sets itself where there is no prefix.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(PACKAGE)}; ")
+# What every job's Python reads: no packages of the user's own beside those of its environment, no network and no bars of
+# others (fetch rules switch them on), and threads that sleep while they wait.
 os.environ.update(
-    PYTHONPATH=PACKAGE,
+    PYTHONNOUSERSITE="1",
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",

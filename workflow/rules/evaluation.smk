@@ -15,15 +15,13 @@ rule evaluate_run:
         "../../envs/evaluate.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=60,
         gpu=1,
     params:
         step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_run_settings(wildcards)),
     shell:
         "python -m bld.stages.evaluate_bits_per_byte"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --model {input.model:q}"
         " --evaluation {output.evaluation:q}"
         " 2>&1 | tee {log:q}"
@@ -31,7 +29,7 @@ rule evaluate_run:
 
 use rule evaluate_run as evaluate_student with:
     input:
-        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        documents="results/corpora/{corpus}/{split}/manifest.json",
         model="results/students/{student}/manifest.json",
     output:
         evaluation="results/evaluation/students/{student}/{corpus}/{split}/bits_per_byte.json",
@@ -45,7 +43,7 @@ use rule evaluate_run as evaluate_student with:
 
 use rule evaluate_run as evaluate_teacher with:
     input:
-        documents=lambda wildcards: split_files(wildcards.corpus, wildcards.split),
+        documents="results/corpora/{corpus}/{split}/manifest.json",
         model=teacher_model,
     output:
         evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
@@ -72,15 +70,13 @@ rule evaluate_divergence:
         "../../envs/evaluate.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=60,
         gpu=1,
     params:
         step=lambda wildcards: step("evaluate_byte_divergence", divergence_settings(wildcards)),
     shell:
         "python -m bld.stages.evaluate_byte_divergence"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --model {input.model:q}"
         " --teacher {input.teacher:q}"
         " --evaluation {output.evaluation:q}"

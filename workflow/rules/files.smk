@@ -15,18 +15,6 @@ def split_manifest(corpus, split):
     return f"results/corpora/{corpus}/{split}/manifest.json"
 
 
-def split_shards(corpus, split):
-    count = SETTINGS.corpora[corpus].splits[split].shards
-    return [
-        f"results/corpora/{corpus}/{split}/{shard_name(number, count)}.parquet"
-        for number in range(count)
-    ]
-
-
-def split_files(corpus, split):
-    return [split_manifest(corpus, split), *split_shards(corpus, split)]
-
-
 def files_under(folder):
     return sorted(
         os.path.join(where, name) for where, _, names in os.walk(folder) for name in names
@@ -51,7 +39,7 @@ def corpus_inputs(corpus):
 def scratch_documents(wildcards):
     """What a model from scratch, and its tokenizer, are trained on."""
     scratch = SETTINGS.models[wildcards.model].scratch
-    return split_files(scratch.corpus, scratch.split)
+    return split_manifest(scratch.corpus, scratch.split)
 
 
 def teacher_model(wildcards):
@@ -60,9 +48,11 @@ def teacher_model(wildcards):
 
 def cache_shards(wildcards):
     """The shards of a byte cache, named like the shards of documents that they belong to."""
+    teacher, corpus, split = wildcards.teacher, wildcards.corpus, wildcards.split
+    count = SETTINGS.corpora[corpus].splits[split].shards
     return [
-        path.replace("results/corpora/", f"results/teachers/{wildcards.teacher}/", 1)
-        for path in split_shards(wildcards.corpus, wildcards.split)
+        f"results/teachers/{teacher}/{corpus}/{split}/{shard_name(number, count)}.parquet"
+        for number in range(count)
     ]
 
 
@@ -77,7 +67,7 @@ def given_tokenizer(wildcards):
 
 def run_documents(wildcards):
     run = SETTINGS.runs[wildcards.run]
-    return split_files(run.corpus, run.train_split)
+    return split_manifest(run.corpus, run.train_split)
 
 
 def run_student(wildcards):
@@ -121,11 +111,6 @@ def run_development(wildcards):
     return [split_manifest(run.corpus, run.development_split)] if is_watched(run) else []
 
 
-def run_development_shards(wildcards):
-    run = SETTINGS.runs[wildcards.run]
-    return split_shards(run.corpus, run.development_split) if is_watched(run) else []
-
-
 def run_development_cache(wildcards):
     """What the teacher says of those documents, for runs that learn from it."""
     run = SETTINGS.runs[wildcards.run]
@@ -137,7 +122,7 @@ def run_development_cache(wildcards):
 def run_validation(wildcards):
     """The documents that a run is judged on."""
     run = SETTINGS.runs[wildcards.run]
-    return split_files(run.corpus, run.validation_split)
+    return split_manifest(run.corpus, run.validation_split)
 
 
 def run_teacher(wildcards):

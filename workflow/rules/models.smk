@@ -17,14 +17,12 @@ rule train_tokenizer:
     conda:
         "../../envs/data.yaml"
     threads: 1
-    resources:
-        mem_mb=4000,
     params:
         step=lambda wildcards: step("train_tokenizer", tokenizer_settings(wildcards)),
     shell:
         "python -m bld.stages.train_tokenizer"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --manifest {output.manifest:q}"
         " 2>&1 | tee {log:q}"
 
@@ -45,7 +43,6 @@ rule pretrain:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
         runtime=240,
         checkpoint_minutes=10,
         nodes=1,
@@ -55,7 +52,7 @@ rule pretrain:
     shell:
         "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.pretrain"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --tokenizer {input.tokenizer:q}"
         " --manifest {output.manifest:q}"
         " --checkpoints checkpoints/pretrain/{wildcards.model}"

@@ -50,8 +50,6 @@ rule report:
     conda:
         "../../envs/report.yaml"
     threads: 1
-    resources:
-        mem_mb=4000,
     params:
         step=step("report", report_settings()),
     shell:

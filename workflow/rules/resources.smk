@@ -6,6 +6,14 @@ HUB_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.h
 PATH_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.path]
 
 
+rule fetch:
+    # What the login node, with its internet, has to do for all others.
+    input:
+        [model_folder(name) for name in [*HUB_MODELS, *PATH_MODELS]],
+        [f"resources/datasets/{name}/manifest.json" for name in SETTINGS.datasets],
+    localrule: True
+
+
 rule fetch_model:
     output:
         manifest="resources/models/{model}/manifest.json",

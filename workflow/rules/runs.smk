@@ -6,7 +6,6 @@ rule warm_up:
         documents=run_documents,
         student=run_student,
         development=run_development,
-        development_shards=run_development_shards,
     output:
         manifest="results/runs/{run}/warmup/manifest.json",
     log:
@@ -17,7 +16,6 @@ rule warm_up:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
         runtime=240,
         checkpoint_minutes=10,
         nodes=1,
@@ -27,7 +25,7 @@ rule warm_up:
     shell:
         "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.warm_up"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --student {input.student:q}"
         " --development {input.development:q}"
         " --manifest {output.manifest:q}"
@@ -45,7 +43,6 @@ rule distill:
         teacher=run_live_teacher,
         warmup=run_warmup,
         development=run_development,
-        development_shards=run_development_shards,
         development_cache=run_development_cache,
     output:
         manifest="results/runs/{run}/model/manifest.json",
@@ -59,7 +56,6 @@ rule distill:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
         runtime=240,
         checkpoint_minutes=10,
         nodes=1,
@@ -69,7 +65,7 @@ rule distill:
     shell:
         "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.distill"
         " --step {params.step:q}"
-        " --documents {input.documents[0]:q}"
+        " --documents {input.documents:q}"
         " --student {input.student:q}"
         " --cache {input.cache:q}"
         " --teacher {input.teacher:q}"

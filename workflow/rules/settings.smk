@@ -1,9 +1,10 @@
 # What each step reads of the settings: besides its inputs and its code, this is what it is rerun for.
 
 
-def split_settings(corpus, split):
+def split_settings(wildcards):
     """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last."""
-    settings = SETTINGS.corpora[corpus].model_dump()
+    corpus, split = wildcards.corpus, wildcards.split
+    settings = SETTINGS.corpora[corpus].model_dump(exclude={"expected"})
     names = list(settings["splits"])
     before = [
         [name, {"share": settings["splits"][name]["share"]}] for name in names[: names.index(split)]

@@ -14,8 +14,6 @@ rule prepare_student:
     conda:
         "../../envs/train.yaml"
     threads: 1
-    resources:
-        mem_mb=16000,
     params:
         step=lambda wildcards: step("prepare_student", student_settings(wildcards)),
     shell:

@@ -3,7 +3,7 @@
 
 rule score_teacher:
     input:
-        documents="results/corpora/{corpus}/{split}/{shard}.parquet",
+        documents="results/corpora/{corpus}/{split}/manifest.json",
         teacher=teacher_model,
     output:
         shard="results/teachers/{teacher}/{corpus}/{split}/{shard}.parquet",
@@ -15,15 +15,13 @@ rule score_teacher:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=240,
         gpu=1,
     params:
         step=lambda wildcards: step("score_teacher", teacher_settings(wildcards)),
     shell:
         "python -m bld.stages.score_teacher"
         " --step {params.step:q}"
-        " --documents {input.documents:q}"
+        " --documents results/corpora/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}.parquet"
         " --teacher {input.teacher:q}"
         " --shard {output.shard:q}"
         " --checkpoints checkpoints/score_teacher/{wildcards.teacher}/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}"
@@ -44,8 +42,6 @@ rule gather_cache:
     conda:
         "../../envs/data.yaml"
     threads: 1
-    resources:
-        mem_mb=4000,
     params:
         step=lambda wildcards: step("gather_cache", teacher_settings(wildcards)),
     shell:

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import runpy
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -16,9 +17,10 @@ import pandas as pd
 import pytest
 
 from bld.config import Training
+from bld.folders import new_folder
 from bld.provenance.step import Step
 from bld.training.batches import Batches
-from bld.training.checkpoints import Checkpoints, fingerprint, open_checkpoints
+from bld.training.checkpoints import Checkpoints, fingerprint, with_checkpoints
 from bld.training.deadline import Deadline
 from bld.training.engine import build_engine, start_distributed
 from bld.training.lock import locked
@@ -183,22 +185,78 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, capsys):
         assert "no locks on this file system" in capsys.readouterr().out
 
 
-def arguments(folder):
-    return Namespace(
-        step=Step({}, "identity"), checkpoints=folder, runtime=0.0, checkpoint_minutes=0.0
-    )
-
-
-def test_the_folder_goes_when_the_step_is_done_and_stays_when_it_is_not(tmp_path, monkeypatch):
+@pytest.fixture
+def run_step(tmp_path, monkeypatch):
+    """Run a step that writes a folder and a file, with checkpoints in the folder `run`."""
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(SystemExit), open_checkpoints(arguments(tmp_path / "run")) as checkpoints:
+    (tmp_path / "input.json").write_text("{}")
+    outputs = [tmp_path / "model/manifest.json", tmp_path / "metrics"]
+
+    def make(arguments, checkpoints):
+        (checkpoints.folder / "step-00000001").mkdir(parents=True)
+        with new_folder(tmp_path / "model", {}) as folder:
+            (folder / "weights").write_text(arguments.text)
+        (tmp_path / "metrics").write_text(arguments.text)
+
+    def run(text="made", step=make):
+        arguments = Namespace(
+            step=Step({}, "identity"),
+            checkpoints=tmp_path / "run",
+            runtime=0.0,
+            checkpoint_minutes=0.0,
+            text=text,
+        )
+        with_checkpoints(arguments, [tmp_path / "input.json"], outputs, step)
+        return [(tmp_path / name).read_text() for name in ("model/weights", "metrics")]
+
+    return run
+
+
+def test_checkpoints_stay_until_the_step_is_done(run_step, tmp_path):
+    def stop(arguments, checkpoints):
         checkpoints.folder.mkdir()
         raise SystemExit(75)
-    assert checkpoints.folder.exists()
+
+    with pytest.raises(SystemExit):
+        run_step(step=stop)
+    [own] = (path for path in (tmp_path / "run").iterdir() if path.is_dir())
     (tmp_path / "run/of_other_settings").mkdir()
-    with open_checkpoints(arguments(tmp_path / "run")):
-        pass
-    assert not (tmp_path / "run").exists()
+    run_step()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"lock", own.name}
+    assert [path.name for path in own.iterdir()] == ["finished"]
+
+
+def test_what_was_finished_unseen_is_put_back_and_not_made_again(run_step, tmp_path, capsys):
+    run_step("first")
+    shutil.rmtree(tmp_path / "model")
+    (tmp_path / "metrics").unlink()
+    assert run_step("second") == ["first", "first"]
+    assert "done before with the same settings, code and inputs" in capsys.readouterr().out
+    assert run_step("third") == ["first", "first"]
+    assert (tmp_path / "model/weights").stat().st_nlink == 2  # it takes no room
+
+
+@pytest.mark.parametrize("change", ["input", "kept"])
+def test_what_was_finished_of_another_input_or_is_not_whole_is_made_again(
+    run_step, tmp_path, change
+):
+    run_step("first")
+    if change == "input":
+        (tmp_path / "input.json").write_text("[]")
+    else:
+        [kept] = tmp_path.glob("run/*/finished/0/weights")
+        kept.unlink()
+    assert run_step("second") == ["second", "second"]
+
+
+def test_without_hard_links_nothing_is_kept(run_step, tmp_path, monkeypatch):
+    def refuse(source, target, **_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    run_step("first")
+    assert not list(tmp_path.glob("run/*/*"))
+    assert run_step("second") == ["second", "second"]
 
 
 def test_other_settings_code_or_inputs_have_checkpoints_of_their_own(tmp_path):

@@ -1,5 +1,6 @@
 """A job ends in time, says so once, and does not go round in circles."""
 
+import json
 import os
 import runpy
 import signal
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from bld.config import Training
+from bld.training import checkpoints as checkpoints_module
 from bld.training import deadline as deadline_module
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
@@ -115,26 +117,49 @@ def test_a_signal_ends_the_job_after_the_running_step_is_saved(
     assert signal.getsignal(number) is handler
 
 
-def test_an_attempt_that_starts_where_the_one_before_started_is_refused(toy, toy_train, tmp_path):
+def fail(toy, toy_train, runtime):
+    """An attempt that ends in its first step."""
     data = Signalled(toy.documents(20, 0), 0)  # signal 0 does nothing
     data.step = lambda *arguments: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        toy_train(Deadline(600, 60), data)
-    message = r"started at step 0 too and saved nothing further.*then delete .*attempts\.json"
+        toy_train(Deadline(runtime, 60), data)
+
+
+def test_an_attempt_after_one_that_had_its_time_and_got_nowhere_is_refused(
+    toy, toy_train, tmp_path
+):
+    fail(toy, toy_train, 600)
+    attempts = tmp_path / "attempts.json"
+    lived = json.loads(attempts.read_text())["started"] + 301 * 60
+    os.utime(attempts, (lived, lived))
+    message = r"started at step 0 too and saved nothing further in 301 minutes.*then delete .*attempts\.json"
     for _ in range(2):
         with pytest.raises(RuntimeError, match=message):
             toy_train(Deadline(600, 60))
-    (tmp_path / "attempts.json").unlink()
+    attempts.unlink()
     _, metrics = toy_train(Deadline(600, 60))
     assert len(metrics) == 6
 
 
-def test_without_a_time_limit_a_person_may_try_as_often_as_they_like(toy, toy_train):
+def test_an_attempt_after_one_that_was_killed_early_goes_on(toy, toy_train):
+    fail(toy, toy_train, 600)
+    _, metrics = toy_train(Deadline(600, 60))
+    assert len(metrics) == 6
+
+
+def test_how_long_an_attempt_lived_is_seen(toy, toy_train, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints_module, "HEARTBEAT_SECONDS", 0.01)
     data = Signalled(toy.documents(20, 0), 0)
-    data.step = lambda *arguments: 1 / 0
+    data.step = lambda *arguments: time.sleep(1.5) or 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        toy_train(Deadline(600, 60), data)
+    attempts = tmp_path / "attempts.json"
+    assert attempts.stat().st_mtime - json.loads(attempts.read_text())["started"] > 1
+
+
+def test_without_a_time_limit_a_person_may_try_as_often_as_they_like(toy, toy_train):
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError):
-            toy_train(Deadline(0, 60), data)
+        fail(toy, toy_train, 0)
 
 
 def test_attempts_that_get_further_go_on_to_the_end(toy, toy_train, capsys):

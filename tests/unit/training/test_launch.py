@@ -28,7 +28,8 @@ if "wait" in sys.argv:
 if rank == int(os.environ.get("WORLD_SIZE", 1)) - 1:
     sys.exit(int(sys.argv[-1]))
 """
-DISTRIBUTED = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+OF_JOBS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+OF_JOBS |= {"BLD_STARTED", "SLURM_JOB_ID"}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def launch(tmp_path):
     (tmp_path / "stage.py").write_text(STAGE)
 
     def start(*arguments, **more):
-        own = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED}
+        own = {k: v for k, v in os.environ.items() if k not in OF_JOBS}
         own |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "OMP_NUM_THREADS": "4"}
         return subprocess.Popen(
             [sys.executable, "-m", "bld.launch", *map(str, arguments)],
@@ -86,28 +87,50 @@ def test_a_signal_reaches_every_process_and_each_has_time_to_save(launch, tmp_pa
     assert len(list(tmp_path.glob("saved-*"))) == 2
 
 
-def test_several_nodes_are_started_by_srun_and_meet_at_the_first(launch, tmp_path):
+@pytest.fixture
+def slurm(tmp_path):
+    """The environment of a job of SLURM on two nodes, of which nothing is real."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {
-        "squeue": 'echo "node[1-2]"',
+        "squeue": 'case "$*" in *%S) echo 2026-01-01T00:00:00;; *) echo "node[1-2]";; esac',
         "scontrol": "echo node1; echo node2",
-        "srun": 'echo "$OMP_NUM_THREADS $*"; exit 75',
+        "srun": 'echo "$OMP_NUM_THREADS $BLD_STARTED $*"; exit 75',
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(stat.S_IRWXU)
-    process = launch(
-        *("--nodes", 2, "--processes", 4, "-m", "stage", "--flag"),
-        PATH=f"{programs}:{os.environ['PATH']}",
-        SLURM_JOB_ID="417",
-        CUDA_VISIBLE_DEVICES="0,1",
-    )
+    path = f"{programs}:{os.environ['PATH']}"
+    return {"PATH": path, "SLURM_JOB_ID": "417", "TZ": "UTC"}
+
+
+def test_in_a_job_srun_starts_a_launcher_on_every_node_and_they_meet_at_the_first(launch, slurm):
+    several = ("--nodes", 2, "--processes", 4, "-m", "stage", "--flag")
+    process = launch(*several, **slurm, CUDA_VISIBLE_DEVICES="0,1")
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 75
     assert printed == (
-        "4 --nodes 2 --ntasks 2 --ntasks-per-node 1 --cpus-per-task 4 --gres gpu:2 --kill-on-bad-exit=0 "
+        "4 1767225600.0 --nodes 2 --ntasks 2 --ntasks-per-node 1 --cpus-per-task 4 --gres gpu:2 --kill-on-bad-exit=0 "
+        "--overlap --mem=0 --cpu-bind=none --mpi=none "
         f"{sys.executable} -m bld.launch --nodes 2 --processes 4 --meeting-point node1:20417 -m stage --flag\n"
     )
+
+
+def test_a_single_process_of_a_job_is_started_by_srun_too_since_slurm_signals_its_tasks_alone(
+    launch, slurm
+):
+    process = launch("-m", "stage", "--flag", **slurm, CUDA_VISIBLE_DEVICES="")
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 75
+    assert printed.startswith(
+        "4 1767225600.0 --nodes 1 --ntasks 1 --ntasks-per-node 1 --cpus-per-task 4 --kill"
+    )
+    assert printed.endswith("--nodes 1 --processes 1 --meeting-point node1:20417 -m stage --flag\n")
+
+
+def test_in_a_container_without_programs_of_slurm_a_job_runs_its_processes_itself(launch, tmp_path):
+    process = launch("-m", "stage", 0, SLURM_JOB_ID="417", PATH=str(tmp_path))
+    assert process.wait(timeout=60) == 0
+    assert len(told(tmp_path)) == 1
 
 
 def test_the_launchers_of_two_nodes_find_each_other(launch, tmp_path):
@@ -124,7 +147,7 @@ def test_the_launchers_of_two_nodes_find_each_other(launch, tmp_path):
 
 
 def test_several_nodes_without_slurm_are_refused(launch):
-    process = launch("--nodes", 2, "--processes", 2, "-m", "stage", SLURM_JOB_ID="")
+    process = launch("--nodes", 2, "--processes", 2, "-m", "stage")
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert "2 nodes need a SLURM job" in printed

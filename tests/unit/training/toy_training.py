@@ -15,7 +15,7 @@ from bld.students.heads import LinearHeads
 from bld.tokenization.rendering import Rendered
 from bld.tokenization.symbols import END
 from bld.training.batches import Batches
-from bld.training.checkpoints import add_checkpoint_arguments, open_checkpoints
+from bld.training.checkpoints import add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.loop import train
@@ -59,21 +59,24 @@ def main():
     add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
     arguments.step = Step({}, arguments.settings)
+    with_checkpoints(arguments, [], [arguments.out], run)
+
+
+def run(arguments, checkpoints):
     settings = Training.model_validate(json.loads(arguments.settings))
-    with open_checkpoints(arguments) as checkpoints:
-        engine, metrics = train(
-            new_trainee(arguments.dropout),
-            Batches(documents(40, 0)),
-            settings,
-            0,
-            "toy",
-            development=Development(Batches(documents(9, 1)), 3),
-            checkpoints=checkpoints,
-        )
-        weights = trained_weights(engine, "lm") | trained_weights(engine, "head")
-        if engine.global_rank == 0:
-            torch.save((weights, metrics.drop(columns="seconds")), arguments.out)
-        stop_distributed()
+    engine, metrics = train(
+        new_trainee(arguments.dropout),
+        Batches(documents(40, 0)),
+        settings,
+        0,
+        "toy",
+        development=Development(Batches(documents(9, 1)), 3),
+        checkpoints=checkpoints,
+    )
+    weights = trained_weights(engine, "lm") | trained_weights(engine, "head")
+    if engine.global_rank == 0:
+        torch.save((weights, metrics.drop(columns="seconds")), arguments.out)
+    stop_distributed()
 
 
 if __name__ == "__main__":

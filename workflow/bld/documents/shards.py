@@ -237,6 +237,20 @@ def read_shard(path: Path) -> Iterator[Document]:
             yield Document(row["id"], row["kind"], row["group"], segments)
 
 
+def checked_digest(path: Path) -> str:
+    """The SHA-256 of a shard; raises ValueError if it is missing, or is not what its split's manifest
+    says."""
+    shards = read_manifest(path.parent / MANIFEST).get("shards", [])
+    expected = {shard["name"]: shard["sha256"] for shard in shards}.get(path.stem)
+    found = sha256_of(path) if path.exists() else None
+    if expected is None or found != expected:
+        raise ValueError(
+            f"{path}: expected the digest {expected} as {path.parent / MANIFEST} says, found "
+            f"{found or 'no such file'}; delete that manifest and make the corpus again"
+        )
+    return expected
+
+
 def read_split(folder: Path) -> Iterator[Document]:
     """Stream a split's documents in the order in which they were written.
 

@@ -10,12 +10,14 @@ from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
 from bld.evaluation.sample import sample_documents
 from bld.files import MANIFEST, read_manifest, write_json
 from bld.folders import whole_folder
+from bld.models import memory_explained
 from bld.progress import progress
 from bld.provenance.step import step_parser
 from bld.teacher.cache import ByteCache
 from bld.teacher.scoring import Scored, open_scorer
 
 
+@memory_explained("lower `batch_tokens` or `window` of the teacher")
 def main() -> None:
     """Write the audit of one cache."""
     parser = step_parser(__doc__)

@@ -20,7 +20,7 @@ from bld.teacher.cache import ByteCache, CachedSignals
 from bld.teacher.live import LiveTeacher
 from bld.tokenization.rendering import Renderer, load_renderer
 from bld.training.batches import Batches, Signals
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.histories import Histories
@@ -48,8 +48,7 @@ def main() -> None:
     parser.add_argument("--training", type=Path, required=True)
     add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
-    with open_checkpoints(
-        arguments,
+    inputs = [
         arguments.documents,
         arguments.student / MANIFEST,
         arguments.cache,
@@ -57,8 +56,9 @@ def main() -> None:
         arguments.warmup and arguments.warmup / MANIFEST,
         arguments.development,
         arguments.development_cache,
-    ) as checkpoints:
-        _distill(arguments, checkpoints)
+    ]
+    outputs = [arguments.manifest, arguments.metrics, arguments.training]
+    with_checkpoints(arguments, inputs, outputs, _distill)
 
 
 def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:

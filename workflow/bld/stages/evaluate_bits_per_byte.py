@@ -8,10 +8,11 @@ from bld.documents.shards import read_split
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import open_model
+from bld.models import memory_explained, open_model
 from bld.provenance.step import step_parser
 
 
+@memory_explained("lower `batch_tokens` or `window` under `evaluation`")
 def main() -> None:
     """Write the evaluation of one model."""
     parser = step_parser(__doc__)

@@ -10,10 +10,12 @@ from bld.documents.shards import read_split
 from bld.evaluation.divergence import byte_divergence
 from bld.files import write_json
 from bld.folders import whole_folder
+from bld.models import memory_explained
 from bld.provenance.step import step_parser
 from bld.teacher.scoring import open_scorer
 
 
+@memory_explained("lower `batch_tokens` or `window` under `evaluation`")
 def main() -> None:
     """Write the evaluation of one student against its teacher."""
     parser = step_parser(__doc__)

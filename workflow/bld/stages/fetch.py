@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-
-from huggingface_hub import snapshot_download
+from typing import Any
 
 from bld.folders import new_folder
+from bld.hub import CARD, LICENCE_FILES, LOOK_UP_REVISION, fetch, licence_of
 from bld.provenance.step import step_parser
 
 UNKNOWN_REVISION = "0" * 40
-TOKENIZER_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md"]
+MODEL_FILES = ["*.json", "*.model", "*.txt", "*.jinja", CARD, *LICENCE_FILES]
 
 
 def main() -> None:
@@ -23,24 +22,20 @@ def main() -> None:
     settings = arguments.step.settings
     if settings["revision"] == UNKNOWN_REVISION:
         raise SystemExit(
-            f"{settings['hub']}: the revision in the configuration is a placeholder (40 zeros). Look up the commit on the "
-            "repository's page, under 'Files and versions', then 'History', and write it there"
+            f"{settings['hub']}: the revision in the configuration is a placeholder (40 zeros); {LOOK_UP_REVISION}"
         )
     files = settings.get("files") or [
-        *TOKENIZER_FILES,
+        *MODEL_FILES,
         *["*.safetensors"] * settings["weights"],
         *["*.py"] * settings["trust_remote_code"],
     ]
-    with new_folder(arguments.manifest.parent, {"source": settings}) as folder:
-        snapshot_download(
-            settings["hub"],
-            repo_type=arguments.kind,
-            revision=settings["revision"],
-            allow_patterns=files,
-            local_dir=folder,
-        )
-        # The hub client's notes hold times, and the same commit must give the same manifest.
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
+    about: dict[str, Any] = {"source": settings}
+    with new_folder(arguments.manifest.parent, about) as folder:
+        try:
+            fetch(settings["hub"], settings["revision"], arguments.kind, files, folder)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        about["licence"] = licence_of(folder)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from bld.evaluation.information import byte_entropies, information, token_entrop
 from bld.evaluation.sample import sample_documents
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import open_model
+from bld.models import memory_explained, open_model
 from bld.progress import progress
 from bld.provenance.step import step_parser
 from bld.teacher.scoring import open_scorer
 
 
+@memory_explained("lower `batch_tokens` or `window` of the teacher")
 def main() -> None:
     """Write the measure of one teacher on one split."""
     parser = step_parser(__doc__)

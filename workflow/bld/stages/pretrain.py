@@ -13,7 +13,7 @@ from bld.students.export import save_model, trained_weights
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.engine import stop_distributed
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
@@ -31,10 +31,8 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
-    with open_checkpoints(
-        arguments, arguments.documents, arguments.tokenizer / MANIFEST
-    ) as checkpoints:
-        _pretrain(arguments, checkpoints)
+    inputs = arguments.documents, arguments.tokenizer / MANIFEST
+    with_checkpoints(arguments, inputs, [arguments.manifest], _pretrain)
 
 
 def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:

@@ -7,14 +7,19 @@ from pathlib import Path
 
 from bld.config import Scoring
 from bld.documents.document import Document
+from bld.documents.shards import checked_digest
 from bld.files import MANIFEST, sha256_of
 from bld.folders import whole_folder
+from bld.models import memory_explained
 from bld.provenance.step import step_parser
 from bld.teacher.resume import ScoredPart, score_part, score_shard
 from bld.teacher.scoring import open_teacher
 from bld.teacher.shards import Origin
 
 
+@memory_explained(
+    "lower `batch_tokens` or `window` of the teacher, or let it run in `precision: bf16`"
+)
 def main() -> None:
     """Write the shard of the cache that belongs to a shard of documents."""
     parser = step_parser(__doc__)
@@ -25,7 +30,7 @@ def main() -> None:
         "--checkpoints", type=Path, required=True, help="folder for what an interrupted run left"
     )
     arguments = parser.parse_args()
-    step = arguments.step
+    step, documents_sha256 = arguments.step, checked_digest(arguments.documents)
     scoring = Scoring.model_validate(step.settings["scoring"])
     scorer = open_teacher(arguments.teacher, step.settings["reading"], scoring)
     for note in scorer.renderer.notes:
@@ -36,7 +41,7 @@ def main() -> None:
         return score_part(found, scoring.keep_mass, scoring.keep_symbols)
 
     origin = Origin(
-        documents_sha256=sha256_of(arguments.documents),
+        documents_sha256=documents_sha256,
         teacher_sha256=sha256_of(arguments.teacher / MANIFEST),
         step=step.identity,
         settings=step.settings,

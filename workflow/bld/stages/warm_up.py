@@ -15,7 +15,7 @@ from bld.students.export import save_model, trained_weights
 from bld.students.heads import TRAINED_HEADS, save_head
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, open_checkpoints
+from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.loop import train
@@ -34,10 +34,8 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
-    with open_checkpoints(
-        arguments, arguments.documents, arguments.student / MANIFEST, arguments.development
-    ) as checkpoints:
-        _warm_up(arguments, checkpoints)
+    inputs = arguments.documents, arguments.student / MANIFEST, arguments.development
+    with_checkpoints(arguments, inputs, [arguments.manifest], _warm_up)
 
 
 def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of a training, so that however often it is interrupted it ends in the same weights.
 
     FOLDER/lock                       one trainer at a time, see `lock`
+    FOLDER/{fingerprint}/finished/    what came out, see `finished`; then there is nothing else
     FOLDER/{fingerprint}/attempts.json
     FOLDER/{fingerprint}/metrics.parquet        a copy to watch
     FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
@@ -24,9 +25,10 @@ import random
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,19 +38,22 @@ from torch import distributed
 
 from bld.files import MANIFEST, read_manifest, sha256_of, write_json
 from bld.models import device
-from bld.training.deadline import UNFINISHED, Deadline, say_last
+from bld.training.deadline import SECONDS_PER_MINUTE, UNFINISHED, Deadline, say_last
+from bld.training.finished import is_kept, keep, put_back
 from bld.training.lock import locked
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
 KEPT = 2
+HEARTBEAT_SECONDS = 10
 STATE = "state"
+FINISHED = "finished"
 Table = list[dict[str, Any]]
 
 
 def add_checkpoint_arguments(parser: ArgumentParser) -> None:
-    """The options that `open_checkpoints` reads."""
+    """The options that `with_checkpoints` reads."""
     parser.add_argument(
         "--checkpoints", type=Path, required=True, help="folder for what an interrupted job left"
     )
@@ -58,21 +63,34 @@ def add_checkpoint_arguments(parser: ArgumentParser) -> None:
     )
 
 
-@contextmanager
-def open_checkpoints(arguments: Namespace, *inputs: Path | None) -> Iterator[Checkpoints]:
-    """The checkpoints of a step that reads these manifests, held under the lock.
+def with_checkpoints(
+    arguments: Namespace,
+    inputs: Sequence[Path | None],
+    outputs: Sequence[Path],
+    step: Callable[[Namespace, Checkpoints], None],
+) -> None:
+    """Run a step that reads these manifests, with its checkpoints, under their lock; a step that was
+    finished before with the same settings, code and inputs is not run: its outputs are put back.
 
-    When the block ends without an error the step is done, and the folder is removed as a whole, what
-    other settings have left in it too: their outputs were just replaced. Raises RuntimeError if
-    another process works here.
+    What other settings have left in the folder is removed when the step is done: their outputs were
+    just replaced. Raises RuntimeError if another process works here.
     """
-    own = fingerprint(arguments.step.identity, *inputs)
-    deadline = Deadline(arguments.runtime, arguments.checkpoint_minutes)
+    own = arguments.checkpoints / fingerprint(arguments.step.identity, *inputs)
     is_first = os.environ.get("RANK", "0") == "0"
     with locked(arguments.checkpoints) if is_first else nullcontext():
-        yield Checkpoints(arguments.checkpoints / own, deadline)
+        if is_kept(outputs, own / FINISHED):
+            if is_first:
+                put_back(outputs, own / FINISHED)
+                print(
+                    f"done before with the same settings, code and inputs: taken from {own / FINISHED}"
+                )
+            return
+        step(arguments, Checkpoints(own, Deadline(arguments.runtime, arguments.checkpoint_minutes)))
         if is_first:
-            shutil.rmtree(arguments.checkpoints, ignore_errors=True)
+            for path in arguments.checkpoints.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+            keep(outputs, own / FINISHED)
 
 
 def fingerprint(identity: str, *inputs: Path | None) -> str:
@@ -94,14 +112,16 @@ class Checkpoints:
         """Bring `engine` to where the last attempt saved and give the metrics up to there; inside
         the block SIGTERM and SIGINT are kept for `step_done`.
 
-        Raises RuntimeError if the checkpoint is of another number of processes, or if there is a
-        time limit and the attempt before this one started at the same step and saved nothing.
+        Raises RuntimeError if the checkpoint is of another number of processes, or if the attempt
+        before this one started at the same step, had most of its time and saved nothing.
         """
         table = self._restore(engine)
         self._saved = len(table)
-        if distributed.get_rank() == 0:
-            self._count_attempt(len(table))
-        with self._deadline.signals_noted():
+        is_first = distributed.get_rank() == 0
+        with (
+            self._attempt_counted(len(table)) if is_first else nullcontext(),
+            self._deadline.signals_noted(),
+        ):
             yield table
 
     def step_done(self, engine: DeepSpeedEngine, table: Table) -> None:
@@ -128,16 +148,32 @@ class Checkpoints:
         """
         self._save(engine, table)
 
-    def _count_attempt(self, step: int) -> None:
+    @contextmanager
+    def _attempt_counted(self, step: int) -> Iterator[None]:
+        """Keep on disk at which step an attempt started and, by the time of the file, until when it
+        lived: one that was killed early was not in vain to be sent again."""
         path = self.folder / "attempts.json"
-        before = json.loads(path.read_text()) if path.exists() else {"attempts": 0, "step": -1}
-        if self._deadline.runtime and before["step"] == step:
-            raise RuntimeError(
-                f"the attempt before this one started at step {step} too and saved nothing further, so "
-                "this one would be in vain; read its log, give the job more time (`runtime`) or memory, or "
-                f"let it save more often (`checkpoint_minutes`), then delete {path}"
-            )
-        write_json(path, {"attempts": before["attempts"] + 1, "step": step})
+        before = {"attempts": 0, "step": -1, "started": 0.0}
+        if path.exists():
+            before = json.loads(path.read_text())
+            lived = (path.stat().st_mtime - before["started"]) / SECONDS_PER_MINUTE
+            if before["step"] == step and 0 < self._deadline.runtime / 2 < lived:
+                raise RuntimeError(
+                    f"the attempt before this one started at step {step} too and saved nothing further in "
+                    f"{lived:.0f} minutes, so this one would be in vain; read its log, give the job more time "
+                    "(`runtime`) or memory, or let it save more often (`checkpoint_minutes`), then delete "
+                    f"{path}"
+                )
+        now = {"attempts": before["attempts"] + 1, "step": step, "started": time.time()}
+        write_json(path, now)
+        ended = Event()
+        heart = Thread(target=_touch_until, args=(ended, path), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
 
     def _save(self, engine: DeepSpeedEngine, table: Table) -> None:
         if len(table) == self._saved:
@@ -284,3 +320,9 @@ def _of_first(value: Any) -> Any:
     values = [value]
     distributed.broadcast_object_list(values)
     return values[0]
+
+
+def _touch_until(ended: Event, path: Path) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        with suppress(FileNotFoundError):
+            os.utime(path)

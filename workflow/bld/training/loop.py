@@ -14,7 +14,7 @@ from torch import distributed
 from tqdm import tqdm
 
 from bld.config import Training
-from bld.models import check_context, device
+from bld.models import check_context, device, memory_explained
 from bld.progress import progress
 from bld.training.batches import Batch, Batches
 from bld.training.checkpoints import Checkpoints, Table
@@ -30,6 +30,10 @@ LOSSES = ("loss", *PARTS)
 MEASURED = ("seconds", "learning_rate", "grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS)
 
 
+@memory_explained(
+    "lower `micro_batch_size` or `sequence_length` under `training`, set `activation_checkpointing`, raise `zero_stage` "
+    "or `offload`, or give the rule more GPUs in the profile"
+)
 def train(
     trainee: Trainee,
     data: Batches,

@@ -1,0 +1,80 @@
+"""What tests of several folders share: copies of the project, and a stand-in for conda."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PROJECT = TESTS.parent
+BIN = Path(sys.executable).parent
+
+
+class Checkout:
+    """A copy of the project's tracked files, as a fresh clone would have them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.splitlines():
+            if (PROJECT / name).exists() and not name.startswith("tests/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
+
+    def run(self, *command: str, env: dict[str, str] | None = None) -> str:
+        """What a command prints when it is run here; fails the test if it fails."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=env or os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-8000:]
+        return done.stdout
+
+    def snakemake(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        """What `snakemake` prints on one machine."""
+        return self.run("snakemake", "--profile", "profiles/local", *arguments, env=env)
+
+
+@pytest.fixture(scope="session")
+def new_checkout(tmp_path_factory):
+    """Makes copies of the project."""
+    return lambda: Checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="module")
+def checkout(new_checkout):
+    return new_checkout()
+
+
+@pytest.fixture(scope="session")
+def conda(tmp_path_factory):
+    """The environment of processes whose `conda` is a stand-in with a local channel of skeletons.
+
+    It proves that envs/*.yaml parse and solve against such names, and that Snakemake deploys, hashes and activates what
+    they describe; not that conda-forge has the versions.
+    """
+    pytest.importorskip("rattler", reason="py-rattler has no wheel for this platform")
+    folder = tmp_path_factory.mktemp("conda")
+    channel = folder / "channels/conda-forge"
+    subprocess.run([sys.executable, TESTS / "conda/local_channel.py", channel], check=True)
+    path = [str(TESTS / "conda/standin/bin"), str(BIN), os.environ["PATH"]]
+    return os.environ | {
+        "PATH": ":".join(path),
+        "CONDA_CHANNEL_ALIAS": (folder / "channels").as_uri(),
+        "CONDA_PKGS_DIRS": str(folder / "packages"),
+        # As on the login node of a cluster with GPUs.
+        "CONDA_OVERRIDE_CUDA": "12.9",
+    }

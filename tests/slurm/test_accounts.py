@@ -1,0 +1,30 @@
+"""Where SLURM keeps accounts: its database is asked how jobs are, and says at the end what they used of what they got."""
+
+import pytest
+
+SPLIT = "results/corpora/python_docs/validation/manifest.json"
+
+
+@pytest.fixture(scope="module")
+def site(cluster_with_accounts, new_site, tiny):
+    return new_site(tiny)
+
+
+def test_the_database_is_asked_how_jobs_are_and_how_well_they_used_what_they_got(site):
+    printed = site.snakemake(SPLIT)
+    assert "This cluster keeps no accounts" not in printed
+    [report] = (site.folder / "logs/efficiency").glob("*.csv")
+    [job] = site.jobs("build_split")
+    header, line = report.read_text().splitlines()
+    assert "Memory Usage" in header and line.startswith(job["JobId"])
+
+
+def test_an_account_that_there_is_not_is_told_of_before_anything_is_submitted(site):
+    site.edit_profile()
+    text = site.profile.read_text()
+    site.profile.write_text(text.replace("'ci'", "'nobody'").replace("ci", "nobody"))
+    process = site.start(SPLIT, "--forceall")
+    assert process.wait() != 0
+    site.profile.write_text(text)
+    assert "nobody" in site.printed()
+    assert len(site.jobs("build_split")) == 1

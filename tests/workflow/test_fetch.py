@@ -1,0 +1,255 @@
+"""Models and data sets come into plain folders: from the hub, here a mirror on this machine that its own client asks, and
+from folders on disk."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bld.hub import fetch, licence_of
+from bld.provenance.step import step_line
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_thisIsASecret"
+CARD = "---\nlicense: other\nlicense_name: llama3.2\nlicense_link: LICENSE.txt\n---\n# A model\n"
+FILES = {
+    "README.md": CARD.encode(),
+    "LICENSE.txt": b"You may.",
+    "config.json": b"{}",
+    "model.safetensors": bytes(range(256)) * 8,
+    "original/weights.pth": b"not asked for",
+}
+LARGE = "model.safetensors"
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """What the client asks of a hub: the files of a commit with their digests, and each file's head and body."""
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        mirror = self.server
+        mirror.tokens.add(self.headers["Authorization"])
+        path = re.sub("^/(api/models/|api/datasets/|datasets/)?", "", self.path.split("?")[0])
+        owner, name, what, commit, *rest = path.split("/")
+        if mirror.refusal:
+            status, code = mirror.refusal
+            return self.send(b"", status, {"X-Error-Code": code})
+        if (owner, name) != ("someone", "small"):
+            return self.send(b"", 404, {"X-Error-Code": "RepoNotFound"})
+        if commit != COMMIT:
+            return self.send(b"", 404, {"X-Error-Code": "RevisionNotFound"})
+        if what == "tree":
+            return self.send(json.dumps([self.listed(file) for file in FILES]).encode())
+        file = "/".join(rest)
+        whole = {"X-Repo-Commit": COMMIT, "ETag": '"a"', "X-Linked-Size": str(len(FILES[file]))}
+        self.send(mirror.served.get(file, FILES[file]), headers=whole)
+
+    def listed(self, file):
+        body = FILES[file]
+        entry = {"type": "file", "path": file, "size": len(body)}
+        if file == LARGE:
+            digest = hashlib.sha256(body).hexdigest()
+            return entry | {
+                "oid": "0" * 40,
+                "lfs": {"oid": digest, "size": len(body), "pointerSize": 1},
+            }
+        # Git's name for a file's content.
+        return entry | {"oid": hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()}
+
+    def send(self, body, status=200, headers=()):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **dict(headers)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def mirror():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.served, server.refusal, server.tokens = {}, None, set()
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def offline(no_network):
+    """The environment of processes that find the package, and no network but this machine's."""
+    return no_network | {"PYTHONPATH": f"{ROOT / 'workflow'}:{no_network['PYTHONPATH']}"}
+
+
+@pytest.fixture
+def online(mirror, offline, tmp_path):
+    """The environment of somebody who has an account of the hub and a mirror of it."""
+    hub = {"HF_ENDPOINT": mirror.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+    return offline | hub | {"HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+@pytest.fixture
+def stage(online, tmp_path):
+    """Run the stage: its exit status, what it says, and the folder."""
+
+    def run(kind="model", **settings):
+        settings = {"hub": "someone/small", "revision": COMMIT} | settings
+        if kind == "model":
+            settings = {"weights": True, "trust_remote_code": False} | settings
+        folder = tmp_path / "resources/small"
+        command = [sys.executable, "-m", "bld.stages.fetch", "--kind", kind]
+        command += ["--step", step_line("bld.stages.fetch", settings)]
+        command += ["--manifest", str(folder / "manifest.json")]
+        done = subprocess.run(command, env=online, capture_output=True, text=True)
+        return done.returncode, done.stderr, folder
+
+    return run
+
+
+def found_in(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_model_is_a_plain_folder_with_digests_and_licence(stage):
+    status, said, folder = stage()
+    assert status == 0, said
+    wanted = FILES.keys() - {"original/weights.pth"}
+    assert found_in(folder) == wanted | {"manifest.json"}
+    assert {name: (folder / name).read_bytes() for name in wanted} == {
+        name: FILES[name] for name in wanted
+    }
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["files"][LARGE] == {
+        "bytes": 2048,
+        "sha256": hashlib.sha256(FILES[LARGE]).hexdigest(),
+    }
+    assert (manifest["source"]["hub"], manifest["source"]["revision"]) == ("someone/small", COMMIT)
+    assert manifest["licence"] == {
+        "license": "other",
+        "license_name": "llama3.2",
+        "license_link": "LICENSE.txt",
+        "files": ["LICENSE.txt"],
+    }
+
+
+def test_a_tokenizer_comes_without_weights(stage):
+    *_, folder = stage(weights=False)
+    assert (folder / "config.json").exists() and not (folder / LARGE).exists()
+
+
+def test_a_data_set_has_the_files_that_were_asked_for(stage):
+    status, said, folder = stage(kind="dataset", files=["*.json"])
+    assert status == 0, said
+    assert found_in(folder) == {"config.json", "manifest.json"}
+
+
+def test_a_token_is_used_and_written_nowhere(stage, mirror):
+    _, said, folder = stage()
+    assert mirror.tokens == {f"Bearer {TOKEN}"}
+    assert TOKEN not in said + (folder / "manifest.json").read_text()
+
+
+def test_the_rule_fetches_from_a_mirror_and_says_no_secret(
+    online, default, write_default, tmp_path
+):
+    configuration = default()
+    configuration["models"]["small"] = {"hub": "someone/small", "revision": COMMIT}
+    write_default(tmp_path, configuration)
+    manifest = "resources/models/small/manifest.json"
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+    command += ["--cores", "1", manifest]
+    done = subprocess.run(command, env=online, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / manifest).read_text())["licence"]["license_name"] == "llama3.2"
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert tmp_path / "logs/fetch_model/small.log" in written
+    assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("file", ["config.json", LARGE])
+def test_a_file_with_other_bytes_than_the_hub_states_is_refused(stage, mirror, file):
+    mirror.served[file] = FILES[file][::-1]
+    status, said, folder = stage()
+    assert status == 1 and not folder.exists()
+    assert f"what came is not what the hub states, in {file} " in said
+    assert "Traceback" not in said
+
+
+def test_a_download_that_ends_early_is_not_kept(stage, mirror):
+    mirror.served[LARGE] = FILES[LARGE][:100]
+    status, said, folder = stage()
+    assert status == 1 and not folder.exists()
+    assert "should be of size 2048 but has size 100" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "settings, refusal, words",
+    [
+        ({"revision": "f" * 40}, None, f"there is no commit {'f' * 40} in it; look it up"),
+        ({"revision": "0" * 40}, None, "is a placeholder (40 zeros); look it up"),
+        ({"hub": "someone/else"}, None, "no such repository, or it is not public"),
+        (
+            {},
+            (401, "GatedRepo"),
+            "accept its licence on its page, then log in with `hf auth login`",
+        ),
+        (
+            {},
+            (403, "GatedRepo"),
+            "accept its licence on its page, then log in with `hf auth login`",
+        ),
+        ({}, (401, "RepoNotFound"), "check the name, or log in with `hf auth login`"),
+        ({}, (418, ""), "the hub answers with status 418"),
+        (
+            {"weights": False, "files": ["*.gguf"]},
+            None,
+            "no file matches *.gguf; it has LICENSE.txt",
+        ),
+    ],
+)
+def test_what_cannot_be_fetched_says_why_and_what_to_do(stage, mirror, settings, refusal, words):
+    mirror.refusal = refusal
+    status, said, folder = stage(**settings)
+    assert status == 1 and not folder.exists()
+    assert words in said and "Traceback" not in said and TOKEN not in said
+
+
+def test_without_internet_one_is_told_of_login_nodes_mirrors_and_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the client's attempts
+    with pytest.raises(ValueError, match=r"a login node.*HF_ENDPOINT.*`path:`"):
+        fetch("someone/small", COMMIT, "model", ["*"], tmp_path)
+
+
+def test_a_linked_folder_has_its_licence_too(offline, tmp_path):
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (source / "COPYING").write_text("You may.")
+    manifest = tmp_path / "linked/manifest.json"
+    line = step_line("bld.stages.link", {"path": str(source)})
+    command = [sys.executable, "-m", "bld.stages.link", "--step", line, "--manifest", manifest]
+    subprocess.run(command, env=offline, check=True)
+    found = json.loads(manifest.read_text())
+    assert found["licence"] == {"license": "apache-2.0", "files": ["COPYING"]}
+
+
+def test_a_folder_that_says_nothing_of_a_licence_has_none(tmp_path):
+    (tmp_path / "README.md").write_text("# No front matter\n")
+    assert licence_of(tmp_path) == {"files": []}

@@ -1,0 +1,98 @@
+"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, held against the digests that the hub
+states, and with the licence that they name.
+
+The hub's own client does the work; a mirror is used as it does, through HF_ENDPOINT.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, metadata_load, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+CARD = "README.md"
+LICENCE_FILES = ["LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*"]
+LICENCE_KEYS = ["license", "license_name", "license_link"]
+LOG_IN = "log in with `hf auth login` (or set HF_TOKEN)"
+LOOK_UP_REVISION = (
+    "look it up on the repository's page, under 'Files and versions', then 'History', and write it "
+    "into the configuration"
+)
+
+
+def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: Path) -> None:
+    """Fill the empty `folder` with those files of a repository ("model" or "dataset") that match.
+
+    Raises ValueError if the hub cannot be reached or refuses, if it does not know the repository or the commit, if no file
+    matches, and if a file is not the one that the hub states by size and digest.
+    """
+    try:
+        snapshot_download(
+            name, repo_type=kind, revision=revision, allow_patterns=list(patterns), local_dir=folder
+        )
+        found = HfApi().verify_repo_checksums(
+            name, repo_type=kind, revision=revision, local_dir=folder
+        )
+    except (HTTPError, OSError) as error:
+        raise ValueError(f"{name}: {_explanation(error, revision)}") from error
+    # The client's notes hold times, and the same commit must give the same manifest.
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if found.mismatches:
+        raise ValueError(
+            f"{name}: what came is not what the hub states, in "
+            + ", ".join(
+                f"{wrong['path']} (expected {wrong['algorithm']} {wrong['expected']}, found {wrong['actual']})"
+                for wrong in found.mismatches
+            )
+            + "; run this again, and if it stays so, ask who keeps the mirror"
+        )
+    if not found.checked_count:
+        raise ValueError(
+            f"{name}: no file matches {', '.join(patterns)}; it has {', '.join(found.missing_paths) or 'none at all'}"
+        )
+
+
+def _explanation(error: BaseException, revision: str) -> str:
+    """What went wrong with a repository and what to do about it."""
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, RevisionNotFoundError):
+        return f"there is no commit {revision} in it; {LOOK_UP_REVISION}"
+    if isinstance(error, GatedRepoError) or status == 403:
+        return f"it is gated, and you have not been let in; accept its licence on its page, then {LOG_IN}"
+    if isinstance(error, RepositoryNotFoundError) or status == 401:
+        return f"there is no such repository, or it is not public; check the name, or {LOG_IN}"
+    if status:
+        return f"the hub answers with status {status}; try again later"
+    if isinstance(error, HTTPError):
+        return (
+            f"the hub cannot be reached from this machine ({type(error).__name__}); fetch where there is internet, which is "
+            "a login node as a rule, name a mirror in HF_ENDPOINT, or copy the files to disk and write `path:` for `hub:`"
+        )
+    return f"{error}; run this again"
+
+
+def licence_of(folder: Path) -> dict[str, Any]:
+    """What the files of a repository say of its licence: the card's words, and which files hold its text."""
+    card = folder / CARD
+    words = (metadata_load(card) if card.is_file() else None) or {}
+    return {key: words[key] for key in LICENCE_KEYS if key in words} | {
+        "files": sorted(
+            path.name
+            for path in folder.iterdir()
+            if any(fnmatch(path.name.upper(), pattern) for pattern in LICENCE_FILES)
+        )
+    }

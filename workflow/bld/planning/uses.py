@@ -1,0 +1,85 @@
+"""What a configuration needs made: the splits that are read, the byte caches, the trainings, in the order of the chain.
+
+The rules say the same in their own words; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from bld.config import Run, Settings
+
+WARMED_UP = ("linear", "causal")
+
+
+def learns_from(run: Run, mode: str, settings: Settings) -> bool:
+    """Whether a run learns from a teacher that is `cached` or `live`."""
+    return run.method != "sft" and settings.teachers[str(run.teacher)].mode == mode
+
+
+def is_watched(run: Run) -> bool:
+    """Whether a run is evaluated while it is trained."""
+    return bool(run.development_split and run.training.evaluate_every)
+
+
+def splits_read(settings: Settings) -> list[tuple[str, str]]:
+    """(corpus, split) of all documents that are needed."""
+    read = {(x.corpus, x.split): None for m in settings.models.values() if (x := m.scratch)}
+    for run in settings.runs.values():
+        looked_at = [run.development_split] if is_watched(run) else []
+        for split in (run.train_split, *looked_at, run.validation_split):
+            read[run.corpus, str(split)] = None
+    return list(read)
+
+
+def caches(settings: Settings, looked_at: bool = True) -> list[tuple[str, str, str]]:
+    """(teacher, corpus, split) of all byte caches; without `looked_at` those that are learned from alone."""
+    found: dict[tuple[str, str, str], None] = {}
+    for run in settings.runs.values():
+        if learns_from(run, "cached", settings):
+            found[str(run.teacher), run.corpus, run.train_split] = None
+            if looked_at and is_watched(run):
+                found[str(run.teacher), run.corpus, str(run.development_split)] = None
+    return list(found)
+
+
+def models_read(settings: Settings) -> list[str]:
+    """Models whose weights are needed."""
+    runs = settings.runs.values()
+    students = [settings.students[run.student].model for run in runs]
+    teachers = [settings.teachers[run.teacher].model for run in runs if run.teacher]
+    return list(dict.fromkeys([*teachers, *students]))
+
+
+def tokenizers_read(settings: Settings) -> list[str]:
+    """Models that only lend their tokenizer."""
+    given = (settings.students[run.student].tokenizer for run in settings.runs.values())
+    return list(dict.fromkeys(name for name in given if name and name in settings.models))
+
+
+def has_warmup(run: Run) -> bool:
+    """Whether a run has a byte head to warm up."""
+    return run.method == "bld" and run.bld.head in WARMED_UP
+
+
+def other_jobs(settings: Settings) -> int:
+    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, judgements, report."""
+    runs = settings.runs.values()
+    judged = {("student", run.student, run.corpus, run.validation_split) for run in runs}
+    judged |= {
+        ("teacher", run.teacher, run.corpus, run.validation_split) for run in runs if run.teacher
+    }
+    tasks = settings.evaluation.tasks
+    measured = sum(bool(run.teacher) or task != "byte_divergence" for run in runs for task in tasks)
+    needed = {*models_read(settings), *tokenizers_read(settings)}
+    tokenizers = sum(settings.models[name].scratch is not None for name in needed)
+    students = len({run.student for run in runs})
+    of_caches = len(caches(settings)) + 2 * len(caches(settings, looked_at=False))
+    report = 1
+    return (
+        len(splits_read(settings))
+        + tokenizers
+        + students
+        + of_caches
+        + len(judged)
+        + measured
+        + report
+    )

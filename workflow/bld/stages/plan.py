@@ -1,0 +1,36 @@
+"""Say what the configuration will cost before anything is spent; exit 1 if it cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bld.config import Settings
+from bld.planning.limits import limits_of
+from bld.planning.page import print_plan
+from bld.planning.plan import make_plan
+from bld.provenance.step import step_parser
+
+
+def main() -> None:
+    """Print the plan of the configuration in the settings, under the limits beside it."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--working-folder", type=Path, required=True, help="where results/ lies")
+    arguments = parser.parse_args()
+    settings = arguments.step.settings
+    limits = {
+        rule: {name: limits_of(attempts) for name, attempts in jobs.items()}
+        for rule, jobs in settings["limits"].items()
+    }
+    try:
+        plan = make_plan(
+            Settings.model_validate(settings["configuration"]), limits, arguments.working_folder
+        )
+    except ValueError as error:
+        raise SystemExit(f"There is too little known to plan:\n{error}") from None
+    print_plan(plan)
+    if plan.refusals:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+# What the configuration will cost, printed before anything is spent: `snakemake --profile slurm plan`.
+
+from bld.planning.profile import plan_settings
+
+
+# It makes nothing (a benchmark would count as made), so it runs whenever it is asked for; if it refuses, it does so once.
+rule plan:
+    log:
+        "logs/plan.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    params:
+        step=lambda wildcards: step("plan", plan_settings(workflow, SETTINGS, config)),
+    shell:
+        "python -m bld.stages.plan"
+        " --step {params.step:q}"
+        " --working-folder ."
+        " 2>&1 | tee {log:q}"
