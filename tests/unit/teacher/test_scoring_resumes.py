@@ -81,12 +81,17 @@ def place(tmp_path, monkeypatch):
         return shard.read_bytes()
 
     folder = checkpoints / ORIGIN.fingerprint
-    return SimpleNamespace(score=score, shard=shard, checkpoints=checkpoints, folder=folder)
+    kept = checkpoints.with_name(shard.name)
+    return SimpleNamespace(
+        score=score, shard=shard, checkpoints=checkpoints, folder=folder, kept=kept
+    )
 
 
 @pytest.fixture
 def expected(place, tmp_path):
-    return place.score(Teacher(), shard=tmp_path / "alone/shard.parquet")
+    shard = place.score(Teacher(), shard=tmp_path / "alone/shard.parquet")
+    place.kept.unlink()
+    return shard
 
 
 def interrupt(place, at, origin=ORIGIN):
@@ -111,6 +116,29 @@ def test_nothing_is_left_behind(place, expected):
     place.score(Teacher())
     assert not place.checkpoints.exists()
     assert [path.name for path in place.shard.parent.iterdir()] == ["shard.parquet"]
+
+
+def test_a_shard_that_was_finished_unseen_is_put_back_and_not_scored_again(place, capsys):
+    first = place.score(Teacher())
+    assert place.shard.stat().st_nlink == 2  # it takes no room
+    place.shard.unlink()
+    teacher = Teacher()
+    assert place.score(teacher) == first
+    assert place.score(teacher) == first
+    assert teacher.scored == []
+    assert "scored before with the same settings" in capsys.readouterr().out
+    assert [path.name for path in place.shard.parent.iterdir()] == ["shard.parquet"]
+
+
+@pytest.mark.parametrize("change", ["origin", "damage"])
+def test_a_kept_shard_of_another_origin_or_that_is_damaged_is_not_used(place, expected, change):
+    place.score(Teacher(), ORIGIN._replace(step="older"))
+    if change == "damage":
+        place.score(Teacher())
+        truncate(place.kept)
+    teacher = Teacher()
+    assert place.score(teacher) == expected
+    assert len(teacher.scored) == 10
 
 
 @pytest.mark.parametrize(
@@ -263,7 +291,10 @@ class Job:
         return sha256_of(self.shard)
 
     def reused(self):
-        return int(re.search(r"10 parts, (\d+) of them", self.log.read_text())[1])
+        log = self.log.read_text()
+        if "scored before" in log:  # the one before was killed after its work was done
+            return 10
+        return int(re.search(r"10 parts, (\d+) of them", log)[1])
 
 
 def kill_at_random_moments(job, kills, seed, expected, seconds):
@@ -282,6 +313,7 @@ def kill_at_random_moments(job, kills, seed, expected, seconds):
             assert job.finish(process) == expected
             reused.append(job.reused())
             job.shard.unlink()
+            job.checkpoints.with_name(job.shard.name).unlink()
     assert job.finish(job.start()) == expected
     return [*reused, job.reused()]
 

@@ -234,6 +234,7 @@ def test_what_was_finished_unseen_is_put_back_and_not_made_again(run_step, tmp_p
     assert "done before with the same settings, code and inputs" in capsys.readouterr().out
     assert run_step("third") == ["first", "first"]
     assert (tmp_path / "model/weights").stat().st_nlink == 2  # it takes no room
+    assert {path.name for path in tmp_path.iterdir()} == {"input.json", "metrics", "model", "run"}
 
 
 @pytest.mark.parametrize("change", ["input", "kept"])

@@ -8,8 +8,10 @@ next ends with the same bytes in the shard as one that was never interrupted.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,15 @@ from bld.documents.shards import read_shard
 from bld.progress import progress
 from bld.teacher.kept import keep_most_probable
 from bld.teacher.scoring import Scored
-from bld.teacher.shards import ORIGIN, TAIL_SHAPE, Origin, Row, table_of, write_tables
+from bld.teacher.shards import (
+    ORIGIN,
+    TAIL_SHAPE,
+    Origin,
+    Row,
+    read_metadata,
+    table_of,
+    write_tables,
+)
 from bld.teacher.tails import TailSums
 
 PART_DOCUMENTS = 128
@@ -56,8 +66,15 @@ def score_shard(
     """Write `shard` from the `documents` of another shard.
 
     `checkpoints` is a folder for this shard alone: parts are put there and taken from there, and it
-    is removed at the end. Parts of another origin are not looked at.
+    is removed at the end. Parts of another origin are not looked at. Beside it a hard link to the
+    shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that was
+    finished since.
     """
+    finished = checkpoints.with_name(shard.name)
+    if _is_of(finished, origin):
+        print(f"scored before with the same settings, code and inputs: taken from {finished}")
+        _link(finished, shard)
+        return
     parts = _Parts(checkpoints / origin.fingerprint, documents, score)
     with open_parquet(documents) as file:
         total = file.metadata.num_rows
@@ -70,6 +87,24 @@ def score_shard(
     metadata = {ORIGIN: origin.to_json(), TAIL_SHAPE: tails.shape()}
     write_tables(shard, (part.table for part in parts), metadata)
     shutil.rmtree(checkpoints, ignore_errors=True)
+    with suppress(OSError):  # where there are no hard links, nothing is kept
+        _link(shard, finished)
+
+
+def _is_of(path: Path, origin: Origin) -> bool:
+    try:
+        return path.exists() and read_metadata(path)[ORIGIN] == origin.to_json()
+    except ValueError:
+        return False
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    os.link(source, partial)
+    os.replace(partial, target)
 
 
 class _Parts:

@@ -51,8 +51,8 @@ def put_back(outputs: Sequence[Path], folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
         _link(path, partial)
-        if target.is_dir():
-            shutil.rmtree(target)
+        # A rename of one link over another of the same file would do nothing and leave both.
+        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         os.replace(partial, target)
 
 
