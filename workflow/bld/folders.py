@@ -65,6 +65,24 @@ def whole_folder(manifest: str | Path) -> Path:
     return folder
 
 
+def hard_link(source: Path, target: Path) -> None:
+    """Make `target` the file `source`, or a folder of the files of the folder `source`, without a copy;
+    it appears by rename. Raises OSError where the file system has no hard links."""
+    # A rename of one link over another of the same file would do nothing and leave both.
+    if target.is_file() and target.samefile(source):
+        return
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, copy_function=os.link, symlinks=True)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+        os.link(source, partial)
+    os.replace(partial, target)
+
+
 def link_files(source: Path, target: Path) -> None:
     """Fill `target` with links to the files of `source`, however deep.
 

@@ -8,7 +8,6 @@ next ends with the same bytes in the shard as one that was never interrupted.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ import pyarrow as pa
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet
 from bld.documents.shards import read_shard
+from bld.folders import hard_link
 from bld.progress import progress
 from bld.teacher.kept import keep_most_probable
 from bld.teacher.scoring import Scored
@@ -73,7 +73,7 @@ def score_shard(
     finished = checkpoints.with_name(shard.name)
     if _is_of(finished, origin):
         print(f"scored before with the same settings, code and inputs: taken from {finished}")
-        _link(finished, shard)
+        hard_link(finished, shard)
         return
     parts = _Parts(checkpoints / origin.fingerprint, documents, score)
     with open_parquet(documents) as file:
@@ -88,7 +88,7 @@ def score_shard(
     write_tables(shard, (part.table for part in parts), metadata)
     shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):  # where there are no hard links, nothing is kept
-        _link(shard, finished)
+        hard_link(shard, finished)
 
 
 def _is_of(path: Path, origin: Origin) -> bool:
@@ -96,15 +96,6 @@ def _is_of(path: Path, origin: Origin) -> bool:
         return path.exists() and read_metadata(path)[ORIGIN] == origin.to_json()
     except ValueError:
         return False
-
-
-def _link(source: Path, target: Path) -> None:
-    if target.exists() and target.samefile(source):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    os.link(source, partial)
-    os.replace(partial, target)
 
 
 class _Parts:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bld.files import MANIFEST
-from bld.folders import whole_folder
+from bld.folders import hard_link, whole_folder
 
 
 def keep(outputs: Sequence[Path], folder: Path) -> None:
@@ -24,7 +24,7 @@ def keep(outputs: Sequence[Path], folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         for output, path in _pairs(outputs, partial):
-            _link(_whole(output), path)
+            hard_link(_whole(output), path)
         os.replace(partial, folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -46,14 +46,7 @@ def is_kept(outputs: Sequence[Path], folder: Path) -> bool:
 def put_back(outputs: Sequence[Path], folder: Path) -> None:
     """Make the outputs again from the links in `folder`; each appears by rename."""
     for output, path in _pairs(outputs, folder):
-        target = _whole(output)
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.unlink(missing_ok=True)
-        _link(path, partial)
-        # A rename of one link over another of the same file would do nothing and leave both.
-        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-        os.replace(partial, target)
+        hard_link(path, _whole(output))
 
 
 def _pairs(outputs: Sequence[Path], folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -62,11 +55,3 @@ def _pairs(outputs: Sequence[Path], folder: Path) -> Iterator[tuple[Path, Path]]
 
 def _whole(output: Path) -> Path:
     return output.parent if output.name == MANIFEST else output
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=os.link, symlinks=True)
-    else:
-        os.link(source, target)
