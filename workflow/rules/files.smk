@@ -1,5 +1,7 @@
 # Which files there are, and which of them a job reads.
 
+from bld.planning.uses import caches, has_warmup, is_watched, learns_from
+
 REPORT = "results/report/index.html"
 
 
@@ -74,15 +76,10 @@ def run_student(wildcards):
     return student_folder(SETTINGS.runs[wildcards.run].student)
 
 
-def learns_from(run, mode):
-    """Whether a run learns from a teacher that is `cached` or `live`."""
-    return run.method != "sft" and SETTINGS.teachers[run.teacher].mode == mode
-
-
 def run_cache(wildcards):
     """The teacher's byte distributions, for runs that learn from them."""
     run = SETTINGS.runs[wildcards.run]
-    if not learns_from(run, "cached"):
+    if not learns_from(run, "cached", SETTINGS):
         return []
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.train_split}/manifest.json"]
 
@@ -90,19 +87,13 @@ def run_cache(wildcards):
 def run_live_teacher(wildcards):
     """The teacher itself, for runs that ask it on the way."""
     run = SETTINGS.runs[wildcards.run]
-    return run_teacher(wildcards) if learns_from(run, "live") else []
+    return run_teacher(wildcards) if learns_from(run, "live", SETTINGS) else []
 
 
 def run_warmup(wildcards):
     """The warmed-up byte head, for runs that have one."""
     run = SETTINGS.runs[wildcards.run]
-    has_head = run.method == "bld" and run.bld.head in ("linear", "causal")
-    return [f"results/runs/{wildcards.run}/warmup/manifest.json"] if has_head else []
-
-
-def is_watched(run):
-    """Whether a run is evaluated while it is trained."""
-    return bool(run.development_split and run.training.evaluate_every)
+    return [f"results/runs/{wildcards.run}/warmup/manifest.json"] if has_warmup(run) else []
 
 
 def run_development(wildcards):
@@ -114,7 +105,7 @@ def run_development(wildcards):
 def run_development_cache(wildcards):
     """What the teacher says of those documents, for runs that learn from it."""
     run = SETTINGS.runs[wildcards.run]
-    if not (learns_from(run, "cached") and is_watched(run)):
+    if not (learns_from(run, "cached", SETTINGS) and is_watched(run)):
         return []
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.development_split}/manifest.json"]
 
@@ -136,13 +127,7 @@ def measured(run):
 
 
 # The byte caches that runs learn from: teacher, corpus, split.
-CACHES = sorted(
-    {
-        (run.teacher, run.corpus, run.train_split)
-        for run in SETTINGS.runs.values()
-        if learns_from(run, "cached")
-    }
-)
+CACHES = sorted(caches(SETTINGS, looked_at=False))
 
 
 def report_inputs(wildcards):

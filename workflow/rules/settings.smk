@@ -120,7 +120,7 @@ def distill_settings(wildcards):
     }
     if run.method == "bld":
         settings["bld"] = run.bld.model_dump()
-    if learns_from(run, "live"):
+    if learns_from(run, "live", SETTINGS):
         settings["teacher"] = scoring_settings(SETTINGS.teachers[run.teacher])
     return settings
 

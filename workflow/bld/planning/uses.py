@@ -1,6 +1,6 @@
 """What a configuration needs made: the splits that are read, the byte caches, the trainings, in the order of the chain.
 
-The rules say the same in their own words; a test holds the two together.
+The rules ask here too which caches, trainings and looks there are; that the plan has as many jobs as they have is tested.
 """
 
 from __future__ import annotations
