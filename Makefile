@@ -7,6 +7,8 @@ REQUIREMENTS := envs/requirements/workflow.txt
 TEST_REQUIREMENTS := envs/requirements/tests.txt
 BENCH_REQUIREMENTS := envs/requirements/bench.txt
 CONSTRAINTS := envs/requirements/constraints.txt
+# The cluster's tests wait most of the time. In the order of the folders, the longest first.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
 .PHONY: demo test test-long bench envs pins
@@ -15,10 +17,10 @@ demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
 
 test: $(VENV)/tests.done
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not long"
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME) -m "not long"
 
 test-long: $(VENV)/tests.done
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
 
 bench: $(VENV)/bench.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local \

@@ -26,8 +26,11 @@ include: "workflow/rules/audit.smk"
 include: "workflow/rules/students.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/reporting.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/watch.smk"
 include: "workflow/rules/cluster.smk"
 
 
@@ -48,3 +51,7 @@ onstart:
 onsuccess:
     if any(job.rule.name == "all" for job in workflow.dag.jobs):
         print(f"\nThe report: {os.path.abspath(REPORT)}")
+
+
+onerror:
+    report_what_there_is()

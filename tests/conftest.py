@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
+# Tests run two at a time: threads of one that wait must not take a core from the other.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
 BIN = Path(sys.executable).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares costly things runs in one process, one after another: whole chains, the cluster, and else a file."""
+    for item in items:
+        room = item.path.relative_to(TESTS).parts[0]
+        shared = {"conda": "chains", "e2e": "chains", "slurm": "cluster"}
+        item.add_marker(pytest.mark.xdist_group(shared.get(room, str(item.path))))
 
 
 class Checkout:
@@ -30,12 +41,17 @@ class Checkout:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a user who has set the project up."""
+        return os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
     def run(self, *command: str, env: dict[str, str] | None = None) -> str:
         """What a command prints when it is run here; fails the test if it fails."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=env or os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+            env=env or self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

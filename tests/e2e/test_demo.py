@@ -1,22 +1,12 @@
 """The embedded default, as `make demo` runs it."""
 
+import csv
 import json
 
 import pytest
 import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-
-@pytest.fixture(scope="module")
-def demo(checkout):
-    checkout.printed = checkout.snakemake()
-    return checkout
-
-
-@pytest.fixture(scope="module")
-def summary(demo):
-    return json.loads((demo.folder / "results/report/summary.json").read_text())
 
 
 def test_the_demo_says_where_the_report_is(demo):
@@ -35,10 +25,30 @@ def test_the_demo_judges_every_run_between_the_teacher_and_the_student_before_tr
 def test_the_demo_compares_each_byte_head_with_training_on_the_text_alone(summary):
     assert [run["head"] for run in summary["runs"]] == [None, "linear", "marginal"]
     assert [run["head_parameters"] > 0 for run in summary["runs"]] == [False, True, False]
-    compared = [(one["method"], one["head"], one["against"]) for one in summary["comparison"]]
-    assert compared == [("bld", "linear", "sft"), ("bld", "marginal", "sft")]
+    metrics = [
+        "bits_per_byte",
+        "byte_jsd",
+        "documentation",
+        "next_line",
+        "next_word",
+        "harness_bits",
+    ]
+    compared = [(one["head"], one["metric"]) for one in summary["comparison"]]
+    assert compared == [(head, metric) for head in ("linear", "marginal") for metric in metrics]
     for one in summary["comparison"]:
-        assert one["low"] < one["difference"] < one["high"]
+        assert (one["method"], one["against"], one["seeds"]) == ("bld", "sft", [0])
+        assert one["low"] <= one["difference"] <= one["high"]
+
+
+def test_the_demo_s_teacher_is_better_at_every_benchmark_than_its_student_before_training(demo):
+    rows = csv.DictReader((demo.folder / "results/report/benchmarks.csv").open())
+    by_model = {}
+    for row in rows:
+        sign = 1 if row["higher_is_better"] == "True" else -1
+        by_model.setdefault(row["series"], {})[row["benchmark"]] = sign * float(row["value"])
+    assert len(by_model["teacher"]) == 3
+    for benchmark, value in by_model["teacher"].items():
+        assert value > by_model["untrained student"][benchmark], benchmark
 
 
 def test_documents_of_one_split_are_in_no_other(demo):
@@ -73,7 +83,7 @@ def test_the_report_of_one_setting_reruns_only_the_report(demo):
         "pretrain",
         "score_teacher",
         "distill",
-        "evaluate_run",
+        "evaluate_bits_per_byte",
         "build_split",
     ):
         assert f"\n{rule} " not in printed

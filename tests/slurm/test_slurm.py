@@ -61,7 +61,14 @@ def test_the_command_as_typed_makes_everything_by_jobs_with_what_their_rules_ask
         for job in site.jobs(rule):
             assert (job["Partition"], job["Account"]) == ("cpu", "ci")
             assert "TresPerJob" not in job
-    for rule in ("pretrain", "score_teacher", "warm_up", "distill", "evaluate_run", "audit_cache"):
+    for rule in (
+        "pretrain",
+        "score_teacher",
+        "warm_up",
+        "distill",
+        "evaluate_bits_per_byte",
+        "audit_cache",
+    ):
         assert rule in rules
         for job in site.jobs(rule):
             assert (job["Partition"], job["TresPerJob"]) == ("gpu", "gres:gpu:1")

@@ -45,6 +45,46 @@ CONFLICTS = {
         "runs.bld.validation_split",
         ["the model `teacher` is not trained on"],
     ),
+    "a benchmark of neither kind": (
+        {"benchmarks.empty": {}},
+        "benchmarks.empty",
+        ["neither of `task` and `local`"],
+    ),
+    "a benchmark of both kinds": (
+        {"benchmarks.next_word.task": "piqa"},
+        "benchmarks.next_word",
+        ["both of `task` and `local`"],
+    ),
+    "a benchmark of the hub without data": (
+        {"benchmarks.piqa": {"task": "piqa"}},
+        "benchmarks.piqa.data",
+        ["the hub's data sets that the task reads", "commit"],
+    ),
+    "a benchmark made here with data of the hub": (
+        {"benchmarks.next_word.nltk": ["punkt_tab"]},
+        "benchmarks.next_word.data",
+        ["made here"],
+    ),
+    "a benchmark with the name of a measure": (
+        {"benchmarks.text": DEFAULT["benchmarks"]["next_word"]},
+        "benchmarks.text",
+        ["the name of a measure", "`bits_per_byte`"],
+    ),
+    "a benchmark made from what the teacher is trained on": (
+        {"benchmarks.next_word.local.split": "train"},
+        "benchmarks.next_word.local.split",
+        ['"train"', "the model `teacher` is not trained on"],
+    ),
+    "a benchmark made from a corpus that is not there": (
+        {"benchmarks.next_word.local.corpus": "python_dogs"},
+        "benchmarks.next_word.local.corpus",
+        ['"python_dogs"', "did you mean `python_docs`?"],
+    ),
+    "a benchmark made from a split that is not there": (
+        {"benchmarks.next_word.local.split": "validaton"},
+        "benchmarks.next_word.local.split",
+        ['"validaton"', "did you mean `validation`?"],
+    ),
     "developed on what is not there": (
         {"runs.bld.development_split": "develpoment"},
         "runs.bld.development_split",

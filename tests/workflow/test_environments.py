@@ -11,8 +11,14 @@ import yaml
 from bld.provenance.fingerprint import DEFINITIONS_ONLY, PACKAGE, import_closure
 
 ENVS = PACKAGE.parents[1] / "envs"
-PACKAGES = {"yaml": "pyyaml"}
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+PACKAGES = {"yaml": "pyyaml", "lm_eval": "lm-eval"}
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+    "seaborn-base": "seaborn",
+    "lm_eval": "lm-eval",
+    "antlr-python-runtime": "antlr4-python3-runtime",
+}
 HAVE_CUDA_BUILDS = {"pytorch", "deepspeed"}
 
 
@@ -105,7 +111,7 @@ def test_every_environment_is_that_of_some_rule(rules):
 def test_only_rules_that_fetch_switch_the_hub_on(rules):
     # It is switched off for every job (test_standin_environments.py).
     switched = {name for name, rule in rules.items() if "HF_HUB_OFFLINE" in (rule["shell"] or "")}
-    assert switched == {"fetch_model", "fetch_dataset"}
+    assert switched == {"fetch_model", "fetch_dataset", "fetch_benchmark"}
     online = [rules[name]["shell"].startswith("HF_HUB_OFFLINE=0 ") for name in switched]
     assert all(online)
 

@@ -29,6 +29,7 @@ LEVELS = [
         "cluster",
         "config",
         "config_documents",
+        "config_evaluation",
         "config_models",
         "files",
         "folders",
@@ -39,11 +40,11 @@ LEVELS = [
     {"tokenization"},
     {"models"},
     {"covers", "documents"},
-    {"evaluation", "planning", "reporting", "students", "teacher", "training"},
+    {"evaluation", "planning", "reporting", "students", "teacher", "training", "watching"},
     {"launch", "stages"},
 ]
 # These read and explain the configuration for Snakemake and for people; no step imports them.
-CONFIGURATION = {"config_checks", "config_reference", "config_words"}
+CONFIGURATION = {"config_checks", "config_reference", "config_run_checks", "config_words"}
 LONGEST_FILE = 400
 
 
@@ -89,7 +90,9 @@ def test_covers_know_nothing_but_tokens_and_bytes():
     }
 
 
-@pytest.mark.parametrize("name", ["stages", *sorted(CONFIGURATION - {"config_words"})])
+@pytest.mark.parametrize(
+    "name", ["stages", *sorted(CONFIGURATION - {"config_run_checks", "config_words"})]
+)
 def test_what_stands_at_the_top_is_known_to_nobody(name):
     assert {here for here, there in imports_between_rooms() if there == name} == set()
 

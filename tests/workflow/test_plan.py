@@ -11,8 +11,6 @@ EVERYWHERE = {
     "gather_cache": 1,
     "audit_cache": 1,
     "measure_information": 1,
-    "evaluate_teacher": 1,
-    "evaluate_student": 1,
     "report": 1,
     "all": 1,
 }
@@ -20,8 +18,12 @@ EVERYWHERE = {
 OF_CACHES = {"score_teacher", "gather_cache", "audit_cache", "measure_information"}
 
 
-def run_jobs(count):
-    return dict.fromkeys(("distill", "evaluate_run", "evaluate_divergence"), count)
+def run_jobs(count, benchmarks):
+    """Of runs that share a teacher and a student, which are judged too; only students have a divergence."""
+    judged = count + 2
+    by_itself = dict.fromkeys(("evaluate_bits_per_byte", "write_text"), judged)
+    divergences = {"evaluate_byte_divergence": count + 1, "evaluate_benchmark": benchmarks * judged}
+    return {"distill": count} | by_itself | divergences
 
 
 def corpus_jobs(name, configuration):
@@ -31,10 +33,11 @@ def corpus_jobs(name, configuration):
 def test_the_default_makes_its_models_and_needs_nothing_from_outside(default, default_plan):
     splits = default()["corpora"]["python_docs"]["splits"]
     shards = sum(splits[name].get("shards", 1) for name in ("distillation", "development"))
-    expected = EVERYWHERE | corpus_jobs("python_docs", default()) | run_jobs(3)
+    expected = EVERYWHERE | corpus_jobs("python_docs", default()) | run_jobs(3, 4)
     assert default_plan.counts == expected | {
         "train_tokenizer": 2,
         "pretrain": 1,
+        "build_benchmark": 4,
         "score_teacher": shards,
         "gather_cache": 2,
         "warm_up": 1,
@@ -71,8 +74,10 @@ def test_an_experiment_of_the_paper_is_planned_without_network(
 ):
     configuration = yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text())
     shards = configuration["corpora"][corpus]["splits"]["train"]["shards"]
-    expected = EVERYWHERE | corpus_jobs(corpus, configuration) | run_jobs(2)
-    expected |= {"fetch_dataset": 1, "fetch_model": models, "score_teacher": shards}
+    expected = EVERYWHERE | corpus_jobs(corpus, configuration)
+    benchmarks = len(configuration["benchmarks"])
+    expected |= run_jobs(2, benchmarks) | {"fetch_benchmark": benchmarks, "fetch_dataset": 1}
+    expected |= {"fetch_model": models, "score_teacher": shards}
     expected |= {"warm_up": warm_ups} if warm_ups else {}
     assert plan(EXPERIMENTS / f"{name}.yaml").counts == expected
 
@@ -113,8 +118,8 @@ def test_a_run_without_a_teacher_is_trained_and_judged_alone(plan, default):
     alone["runs"] = {"sft": alone["runs"]["sft"]}
     del alone["runs"]["sft"]["teacher"]
     expected = {"train_tokenizer": 2, "pretrain": 1, "prepare_student": 1, "distill": 1}
-    expected |= {"evaluate_run": 1, "evaluate_student": 1, "report": 1, "all": 1}
-    expected |= {"build_split": 4}
+    expected |= {"evaluate_bits_per_byte": 2, "write_text": 2, "report": 1, "all": 1}
+    expected |= {"build_benchmark": 4, "evaluate_benchmark": 8, "build_split": 4}
     assert plan(alone).counts == expected
 
 
@@ -127,6 +132,7 @@ def test_models_and_data_from_folders_are_linked_and_not_made(plan, default, tmp
     own["datasets"] = {"chats": {"path": str(tmp_path)}}
     source = {"kind": "dataset", "dataset": "chats", "columns": {"messages": "messages"}}
     own["corpora"]["python_docs"]["source"] = source
+    del own["benchmarks"]
     counts = plan(own).counts
     assert (counts["link_model"], counts["link_dataset"]) == (2, 1)
     assert not {"pretrain", "train_tokenizer", "fetch_model", "fetch_dataset"} & counts.keys()

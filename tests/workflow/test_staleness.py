@@ -14,12 +14,25 @@ def jobs(rule, *names):
 
 
 RUNS = ("sft", "bld", "bld_marginal")
-DISTILLATIONS, DIVERGENCES = jobs("distill", *RUNS), jobs("evaluate_divergence", *RUNS)
-TEACHER_EVALUATION = "evaluate_teacher demo python_docs validation"
-STUDENT_EVALUATIONS = jobs("evaluate_run", *RUNS) | {
-    "evaluate_student swapped python_docs validation"
-}
-EVALUATIONS = STUDENT_EVALUATIONS | {TEACHER_EVALUATION}
+DISTILLATIONS = jobs("distill", *RUNS)
+OF_RUNS = {f"runs/{name}/evaluation" for name in RUNS}
+OF_STUDENT = "evaluation/students/swapped"
+OF_TEACHER = "evaluation/teachers/demo"
+THERE = "/python_docs/validation"
+BENCHMARKS = ("documentation", "next_line", "next_word", "harness_bits")
+
+
+def benchmarked(*folders, benchmarks=BENCHMARKS):
+    return {f"evaluate_benchmark {where} {name}" for where in folders for name in benchmarks}
+
+
+DIVERGENCES = jobs("evaluate_byte_divergence", *OF_RUNS, f"{OF_STUDENT}{THERE}/demo")
+TEXTS = jobs("write_text", *OF_RUNS, OF_STUDENT + THERE, OF_TEACHER + THERE)
+STUDENT_BITS = jobs("evaluate_bits_per_byte", *OF_RUNS, OF_STUDENT + THERE)
+TEACHER_BITS = jobs("evaluate_bits_per_byte", OF_TEACHER + THERE)
+TEACHER_TEXT = jobs("write_text", OF_TEACHER + THERE)
+OF_TEACHER_ALONE = TEACHER_BITS | TEACHER_TEXT | benchmarked(OF_TEACHER)
+OF_STUDENTS = (STUDENT_BITS | TEXTS | benchmarked(*OF_RUNS, OF_STUDENT)) - TEACHER_TEXT
 SCORED = ("demo python_docs distillation", "demo python_docs development")
 SCORING = jobs("score_teacher", *SCORED) | jobs("gather_cache", *SCORED)
 AUDIT = "audit_cache demo python_docs distillation"
@@ -64,14 +77,22 @@ def put(configuration, path, value):
         ("teachers.demo.keep_symbols", 5, SCORING),
         ("teachers.demo.eps", 0.01, SCORING | {AUDIT, INFORMATION}),
         ("teachers.demo.beam_width", 5, set()),
-        ("evaluation.window", 99, EVALUATIONS | DIVERGENCES),
-        ("evaluation.eps", 0.01, DIVERGENCES),
-        ("evaluation.histories", "beam", DIVERGENCES),
+        ("evaluation.window", 99, OF_STUDENTS | OF_TEACHER_ALONE | DIVERGENCES),
+        ("evaluation.prompts", ["Why?"], TEXTS),
+        ("evaluation.passage_bytes", 99, TEXTS),
+        ("evaluation.eps", 0.01, DIVERGENCES | TEXTS),
+        ("evaluation.histories", "beam", DIVERGENCES | TEXTS),
         ("evaluation.beam_width", 5, set()),
         ("audit.documents", 5, {AUDIT, INFORMATION}),
         ("audit.eps", 1e-4, {AUDIT}),
         ("audit.histories", "beam", {AUDIT}),
         ("evaluation.divergence_documents", 5, DIVERGENCES),
+        (
+            "benchmarks.next_word.limit",
+            3,
+            benchmarked(*OF_RUNS, OF_STUDENT, OF_TEACHER, benchmarks=["next_word"]),
+        ),
+        ("benchmarks.next_word.local.documents", 9, {"build_benchmark next_word"}),
         ("report.title", "Another", {"report"}),
         # Read by `snakemake plan` alone.
         ("plan.gpu", "A100-80", set()),
@@ -82,7 +103,8 @@ def put(configuration, path, value):
         (
             "models.teacher.template_arguments.date",
             "today",
-            {"pretrain teacher", "prepare_student swapped", TEACHER_EVALUATION}
+            {"pretrain teacher", "prepare_student swapped"}
+            | OF_TEACHER_ALONE
             | {AUDIT, INFORMATION}
             | SCORING
             | DIVERGENCES,
@@ -90,10 +112,7 @@ def put(configuration, path, value):
         (
             "models.other.template_arguments.date",
             "today",
-            {"prepare_student swapped", "warm_up bld"}
-            | DISTILLATIONS
-            | STUDENT_EVALUATIONS
-            | DIVERGENCES,
+            {"prepare_student swapped", "warm_up bld"} | DISTILLATIONS | OF_STUDENTS | DIVERGENCES,
         ),
         (
             "models.teacher.scratch.tokenizer.vocabulary",
@@ -167,9 +186,13 @@ def test_another_run_makes_nothing_stale_but_the_report(plan, default, default_p
     more = put(default(), "runs.second", default()["runs"]["bld"] | {"seed": 7})
     steps = plan(more).steps
     assert {job for job, step in default_plan.steps.items() if steps[job] != step} == {"report"}
-    assert steps.keys() - default_plan.steps.keys() == {
-        f"{rule} second" for rule in ("warm_up", "distill", "evaluate_run", "evaluate_divergence")
-    }
+    judged = ("evaluate_bits_per_byte", "evaluate_byte_divergence", "write_text")
+    assert steps.keys() - default_plan.steps.keys() == (
+        jobs("warm_up", "second")
+        | jobs("distill", "second")
+        | {f"{rule} runs/second/evaluation" for rule in judged}
+        | benchmarked("runs/second/evaluation")
+    )
 
 
 def test_a_finished_corpus_is_made_again_for_other_text_only(
@@ -177,6 +200,7 @@ def test_a_finished_corpus_is_made_again_for_other_text_only(
 ):
     own = default()
     own["corpora"]["python_docs"]["source"] = {"kind": "files", "paths": ["text"], "format": "text"}
+    del own["benchmarks"]
     write_default(tmp_path, own)
     (tmp_path / "text").mkdir()
     for number in range(20):

@@ -28,6 +28,7 @@ from bld.config_documents import (
     Share,
     Split,
 )
+from bld.config_evaluation import Audit, Benchmark, Evaluation, LocalBenchmark
 from bld.config_models import (
     Architecture,
     Histories,
@@ -46,6 +47,7 @@ from bld.config_models import (
 __all__ = [
     "Architecture",
     "Audit",
+    "Benchmark",
     "Bld",
     "Columns",
     "Corpus",
@@ -55,6 +57,7 @@ __all__ = [
     "Files",
     "FromDataset",
     "Histories",
+    "LocalBenchmark",
     "Lora",
     "Model",
     "Plan",
@@ -146,40 +149,6 @@ class Run(Section):
     """Overrides of `bld`."""
 
 
-class Evaluation(Histories):
-    """How models are judged; for byte_divergence, teacher and student are summed over the same kind of histories."""
-
-    reruns = "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence alone) and the report"
-
-    eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this share of the mass; with 0 every symbol keeps some, so that KL is finite."""
-    tasks: list[Literal["bits_per_byte", "byte_divergence"]] = Field(
-        ["bits_per_byte", "byte_divergence"]
-    )
-    """What is measured on the validation split; byte_divergence needs runs with a teacher."""
-    divergence_documents: Count = 64
-    """Documents on which byte_divergence is measured."""
-    window: Count = 1024
-    """Longest context in tokens."""
-    batch_tokens: Count = 8192
-    """Tokens in one forward pass."""
-
-
-class Audit(Histories):
-    """How a teacher's byte distributions are checked: a sample of documents is summed again under a stricter policy."""
-
-    reruns = "the audits, the measure of information (`documents` and `seed` alone) and the report"
-
-    histories: Literal["prefix", "beam"] = "prefix"
-    """The histories of the stricter policy."""
-    eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this share of the mass; at most that of every teacher with such histories."""
-    documents: Count = 16
-    """Documents in the sample, which also serves to measure what a token tells and its bytes do not."""
-    seed: Seed = 0
-    """Seed of the sample."""
-
-
 class Report(Section):
     """The page at the end."""
 
@@ -229,6 +198,8 @@ class Settings(Section):
     """What is trained and compared, by name."""
     evaluation: Evaluation = Evaluation()
     """How models are judged."""
+    benchmarks: dict[Name, Benchmark] = Field({})
+    """Tasks of lm-evaluation-harness, by name."""
     audit: Audit = Audit()
     """How teachers' byte distributions are checked."""
     report: Report = Report()

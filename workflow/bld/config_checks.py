@@ -8,35 +8,44 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from bld.config import (
     Audit,
-    Bld,
+    Benchmark,
     Columns,
     Corpus,
     Dataset,
+    Evaluation,
     Files,
     FromDataset,
     Model,
     Plan,
-    Run,
     Scratch,
     Settings,
     Shape,
     Student,
     Teacher,
-    Training,
+)
+from bld.config_run_checks import (
+    comparison_problems,
+    fits,
+    known,
+    known_split,
+    run_problems,
+    trained_on,
+    training_problems,
 )
 from bld.config_words import did_you_mean, either, listed, problem_in_words, shown
 from bld.planning.gpus import PEAKS
 
 COMMON_SECTIONS = ("training", "warmup", "bld")
-WARMED_UP = ("linear", "causal")
+
+MEASURES = get_args(get_args(Evaluation.model_fields["tasks"].annotation)[0])
 
 
 class ConfigError(ValueError):
@@ -79,15 +88,17 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _model_problems(f"models.{name}", model, settings)
     for name, teacher in settings.teachers.items():
         yield from _weights_problems(f"teachers.{name}.model", teacher.model, settings)
-        for text in _fits(teacher.window, settings.models.get(teacher.model)):
+        for text in fits(teacher.window, settings.models.get(teacher.model)):
             yield f"teachers.{name}.window: {text}"
         yield from _audit_problems(name, teacher, settings.audit)
     for name, student in settings.students.items():
         yield from _weights_problems(f"students.{name}.model", student.model, settings)
         yield from _student_problems(f"students.{name}", student, settings)
     for name, run in settings.runs.items():
-        yield from _run_problems(f"runs.{name}", run, settings, raw["runs"][name])
-    yield from _comparison_problems(settings)
+        yield from run_problems(f"runs.{name}", run, settings, raw["runs"][name])
+    for name, benchmark in settings.benchmarks.items():
+        yield from _benchmark_problems(name, benchmark, settings)
+    yield from comparison_problems(settings)
     yield from _plan_problems(settings.plan)
 
 
@@ -104,29 +115,28 @@ def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
         )
 
 
-def _comparison_problems(settings: Settings) -> Iterator[str]:
-    """What the report could not compare after all the training."""
-    if "bits_per_byte" not in settings.evaluation.tasks:
-        yield (
-            "evaluation.tasks: found no `bits_per_byte`, which every comparison is made of; "
-            "expected it among the tasks"
-        )
-    seen: dict[str, str] = {}
-    judged: dict[tuple[str, str], tuple[str, str]] = {}
-    for name, run in settings.runs.items():
-        twin = seen.setdefault(run.model_dump_json(), name)
-        if twin != name:
-            yield (
-                f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
-                "or setting"
-            )
-        pair = run.student, run.corpus
-        first, split = judged.setdefault(pair, (name, run.validation_split))
-        if split != run.validation_split:
-            yield (
-                f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
-                f"{shown(split)} as in `{first}`, with which it is compared"
-            )
+def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> Iterator[str]:
+    key, local = f"benchmarks.{name}", benchmark.local
+    if name in MEASURES:
+        yield f"{key}: found the name of a measure of our own, expected another than {either(f'`{x}`' for x in MEASURES)}"
+    if (benchmark.task is None) == (local is None):
+        found = "both" if local else "neither"
+        yield f"{key}: found {found} of `task` and `local`, expected one of them"
+    if local is None:
+        if not benchmark.data:
+            yield f"{key}.data: missing, expected the hub's data sets that the task reads, each with a commit"
+        return
+    if benchmark.data or benchmark.nltk:
+        yield f"{key}.data: found data of the hub, expected none since the benchmark is made here (`local`)"
+    yield from known(f"{key}.local.corpus", local.corpus, settings, "corpora")
+    yield from known_split(f"{key}.local.split", local.corpus, local.split, settings)
+    corpus = settings.corpora.get(local.corpus)
+    if corpus and corpus.source.kind != "python_docs":
+        yield f"{key}.local.corpus: found `{local.corpus}`, expected a corpus with `kind: python_docs`"
+    for run in settings.runs.values():
+        for who, split in trained_on(run, settings):
+            if split == (local.corpus, local.split):
+                yield f"{key}.local.split: found {shown(local.split)}, expected a split that {who} is not trained on"
 
 
 def _plan_problems(plan: Plan) -> Iterator[str]:
@@ -155,7 +165,7 @@ def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[s
             )
     source = corpus.source
     if isinstance(source, FromDataset):
-        yield from _known(f"{key}.source.dataset", source.dataset, settings, "datasets")
+        yield from known(f"{key}.source.dataset", source.dataset, settings, "datasets")
         yield from _column_problems(f"{key}.source.columns", source.columns)
     if isinstance(source, Files):
         for path in source.paths:
@@ -202,8 +212,8 @@ def _shape_problems(key: str, shape: Shape, weights: bool) -> Iterator[str]:
 def _scratch_problems(
     key: str, scratch: Scratch, model: Model, settings: Settings
 ) -> Iterator[str]:
-    yield from _known(f"{key}.corpus", scratch.corpus, settings, "corpora")
-    yield from _known_split(f"{key}.split", scratch.corpus, scratch.split, settings)
+    yield from known(f"{key}.corpus", scratch.corpus, settings, "corpora")
+    yield from known_split(f"{key}.split", scratch.corpus, scratch.split, settings)
     for name in ("architecture", "training"):
         if model.weights and getattr(scratch, name) is None:
             yield f"{key}.{name}: missing, expected it of a model that is not `weights: false`"
@@ -214,13 +224,13 @@ def _scratch_problems(
             f"({shape.heads})"
         )
     if scratch.training:
-        for (field, *_), text in _training_problems(scratch.training, model):
+        for (field, *_), text in training_problems(scratch.training, model):
             yield f"{key}.training.{field}: {text}"
 
 
 def _student_problems(key: str, student: Student, settings: Settings) -> Iterator[str]:
     if student.tokenizer not in (None, "bytes"):
-        yield from _known(f"{key}.tokenizer", student.tokenizer, settings, "models")
+        yield from known(f"{key}.tokenizer", student.tokenizer, settings, "models")
     if student.tokenizer is None:
         for field in ("initialisation", "pad_vocabulary_to"):
             default, found = Student.model_fields[field].default, getattr(student, field)
@@ -229,136 +239,6 @@ def _student_problems(key: str, student: Student, settings: Settings) -> Iterato
                     f"{key}.{field}: found {shown(found)}, expected {shown(default)} since the student keeps its "
                     "tokenizer and so its embeddings; give it another under `tokenizer`"
                 )
-
-
-def _run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
-    yield from _known(f"{key}.student", run.student, settings, "students")
-    yield from _known(f"{key}.corpus", run.corpus, settings, "corpora")
-    yield from _split_problems(key, run, settings)
-    if run.teacher is not None:
-        yield from _known(f"{key}.teacher", run.teacher, settings, "teachers")
-    elif run.method != "sft":
-        yield f"{key}.teacher: missing, expected an entry under `teachers` since the method is `{run.method}`"
-    student = settings.students.get(run.student)
-    model = settings.models.get(student.model) if student else None
-    for fields, text in _training_problems(run.training, model):
-        yield f"{_where(key, raw, 'training', fields)}: {text}"
-    if run.method == "bld":
-        for fields, text in _bld_problems(run.bld):
-            yield f"{_where(key, raw, 'bld', fields)}: {text}"
-        if run.bld.head in WARMED_UP and run.warmup.patience and not run.training.evaluate_every:
-            yield (
-                f"{_where(key, raw, 'warmup', ['patience'])}: found {run.warmup.patience}, expected null "
-                "or a `training.evaluate_every` above 0, since it counts evaluations"
-            )
-        if student:
-            yield from _head_problems(f"{key}.bld.head", run, student, settings)
-
-
-def _where(key: str, raw: Mapping[str, Any], section: str, fields: Sequence[str]) -> str:
-    """The setting to name, the first of `fields`: in the run where it says one of them itself, else in the common section."""
-    own = any(field in (raw.get(section) or {}) for field in fields)
-    return f"{key + '.' if own else ''}{section}.{fields[0]}"
-
-
-def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
-    """Splits that do not exist, or on which a model is both trained and looked at."""
-    for field in ("train_split", "validation_split", "development_split"):
-        name = getattr(run, field)
-        if name is not None:
-            yield from _known_split(f"{key}.{field}", run.corpus, name, settings)
-    for field in ("validation_split", "development_split"):
-        for who, trained_on in _trained_on(run, settings):
-            if trained_on == (run.corpus, getattr(run, field)):
-                yield f"{key}.{field}: found {shown(trained_on[1])}, expected a split that {who} is not trained on"
-    if run.development_split == run.validation_split:
-        yield (
-            f"{key}.development_split: found {shown(run.development_split)}, expected another split than "
-            "`validation_split`, on which the run is judged"
-        )
-    if run.training.evaluate_every and run.development_split is None:
-        yield (
-            f"{key}.development_split: missing, expected a split to evaluate on every "
-            f"{run.training.evaluate_every} steps (`training.evaluate_every`)"
-        )
-
-
-def _bld_problems(bld: Bld) -> Iterator[tuple[tuple[str, ...], str]]:
-    """As `_training_problems`."""
-    if bld.histories != "trunk" and bld.head != "marginal":
-        yield (
-            ("histories", "head"),
-            f"found `{bld.histories}`, expected `trunk` since `head` is `{bld.head}`: only `marginal` sums histories",
-        )
-    if not (bld.token_weight or bld.byte_weight or bld.kl_weight):
-        yield (
-            ("token_weight", "byte_weight", "kl_weight"),
-            "found 0 like `byte_weight` and `kl_weight`, expected one of the three above 0: nothing would be learned",
-        )
-
-
-def _head_problems(key: str, run: Run, student: Student, settings: Settings) -> Iterator[str]:
-    known = _has_bytes_as_tokens(student, settings)
-    if known and run.bld.head != "output":
-        yield f"{key}: found `{run.bld.head}`, expected `output` since `{run.student}` is a byte student"
-    if not known and run.bld.head == "output":
-        yield (
-            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{run.student}` is not known to be "
-            "a byte student"
-        )
-
-
-def _trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Who is trained on which (corpus, split) before the run is judged."""
-    yield "the run", (run.corpus, run.train_split)
-    users = (settings.students.get(run.student), settings.teachers.get(run.teacher or ""))
-    for name in (user.model for user in users if user):
-        model = settings.models.get(name)
-        if model and model.scratch:
-            yield f"the model `{name}`", (model.scratch.corpus, model.scratch.split)
-
-
-def _has_bytes_as_tokens(student: Student, settings: Settings) -> bool:
-    if student.tokenizer == "bytes":
-        return True
-    model = settings.models.get(student.tokenizer or student.model)
-    return bool(model and model.scratch and model.scratch.tokenizer.kind == "bytes")
-
-
-def _training_problems(
-    training: Training, model: Model | None
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The settings that do not fit each other, the one to name first, and what is wrong."""
-    for text in _fits(training.sequence_length, model):
-        yield ("sequence_length",), text
-    if training.batch_size % training.micro_batch_size:
-        yield (
-            ("micro_batch_size", "batch_size"),
-            f"found {training.micro_batch_size}, expected a divisor of `batch_size` ({training.batch_size})",
-        )
-    if training.warmup_steps >= training.steps:
-        yield (
-            ("warmup_steps", "steps"),
-            f"found {training.warmup_steps}, expected fewer than `steps` ({training.steps})",
-        )
-    if training.precision == "bf16" and training.zero_stage == 0:
-        yield (
-            ("zero_stage", "precision"),
-            "found 0, expected 1, 2 or 3 since `precision` is bf16 (at stage 0 DeepSpeed takes a step too many)",
-        )
-    needed = {"none": 0, "optimizer": 1, "parameters": 3}[training.offload]
-    if training.zero_stage < needed:
-        yield (
-            ("zero_stage", "offload"),
-            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} since `offload` is "
-            f"`{training.offload}`",
-        )
-
-
-def _fits(length: int, model: Model | None) -> Iterator[str]:
-    shape = model.scratch.architecture if model and model.scratch else None
-    if shape and length > (positions := shape.positions):
-        yield f"found {length}, expected at most the `positions` of its model ({positions})"
 
 
 def _source_problems(key: str, section: Dataset | Model, sources: tuple[str, ...]) -> Iterator[str]:
@@ -372,19 +252,6 @@ def _source_problems(key: str, section: Dataset | Model, sources: tuple[str, ...
 
 
 def _weights_problems(key: str, name: str, settings: Settings) -> Iterator[str]:
-    yield from _known(key, name, settings, "models")
+    yield from known(key, name, settings, "models")
     if name in settings.models and not settings.models[name].weights:
         yield f"{key}: found `{name}`, which has `weights: false`, expected a model with weights"
-
-
-def _known(key: str, name: str, settings: Settings, section: str) -> Iterator[str]:
-    entries = getattr(settings, section)
-    if name not in entries:
-        yield f"{key}: found {shown(name)}, expected an entry under `{section}`{did_you_mean(name, entries)}"
-
-
-def _known_split(key: str, corpus: str, split: str, settings: Settings) -> Iterator[str]:
-    if corpus in settings.corpora:
-        splits = settings.corpora[corpus].splits
-        if split not in splits:
-            yield f"{key}: found {shown(split)}, expected a split of the corpus `{corpus}`{did_you_mean(split, splits)}"

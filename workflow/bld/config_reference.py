@@ -72,7 +72,7 @@ def _sections_inside(place: Place) -> Iterator[Place]:
         key = f"{place.key}.{name}".removeprefix(".")
         for branch in node.get("oneOf", [node]):
             entry = entry_of(branch)
-            if entry is not None:
+            if entry is not None and "properties" in section_of(entry):
                 yield Place(f"{key}.NAME", section_of(entry))
             elif "properties" in section_of(branch):
                 yield Place(key, section_of(branch))

@@ -19,6 +19,7 @@ Node = dict[str, Any]
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, `_`, `.` and `-`",
+    r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$": "a repository, as owner/name",
     r"^[0-9a-f]{40}$": "a commit of 40 hexadecimal digits (branches and tags move)",
 }
 BOUNDS = {
@@ -68,7 +69,9 @@ def in_words(node: Node) -> str:
         case "array":
             return f"a list of {in_words(node['items'])}" + ", not empty" * ("minItems" in node)
         case "object":
-            return "entries by name" + ", not empty" * ("minProperties" in node)
+            entry = entry_of(node)
+            each = f", each {in_words(entry)}" if entry and "type" in entry else ""
+            return "entries by name" + each + ", not empty" * ("minProperties" in node)
         case "boolean":
             return "true or false"
         case "string":

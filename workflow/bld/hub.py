@@ -26,6 +26,7 @@ CARD = "README.md"
 LICENCE_FILES = ["LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*"]
 LICENCE_KEYS = ["license", "license_name", "license_link"]
 LOG_IN = "log in with `hf auth login` (or set HF_TOKEN)"
+UNKNOWN_REVISION = "0" * 40
 LOOK_UP_REVISION = (
     "look it up on the repository's page, under 'Files and versions', then 'History', and write it "
     "into the configuration"
@@ -35,9 +36,13 @@ LOOK_UP_REVISION = (
 def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: Path) -> None:
     """Fill the empty `folder` with those files of a repository ("model" or "dataset") that match.
 
-    Raises ValueError if the hub cannot be reached or refuses, if it does not know the repository or the commit, if no file
-    matches, and if a file is not the one that the hub states by size and digest.
+    Raises ValueError if the revision is a placeholder, if the hub cannot be reached or refuses, if it does not know the
+    repository or the commit, if no file matches, and if a file is not the one that the hub states by size and digest.
     """
+    if revision == UNKNOWN_REVISION:
+        raise ValueError(
+            f"{name}: the revision in the configuration is a placeholder (40 zeros); {LOOK_UP_REVISION}"
+        )
     try:
         snapshot_download(
             name, repo_type=kind, revision=revision, allow_patterns=list(patterns), local_dir=folder

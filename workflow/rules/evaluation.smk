@@ -1,23 +1,24 @@
-# Every model is judged on a validation split: the teacher, the student before training, and each run.
+# Every model is judged: the teachers, the students before training, and each run. {judged} is the folder of what is found
+# of one of them.
 
 
-rule evaluate_run:
+rule evaluate_bits_per_byte:
     input:
-        documents=run_validation,
-        model="results/runs/{run}/model/manifest.json",
+        documents=judged_on,
+        model=judged_model,
     output:
-        evaluation="results/runs/{run}/evaluation/bits_per_byte.json",
+        evaluation="results/{judged}/bits_per_byte.json",
     log:
-        "logs/evaluate_run/{run}.log",
+        "logs/evaluate_bits_per_byte/{judged}.log",
     benchmark:
-        "logs/evaluate_run/{run}.benchmark.jsonl"
+        "logs/evaluate_bits_per_byte/{judged}.benchmark.jsonl"
     conda:
         "../../envs/evaluate.yaml"
     threads: 8
     resources:
         gpu=1,
     params:
-        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_run_settings(wildcards)),
+        step=lambda wildcards: step("evaluate_bits_per_byte", evaluation_settings(wildcards)),
     shell:
         "python -m bld.stages.evaluate_bits_per_byte"
         " --step {params.step:q}"
@@ -27,45 +28,18 @@ rule evaluate_run:
         " 2>&1 | tee {log:q}"
 
 
-use rule evaluate_run as evaluate_student with:
+rule evaluate_byte_divergence:
     input:
-        documents="results/corpora/{corpus}/{split}/manifest.json",
-        model="results/students/{student}/manifest.json",
+        documents=judged_on,
+        model=judged_model,
+        head=judged_head,
+        teacher=judged_teacher,
     output:
-        evaluation="results/evaluation/students/{student}/{corpus}/{split}/bits_per_byte.json",
+        evaluation="results/{judged}/byte_divergence.json",
     log:
-        "logs/evaluate_student/{student}/{corpus}/{split}.log",
+        "logs/evaluate_byte_divergence/{judged}.log",
     benchmark:
-        "logs/evaluate_student/{student}/{corpus}/{split}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_student_settings(wildcards)),
-
-
-use rule evaluate_run as evaluate_teacher with:
-    input:
-        documents="results/corpora/{corpus}/{split}/manifest.json",
-        model=teacher_model,
-    output:
-        evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
-    log:
-        "logs/evaluate_teacher/{teacher}/{corpus}/{split}.log",
-    benchmark:
-        "logs/evaluate_teacher/{teacher}/{corpus}/{split}.benchmark.jsonl"
-    params:
-        step=lambda wildcards: step("evaluate_bits_per_byte", evaluate_teacher_settings(wildcards)),
-
-
-rule evaluate_divergence:
-    input:
-        documents=run_validation,
-        model="results/runs/{run}/model/manifest.json",
-        teacher=run_teacher,
-    output:
-        evaluation="results/runs/{run}/evaluation/byte_divergence.json",
-    log:
-        "logs/evaluate_divergence/{run}.log",
-    benchmark:
-        "logs/evaluate_divergence/{run}.benchmark.jsonl"
+        "logs/evaluate_byte_divergence/{judged}.benchmark.jsonl"
     conda:
         "../../envs/evaluate.yaml"
     threads: 8
@@ -78,6 +52,33 @@ rule evaluate_divergence:
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --model {input.model:q}"
+        " --head {input.head:q}"
         " --teacher {input.teacher:q}"
+        " --evaluation {output.evaluation:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule write_text:
+    input:
+        documents=judged_on,
+        model=judged_model,
+    output:
+        evaluation="results/{judged}/text.json",
+    log:
+        "logs/write_text/{judged}.log",
+    benchmark:
+        "logs/write_text/{judged}.benchmark.jsonl"
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        step=lambda wildcards: step("write_text", text_settings(wildcards)),
+    shell:
+        "python -m bld.stages.write_text"
+        " --step {params.step:q}"
+        " --documents {input.documents:q}"
+        " --model {input.model:q}"
         " --evaluation {output.evaluation:q}"
         " 2>&1 | tee {log:q}"

@@ -110,37 +110,104 @@ def run_development_cache(wildcards):
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.development_split}/manifest.json"]
 
 
-def run_validation(wildcards):
-    """The documents that a run is judged on."""
-    run = SETTINGS.runs[wildcards.run]
-    return split_manifest(run.corpus, run.validation_split)
+def split_of_judged(wildcards):
+    """What is judged, from the folder of its evaluations: its kind, its name, and the corpus, split and teacher that are
+    named with it; of a run all three are its own."""
+    match wildcards.judged.split("/"):
+        case ["runs", name, "evaluation"]:
+            run = SETTINGS.runs[name]
+            return "run", name, run.corpus, run.validation_split, run.teacher
+        case ["evaluation", kind, name, *rest]:
+            return kind.removesuffix("s"), name, *(rest + [None] * 3)[:3]
+
+
+def judged_on(wildcards):
+    """The documents that a model is judged on."""
+    _, _, corpus, split, _ = split_of_judged(wildcards)
+    return split_manifest(corpus, split)
+
+
+def judged_model(wildcards):
+    kind, name, *_ = split_of_judged(wildcards)
+    if kind == "teacher":
+        return model_folder(SETTINGS.teachers[name].model)
+    return student_folder(name) if kind == "student" else f"results/runs/{name}/model/manifest.json"
+
+
+def judged_head(wildcards):
+    """The byte head of a run that has one with weights of its own."""
+    kind, name, *_ = split_of_judged(wildcards)
+    has_head = kind == "run" and has_warmup(SETTINGS.runs[name])
+    return [f"results/runs/{name}/head/manifest.json"] if has_head else []
+
+
+def judged_teacher(wildcards):
+    """The teacher that a student is held against."""
+    *_, teacher = split_of_judged(wildcards)
+    return model_folder(SETTINGS.teachers[teacher].model)
 
 
 def run_teacher(wildcards):
     return model_folder(SETTINGS.teachers[SETTINGS.runs[wildcards.run].teacher].model)
 
 
-def measured(run):
-    """What is measured of a run; without a teacher there is no divergence from one."""
-    tasks = SETTINGS.evaluation.tasks
-    return [task for task in tasks if SETTINGS.runs[run].teacher or task != "byte_divergence"]
+HUB_BENCHMARKS = [name for name, benchmark in SETTINGS.benchmarks.items() if benchmark.task]
+LOCAL_BENCHMARKS = [name for name, benchmark in SETTINGS.benchmarks.items() if benchmark.local]
+
+
+def benchmark_data(wildcards):
+    """What a benchmark reads: fetched from the hub, or made from a corpus."""
+    where = "resources" if wildcards.benchmark in HUB_BENCHMARKS else "results"
+    return f"{where}/benchmarks/{wildcards.benchmark}/manifest.json"
+
+
+def benchmark_documents(wildcards):
+    local = SETTINGS.benchmarks[wildcards.benchmark].local
+    return split_manifest(local.corpus, local.split)
 
 
 # The byte caches that runs learn from: teacher, corpus, split.
 CACHES = sorted(caches(SETTINGS, looked_at=False))
 
 
+def run_files(name):
+    """What the report reads of a run: what its training left, and what was found of it, of its student before and of its
+    teacher, by measure or benchmark."""
+    run = SETTINGS.runs[name]
+    kept = {
+        "metrics": "metrics.parquet",
+        "training": "training.json",
+        "model": "model/manifest.json",
+    }
+    files = {what: f"results/runs/{name}/{file}" for what, file in kept.items()}
+    of_student = f"results/evaluation/students/{run.student}"
+    of_teacher = f"results/evaluation/teachers/{run.teacher}"
+    folders = {"run": f"results/runs/{name}/evaluation", "student": of_student}
+    folders |= {"teacher": of_teacher} if run.teacher else {}
+    for whose, folder in folders.items():
+        where = [] if whose == "run" else [run.corpus, run.validation_split]
+        for task in SETTINGS.evaluation.tasks:
+            if task != "byte_divergence":
+                files[f"{whose}/{task}"] = os.path.join(folder, *where, f"{task}.json")
+            elif run.teacher and whose != "teacher":
+                against = [run.teacher] if whose == "student" else []
+                files[f"{whose}/{task}"] = os.path.join(folder, *where, *against, f"{task}.json")
+        for benchmark in SETTINGS.benchmarks:
+            files[f"{whose}/{benchmark}"] = f"{folder}/{benchmark}.json"
+    return files
+
+
+def cache_files(cache):
+    """What the report reads of a byte cache."""
+    folder = f"results/teachers/{'/'.join(cache)}"
+    return {what: f"{folder}/{what}.json" for what in ("audit", "information")}
+
+
 def report_inputs(wildcards):
-    files = [
-        f"results/teachers/{'/'.join(cache)}/{measure}.json"
-        for cache in CACHES
-        for measure in ("audit", "information")
-    ]
-    for name, run in SETTINGS.runs.items():
-        judged_on = f"{run.corpus}/{run.validation_split}/bits_per_byte.json"
-        files += [f"results/runs/{name}/{file}" for file in ("metrics.parquet", "training.json")]
-        files += [f"results/runs/{name}/evaluation/{task}.json" for task in measured(name)]
-        files += [f"results/evaluation/students/{run.student}/{judged_on}"]
-        if run.teacher:
-            files += [f"results/evaluation/teachers/{run.teacher}/{judged_on}"]
-    return sorted(set(files))
+    """Everything that the report tells of."""
+    return sorted(
+        {
+            *(file for run in SETTINGS.runs for file in run_files(run).values()),
+            *(file for cache in CACHES for file in cache_files(cache).values()),
+        }
+    )

@@ -11,6 +11,7 @@ rule fetch:
     input:
         [model_folder(name) for name in [*HUB_MODELS, *PATH_MODELS]],
         [f"resources/datasets/{name}/manifest.json" for name in SETTINGS.datasets],
+        [f"resources/benchmarks/{name}/manifest.json" for name in HUB_BENCHMARKS],
     localrule: True
 
 

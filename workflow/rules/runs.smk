@@ -48,6 +48,7 @@ rule distill:
         manifest="results/runs/{run}/model/manifest.json",
         metrics="results/runs/{run}/metrics.parquet",
         training="results/runs/{run}/training.json",
+        head="results/runs/{run}/head/manifest.json",
     log:
         "logs/distill/{run}.log",
     benchmark:
@@ -75,6 +76,7 @@ rule distill:
         " --manifest {output.manifest:q}"
         " --metrics {output.metrics:q}"
         " --training {output.training:q}"
+        " --head {output.head:q}"
         " --checkpoints checkpoints/distill/{wildcards.run}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"

@@ -125,36 +125,68 @@ def distill_settings(wildcards):
     return settings
 
 
-def evaluation_settings(model_reading):
+def judged_reading(wildcards):
+    """How documents are rendered for a model that is judged."""
+    kind, name, *_ = split_of_judged(wildcards)
+    if kind == "teacher":
+        return reading(SETTINGS.teachers[name].model)
+    return student_reading(name if kind == "student" else SETTINGS.runs[name].student)
+
+
+def evaluation_settings(wildcards):
     settings = SETTINGS.evaluation.model_dump(include={"window", "batch_tokens"})
-    return settings | {"reading": model_reading}
-
-
-def evaluate_run_settings(wildcards):
-    return evaluation_settings(student_reading(SETTINGS.runs[wildcards.run].student))
-
-
-def evaluate_student_settings(wildcards):
-    return evaluation_settings(student_reading(wildcards.student))
-
-
-def evaluate_teacher_settings(wildcards):
-    return evaluation_settings(reading(SETTINGS.teachers[wildcards.teacher].model))
+    return settings | {"reading": judged_reading(wildcards)}
 
 
 def divergence_settings(wildcards):
-    run = SETTINGS.runs[wildcards.run]
-    return evaluate_run_settings(wildcards) | {
+    kind, name, *_, teacher = split_of_judged(wildcards)
+    has_head = kind == "run" and has_warmup(SETTINGS.runs[name])
+    return evaluation_settings(wildcards) | {
         "documents": SETTINGS.evaluation.divergence_documents,
         "policy": policy(SETTINGS.evaluation),
-        "teacher_reading": reading(SETTINGS.teachers[run.teacher].model),
+        "head": SETTINGS.runs[name].bld.head if has_head else None,
+        "teacher_reading": reading(SETTINGS.teachers[teacher].model),
+    }
+
+
+def text_settings(wildcards):
+    texts = {"prompts", "temperature", "completion_bytes", "passage_bytes"}
+    return evaluation_settings(wildcards) | {
+        **SETTINGS.evaluation.model_dump(include=texts),
+        "policy": policy(SETTINGS.evaluation),
+    }
+
+
+def local_benchmark_settings(wildcards):
+    local = SETTINGS.benchmarks[wildcards.benchmark].local
+    return local.model_dump(include={"kind", "documents", "seed"})
+
+
+def benchmark_settings(wildcards):
+    """How a model is judged by a benchmark; what its data is made from is read by those who make it."""
+    benchmark = SETTINGS.benchmarks[wildcards.benchmark]
+    return benchmark.model_dump(exclude={"local", "data", "nltk"}) | {
+        "name": wildcards.benchmark,
+        "max_length": SETTINGS.evaluation.window,
+        "reading": judged_reading(wildcards),
     }
 
 
 def report_settings():
+    """What the report tells of and where it is found; of settings also those that are not as they are by themselves."""
     return {
         "title": SETTINGS.report.title,
-        "tasks": SETTINGS.evaluation.tasks,
-        "runs": {name: run.model_dump() for name, run in SETTINGS.runs.items()},
-        "caches": CACHES,
+        "runs": {
+            name: {
+                "settings": run.model_dump(),
+                "changed": run.model_dump(exclude_defaults=True),
+                "files": run_files(name),
+            }
+            for name, run in SETTINGS.runs.items()
+        },
+        "caches": [
+            dict(zip(("teacher", "corpus", "split"), cache)) | {"files": cache_files(cache)}
+            for cache in CACHES
+        ],
+        "figures": report_figures(),
     }

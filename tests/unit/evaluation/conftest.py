@@ -14,6 +14,8 @@ TEXTS = ["Return the index of the first key"] * 9
 TOKENIZERS = {
     "subwords": train_tokenizer(TEXTS, "byte_level_bpe", 290, "chatml"),
     "bytes": train_tokenizer([], "bytes", 0, "turns"),
+    "SentencePiece BPE": train_tokenizer(TEXTS, "sentencepiece_bpe", 310, "turns"),
+    "Unigram": train_tokenizer(TEXTS, "unigram", 300, "chatml"),
 }
 RENDERERS = {kind: Renderer(tokenizer) for kind, tokenizer in TOKENIZERS.items()}
 ALL_PREFIXES = Policy("prefix", eps=0.0)
@@ -34,6 +36,11 @@ def documents():
         make_document("short", "text", [("text", "key")]),
         make_document("answer", "conversation", [("user", "u"), ("assistant", "b")]),
     ]
+
+
+@pytest.fixture(scope="session")
+def tokenizers():
+    return TOKENIZERS
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from bld.covers.brute_force import all_covers, covers_of_histories, spellings
 from bld.documents.document import make_document
 from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.tokenization.symbols import END
+from bld.tokenization.vocabulary import Vocabulary
 
 KINDS = ["subwords", "bytes"]
 
@@ -79,3 +82,34 @@ def test_documents_without_a_supervised_byte_are_refused(model):
     silent = make_document("silent", "c", [("user", "Nobody answers.")])
     with pytest.raises(ValueError, match="no supervised byte"):
         bits_per_byte([silent], *model("subwords")[1:])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_over_covers_a_text_costs_no_more_than_any_of_its_spellings_whatever_else_is_summed(seed):
+    """What the module's docstring says, by enumeration on a tiny vocabulary."""
+    entries = (b"a", b"b", b"ab", b"ba", b"aab", None)
+    vocabulary, text = Vocabulary(entries, frozenset({5}), frozenset({5})), b"aabab"
+    random = np.random.default_rng(seed)
+
+    def next_log_probs(tokens):
+        logits = 2 * np.random.default_rng([seed, *tokens]).standard_normal(len(entries))
+        return logits - np.logaddexp.reduce(logits)
+
+    def costs_of(log_probs_NS):
+        """Of all bytes; of all bytes and the end."""
+        cost = -log_probs_NS[np.arange(len(text) + 1), [*text, END]]
+        return cost[:-1].sum(), cost.sum()
+
+    others = sorted({h for n in range(len(text) + 1) for h in spellings(vocabulary, text[:n])})
+    for spelling in spellings(vocabulary, text):
+        in_tokens = [-next_log_probs(spelling[:i])[t] for i, t in enumerate((*spelling, 5))]
+        trunk = {spelling[:i] for i in range(len(spelling) + 1)}
+        some = {h[:i] for h in others if random.random() < 0.3 for i in range(len(h) + 1)}
+        for log_probs_NS in (
+            all_covers(next_log_probs, vocabulary, text),
+            covers_of_histories(next_log_probs, vocabulary, text, trunk),
+            covers_of_histories(next_log_probs, vocabulary, text, trunk | some),
+        ):
+            of_bytes, with_end = costs_of(log_probs_NS)
+            assert of_bytes <= sum(in_tokens[:-1]) + 1e-9
+            assert with_end <= sum(in_tokens) + 1e-9

@@ -216,9 +216,9 @@ def test_what_nobody_reads_is_not_planned(t1):
     settings = read_settings(t1)
     assert splits_read(settings) == [("tulu_3", "train"), ("tulu_3", "validation")]
     assert caches(settings) == [("llama_3b", "tulu_3", "train")]
-    # 2 splits, the student; gather, audit and information of the cache; a judgement of the student, of the teacher, two
-    # of each run; the report.
-    assert other_jobs(settings) == 2 + 1 + 3 + 2 + 2 * 2 + 1
+    # 2 splits, the student; gather, audit and information of the cache; bits and text of both runs, the student and the
+    # teacher, divergences of all but the teacher, 7 benchmarks of all; the report.
+    assert other_jobs(settings) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1
 
 
 def test_limits_are_read_attempt_by_attempt():

@@ -129,4 +129,6 @@ def test_a_module_that_is_imported_inside_a_function_is_part_of_the_closure(pack
 
 
 def test_every_stage_reads_its_step_and_so_has_its_digest_in_its_arguments():
-    assert all("bld.provenance.step" in import_closure(stage) for stage in STAGES)
+    # Watching makes nothing that could be stale.
+    makers = [stage for stage in STAGES if stage != "bld.stages.watch"]
+    assert all("bld.provenance.step" in import_closure(stage) for stage in makers)

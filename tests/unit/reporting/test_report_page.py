@@ -1,212 +1,244 @@
-import json
+import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
+from bld.reporting.figures import FIGURES
 from bld.reporting.report import build_report
 
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '<script>alert(1)</script>&"\'$x_$ id="p'
+COLUMNS = {
+    "models": 9,
+    "comparison": 6,
+    "benchmarks": 4,
+    "costs": 8,
+    "divergence": 6,
+    "settings": 3,
+    "audit": 7,
+    "audit_worst": 5,
+    "information": 4,
+}
 
 
-class Page(HTMLParser):
-    """Every element with its attributes, in order; fails on a tag that is not closed where it should be."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.texts = [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
-
-
-@pytest.fixture
-def build(tmp_path, factory):
-    def built(*runs, title="Byte-level distillation", teacher="large"):
-        build_report(runs, [factory.cache(teacher)], title, tmp_path / "report")
-        return tmp_path / "report"
-
-    return built
-
-
-@pytest.fixture
-def pair(factory):
-    return factory.run("sft-1", level=2.5), factory.run("bld-1", "bld", level=2.4)
-
-
-def page(folder):
-    return Page((folder / "index.html").read_text(encoding="utf-8"))
-
-
-def test_the_same_inputs_give_the_same_bytes(build, pair, factory, tmp_path):
-    first = {path.name: path.read_bytes() for path in build(*pair).iterdir()}
-    build_report(pair, [factory.cache()], "Byte-level distillation", tmp_path / "again")
-    again = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+def test_the_same_inputs_give_the_same_bytes(whole, tmp_path):
+    build_report(whole.runs, whole.caches, whole.captions, "Byte-level distillation", tmp_path)
+    first, again = (
+        {path.name: path.read_bytes() for path in folder.iterdir()}
+        for folder in (whole.folder, tmp_path)
+    )
     assert first == again
-    assert first.keys() == {
-        "index.html", "summary.json", "runs.csv", "comparison.csv", "loss.csv", "bits_per_byte.csv",
-        "loss.svg", "bits_per_byte.svg", "bits_per_byte_by_kind.svg",
-        "audit.csv", "information.csv", "information.svg",
-    }  # fmt: skip
 
 
-def test_the_page_has_one_first_heading_and_skips_no_level(build, pair):
-    levels = [int(tag[1]) for tag, _ in page(build(*pair)).elements if re.fullmatch("h[1-6]", tag)]
+def test_a_report_is_a_page_a_summary_and_the_files_behind_its_tables_and_figures(whole):
+    tables = [
+        *("models", "comparison", "benchmarks", "costs", "bits_per_byte", "loss", "divergence"),
+        *("calibration", "settings", "completions", "surprise"),
+        *("caches", "audit", "audit_worst", "information"),
+    ]
+    assert {path.name for path in whole.folder.iterdir()} == {
+        "index.html",
+        "summary.json",
+        *(f"{name}.csv" for name in tables),
+        *(f"{name}.svg" for name in FIGURES),
+    }
+
+
+def test_the_page_has_one_first_heading_and_skips_no_level(whole):
+    levels = [int(one.tag[1]) for one in whole.all(*(f"h{level}" for level in range(1, 7)))]
     assert levels.count(1) == 1 and levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_every_drawing_says_in_words_what_it_shows(build, pair):
-    found = page(build(*pair))
-    drawings = found.all("svg", "img")
-    assert len(drawings) == 4
-    assert all(one["role"] == "img" and len(one["aria-label"]) > 20 for one in drawings)
-    assert len(found.all("figure")) == len(found.all("figcaption")) == 4
+def test_every_section_has_a_heading_and_a_place_in_the_list_of_sections(whole):
+    headings = {one.get("id") for one in whole.all("h2")}
+    assert {one.get("aria-labelledby") for one in whole.all("section")} == headings
+    (nav,) = whole.all("nav")
+    assert {one.get("href") for one in nav.iter("a")} == {
+        f"#{one}" for one in headings - {"glance"}
+    }
 
 
-def test_every_table_has_a_caption_and_scoped_headers(build, pair):
-    found = page(build(*pair))
-    assert len(found.all("table")) == len(found.all("caption"))
-    assert all(header["scope"] in ("row", "col") for header in found.all("th"))
+def test_every_drawing_says_in_words_what_it_shows(whole):
+    drawings = whole.all("svg")
+    assert len(drawings) == len(FIGURES) and not whole.all("img")
+    assert all(one.get("role") == "img" and len(one.get("aria-label")) > 20 for one in drawings)
+    assert len({one.get("aria-label") for one in drawings}) == len(drawings)
 
 
-def test_ids_are_unique_and_references_resolve(build, pair):
-    found = page(build(*pair))
-    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+def test_every_drawing_has_its_heading_its_caption_and_its_files(whole):
+    figures = [one for one in whole.all("figure") if one.find(".//svg") is not None]
+    found = {}
+    for figure in figures:
+        (caption,) = figure.iter("figcaption")
+        found[whole.words(figure.find("h3"))] = (
+            whole.words(caption),
+            [link.get("href") for link in caption.iter("a")],
+        )
+    assert found == {
+        f"On {name}": (
+            f"What {name} shows. SVG" + " CSV" * len(data),
+            [f"{name}.svg", *(f"{file}.csv" for file in data)],
+        )
+        for name, (_, data) in FIGURES.items()
+    }
+
+
+def test_every_table_has_a_caption_and_scoped_headers(whole):
+    tables = whole.all("table")
+    assert {one.get("id").removeprefix("table-") for one in tables} == COLUMNS.keys()
+    for table in tables:
+        name = table.get("id").removeprefix("table-")
+        assert len(whole.words(table.find("caption"))) > 30
+        assert [link.get("href") for link in table.find("caption").iter("a")] == [f"{name}.csv"]
+        assert all(header.get("scope") == "col" for header in table.find("thead").iter("th"))
+        assert all(header.get("scope") == "row" for header in table.find("tbody").iter("th"))
+
+
+def test_tables_are_tidy_and_every_column_can_be_sorted(whole):
+    for table in whole.all("table"):
+        name = table.get("id").removeprefix("table-")
+        headings = list(table.find("thead").iter("th"))
+        rows = table.find("tbody").findall("tr")
+        assert rows and len(headings) == COLUMNS[name]
+        assert all(whole.words(one.find("button")) for one in headings)
+        for row in rows:
+            cells = list(row)
+            assert len(cells) == len(headings)
+            assert all(cell.get("data-key") is not None for cell in cells)
+            kinds = ["number" in cell.get("class", "") for cell in cells]
+            assert kinds == ["number" in one.get("class", "") for one in headings]
+            for cell, is_number in zip(cells, kinds, strict=True):
+                assert (
+                    not is_number
+                    or cell.get("data-key") == ""
+                    or math.isfinite(float(cell.get("data-key")))
+                )
+
+
+def test_tables_that_are_wider_than_a_phone_can_be_scrolled_by_keyboard(whole):
+    for table in whole.all("table"):
+        (frame,) = [one for one in whole.by_class("scroll") if table in list(one)]
+        assert (frame.get("tabindex"), frame.get("role")) == ("0", "group")
+        assert frame.get("aria-label").startswith("Table: ")
+
+
+def test_ids_are_unique_and_references_resolve(whole):
+    ids = [one.get("id") for one in whole.root.iter() if one.get("id")]
     assert len(ids) == len(set(ids))
-    text = str(found.elements)
-    references = re.findall(r"url\(#([^)]+)\)|'(?:xlink:)?href': '#([^']+)'", text)
-    references += [(one,) for one in re.findall(r"'aria-labelledby': '([^']+)'", text)]
-    assert references
-    assert {"".join(reference) for reference in references} <= set(ids)
+    references = re.findall(r"url\(#([^)]+)\)", whole.source)
+    for one in whole.root.iter():
+        references += (one.get("aria-labelledby") or "").split()
+        for name in ("href", "xlink:href"):
+            if one.get(name, "").startswith("#"):
+                references.append(one.get(name)[1:])
+    assert len(references) > 50
+    assert set(references) <= set(ids)
 
 
-def test_the_page_loads_nothing_and_links_only_to_its_neighbours(build, pair):
-    folder = build(*pair)
-    found = page(folder)
-    assert not found.all("script", "link", "iframe", "object", "image")
-    for _, attributes in found.elements:
-        assert "src" not in attributes and "srcset" not in attributes
-        target = attributes.get("href", attributes.get("xlink:href", "#"))
-        assert target.startswith("#") or (folder / target).is_file()
-    text = (folder / "index.html").read_text(encoding="utf-8")
-    assert "@import" not in text
-    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", text))
-    namespaces = re.findall(r"https?://[^\"'\s)]+", re.sub(r'xmlns(:\w+)?="[^"]*"', "", text))
-    assert namespaces == []
+def test_the_page_loads_nothing_and_links_only_to_its_neighbours(whole):
+    assert not whole.all("link", "iframe", "object", "embed", "image", "img", "base", "form")
+    for one in whole.root.iter():
+        for name in ("src", "srcset", "data", "poster", "action"):
+            assert name not in one.attrib
+        assert not any(name.startswith("on") for name in one.attrib)
+        target = one.get("href", one.get("xlink:href", "#"))
+        assert target.startswith("#") or (whole.folder / target).is_file()
+    assert "@import" not in whole.source
+    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", whole.source))
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", whole.source)
+    assert re.findall(r"https?://[^\"'\s)]+", without_names) == []
+    (script,) = whole.all("script")
+    assert not re.search(r"fetch|XMLHttp|import|WebSocket|eval", script.text)
 
 
-def test_names_are_escaped_wherever_they_appear(build, factory):
+def test_every_file_of_data_is_linked(whole):
+    links = {one.get("href") for one in whole.all("a")}
+    assert {path.name for path in whole.folder.iterdir()} - links == {"index.html"}
+
+
+def test_names_and_texts_are_escaped_wherever_they_appear(build, factory):
     names = {"student": HOSTILE, "teacher": HOSTILE, "corpus": HOSTILE}
-    sft = factory.run("sft-1", settings={HOSTILE: HOSTILE}, **names)
-    bld = factory.run("bld-1", "bld", **names)
-    runs = [sft, replace(bld, name=HOSTILE)]
-    folder = build(*runs, title=HOSTILE, teacher=HOSTILE)
-    found = page(folder)
-    assert not found.all("script")
-    assert HOSTILE in found.text
-    for drawing in folder.glob("*.svg"):
+    runs = [factory.run("sft-1", **names), factory.run(HOSTILE, "bld", **names)]
+    runs[1] = replace(runs[1], changed={HOSTILE: {"inner": HOSTILE}})
+    said = {"prompt": HOSTILE, "completion": HOSTILE, "ended": True}
+    for run in runs:
+        for whose in ("run", "student", "teacher"):
+            size = len(HOSTILE.encode())
+            passage = {"id": HOSTILE, "kind": HOSTILE, "text": HOSTILE, "bits": [3.0] * size}
+            text, renamed = run.files[f"{whose}/text"], run.files[f"{whose}/prose"]
+            factory.edit(text, completions=[said], passage=passage)
+            factory.edit(renamed, metric=HOSTILE, harness={"lm_eval": HOSTILE}, limit=9)
+            run.files[f"{whose}/{HOSTILE}"] = run.files.pop(f"{whose}/prose")
+    worst = {"id": HOSTILE, "kind": HOSTILE, "jsd": 0.1, "worst_jsd": 0.2, "before": HOSTILE}
+    caches = [factory.cache(HOSTILE, audit={"worst": [worst | {"symbol": HOSTILE}]})]
+    caches.append(factory.cache("other"))
+    caches[1].files["audit"].unlink()
+    runs[0].files["metrics"].unlink()
+    page = build(*runs, caches=caches, title=HOSTILE, figures=FIGURES)
+    (script,) = page.all("script")
+    assert "alert" not in script.text
+    assert page.source.count("<script") == 1
+    assert page.words(page.root.find(".//title")) == page.words(page.all("h1")[0]) == HOSTILE
+    assert "".join(page.by_class("passage")[0].itertext()) == HOSTILE
+    for name in COLUMNS.keys() - {"information", "audit", "divergence"}:
+        assert any(HOSTILE in cell for row in page.table(name) for cell in row), name
+    assert not any(one.get("id") == "p" for one in page.root.iter())
+    drawings = list(page.folder.glob("*.svg"))
+    assert len(drawings) > 8
+    for drawing in drawings:
         ElementTree.fromstring(drawing.read_text(encoding="utf-8"))
         assert "<script" not in drawing.read_text(encoding="utf-8")
 
 
-def test_a_clear_difference_is_told_with_its_direction(build, factory):
-    text = page(build(factory.run("sft-1", level=2.5), factory.run("bld-1", "bld", level=2.6))).text
-    assert (
-        "BLD with linear heads needs 0.100 more bits per byte than SFT (95 % interval 0.100 to 0.100; seed 1)"
-        in text
-    )
+def test_settings_stand_on_the_page_by_their_dotted_names_with_the_runs_that_have_them(
+    build, factory
+):
+    runs = [factory.run("sft-1"), factory.run("bld-1", "bld")]
+    runs[1] = replace(runs[1], changed={"training": {"steps": 60}, "bld": {"head": "linear"}})
+    assert build(*runs).table("settings") == [
+        ["training.steps", "60", "all"],
+        ["training.learning_rate", "0.0005", "sft-1"],
+        ["bld.head", "linear", "bld-1"],
+    ]
 
 
-def test_no_winner_is_named_where_the_interval_holds_zero(build, factory):
-    noisy = {"bits_per_byte": factory.scores("noisy", 2.5, spread=0.4, seed=8)}
-    runs = factory.run("sft-1"), factory.run("bld-1", "bld", evaluation=noisy)
-    text = page(build(*runs)).text
-    assert "BLD with linear heads against SFT: no difference that this data can show" in text
-    assert "BLD with linear heads needs" not in text
+def test_reference_rows_and_differences_that_are_not_shown_are_quiet(whole):
+    quiet = {
+        table.get("id"): [
+            whole.words(row[0]) for row in table.iter("tr") if row.get("class") == "quiet"
+        ]
+        for table in whole.all("table")
+    }
+    assert quiet["table-models"] == quiet["table-benchmarks"] == ["large", "small"]
+    verdicts = [(row[-2], row[0]) for row in whole.table("comparison")]
+    not_shown = [name for verdict, name in verdicts if verdict == "no difference shown"]
+    assert quiet["table-comparison"] == not_shown
 
 
-def test_the_start_is_told_from_the_evaluations_of_teacher_and_student(build, pair):
-    evaluations = pair[0].teacher_evaluation, pair[0].student_evaluation
-    teacher, student = (
-        json.loads(one["bits_per_byte"].read_text())["bits_per_byte"] for one in evaluations
-    )
-    text = page(build(*pair)).text
-    assert f"the teacher large needs {teacher:.3f} bits per byte on the held-out" in text
-    assert f"and the student small {student:.3f}." in text
-    assert f"The teacher needs {student - teacher:.3f} fewer bits per byte than the student" in text
-
-
-def test_a_teacher_that_was_not_evaluated_is_named_as_such(build, factory):
-    text = page(build(factory.run("bld-1", "bld", teacher_evaluation=None))).text
-    assert "The teacher large was not evaluated on the held-out documents of docs" in text
-
-
-def test_a_run_without_a_teacher_is_told_as_such(build, factory):
-    text = page(build(factory.run("sft-1", teacher=None, teacher_evaluation=None))).text
-    assert "The student small has no teacher on docs." in text
-
-
-def test_a_student_that_was_not_evaluated_is_named_as_such(build, factory):
-    text = page(build(factory.run("bld-1", "bld", student_evaluation=None))).text
-    assert "The student small was not evaluated." in text
-
-
-def test_a_method_without_sft_runs_is_told_to_be_incomparable(build, factory):
-    text = page(build(factory.run("bld-1", "bld"))).text
-    assert "bld-1 cannot be compared: there is no SFT run" in text
-    assert "No two runs can be compared" in text
-
-
-def test_all_settings_of_a_run_stand_on_the_page_by_their_dotted_names(build, pair):
-    text = page(build(*pair)).text
-    assert "training.learning_rate 0.0005" in text
-    assert "head_parameters 0" in text
+def test_a_benchmark_is_described_above_its_table(build, factory):
+    run = factory.run("sft-1")
+    shots = {"recall_a": 0, "recall_b": 5, "recall_c": 2}
+    for whose in ("run", "student", "teacher"):
+        path = run.files[f"{whose}/recall"]
+        factory.edit(path, few_shot=shots, chat_template=True, higher_is_better=None, stderr=None)
+    page = build(run, figures=["benchmarks"])
+    (caption,) = [one for one in page.all("caption") if "By lm-evaluation" in page.words(one)]
+    words = page.words(caption)
+    assert "recall: acc, 120 questions, 2 or 5 examples, in the chat template; prose" in words
+    assert "prose: bits_per_byte, 40 questions, 3 examples, lower is better." in words
+    svg = (page.folder / "benchmarks.svg").read_text()
+    assert "recall: acc<" in svg and "prose: bits_per_byte, lower is better<" in svg
 
 
 def test_nothing_is_written_where_runs_cannot_be_compared(factory, tmp_path):
     twins = [factory.run("bld-1", "bld"), factory.run("bld-2", "bld")]
     with pytest.raises(ValueError):
-        build_report(twins, [], "A title", tmp_path / "report")
+        build_report(twins, [], {}, "A title", tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_every_part_of_the_loss_has_its_panel(build, factory):
-    texts = {
-        element.text
-        for element in ElementTree.parse(build(factory.run("bld-1", "bld")) / "loss.svg").iter()
-        if element.tag == f"{SVG}text"
-    }
-    assert {"Warm-up: byte loss", "Token loss", "Byte loss", "KL to the teacher"} <= texts
-
-
-def test_a_run_without_a_teacher_term_has_a_panel_for_tokens_only(build, factory):
-    svg = (build(factory.run("sft-1")) / "loss.svg").read_text()
-    assert "Token loss" in svg
-    assert "Byte loss" not in svg and "Warm-up" not in svg
+def test_no_half_written_file_stays_behind(whole):
+    assert not [path for path in whole.folder.iterdir() if path.suffix == ".partial"]

@@ -5,39 +5,84 @@ from pathlib import Path
 import pytest
 
 from bld.reporting import page, style
+from bld.reporting.texts import LEVELS
+
+CSS = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
+
+
+def channels(colour):
+    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def luminance(colour):
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (
-        value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
-        for value in channels
+        value / 255 / 12.92 if value / 255 <= 0.03928 else ((value / 255 + 0.055) / 1.055) ** 2.4
+        for value in colour
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def contrast(first, second):
-    """WCAG 2.2, relative luminance and contrast ratio."""
+    """WCAG 2.2, relative luminance and contrast ratio, of channels from 0 to 255."""
     darker, lighter = sorted((luminance(first), luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def themes():
-    css = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
-    light, dark = css.split("prefers-color-scheme: dark")
+    light, dark = CSS.split("prefers-color-scheme: dark")
     return [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
 
 
-@pytest.mark.parametrize("theme", themes(), ids=["light", "dark"])
-@pytest.mark.parametrize("text", ["ink", "muted", "link"])
+def shares():
+    """Per cent of the colour of surprise in the background of each level, mixed in sRGB."""
+    found = re.findall(
+        r"\.s(\d) \{ background: color-mix\(in srgb, var\(--surprise\) (\d+)%, transparent\)", CSS
+    )
+    return {int(level): int(share) / 100 for level, share in found}
+
+
+in_both_themes = pytest.mark.parametrize("theme", themes(), ids=["light", "dark"])
+
+
+def test_both_themes_name_the_same_colours():
+    light, dark = themes()
+    assert light.keys() == dark.keys()
+
+
+@in_both_themes
+@pytest.mark.parametrize("text", ["ink", "muted", "link", "alarm"])
 def test_text_of_the_page_has_a_contrast_of_at_least_4_5(theme, text):
-    assert contrast(theme[text], theme["page"]) >= 4.5
+    assert contrast(channels(theme[text]), channels(theme["page"])) >= 4.5
 
 
-@pytest.mark.parametrize("theme", themes(), ids=["light", "dark"])
+@in_both_themes
+@pytest.mark.parametrize("background", ["raised", "rule"])
+def test_text_on_raised_ground_and_on_marks_has_a_contrast_of_at_least_4_5(theme, background):
+    assert contrast(channels(theme["ink"]), channels(theme[background])) >= 4.5
+
+
+def test_there_is_a_colour_for_every_level_of_surprise_and_each_is_stronger():
+    found = shares()
+    assert list(found) == list(range(1, LEVELS + 1))
+    assert sorted(found.values()) == list(found.values()) and len(set(found.values())) == LEVELS
+
+
+@in_both_themes
+@pytest.mark.parametrize("level", range(1, LEVELS + 1))
+@pytest.mark.parametrize("ground", ["raised", "page"])
+def test_ink_on_every_level_of_surprise_has_a_contrast_of_at_least_4_5(theme, level, ground):
+    share = shares()[level]
+    mixed = [
+        share * over + (1 - share) * under
+        for over, under in zip(channels(theme["surprise"]), channels(theme[ground]), strict=True)
+    ]
+    assert contrast(channels(theme["ink"]), mixed) >= 4.5
+
+
+@in_both_themes
 @pytest.mark.parametrize("colour", style.PALETTE)
 def test_lines_and_dots_have_a_contrast_of_at_least_3_in_both_themes(theme, colour):
-    assert contrast(colour, theme["page"]) >= 3
+    assert contrast(channels(colour), channels(theme["page"])) >= 3
 
 
 def test_a_drawing_in_the_page_takes_the_colours_of_the_page():
@@ -46,6 +91,12 @@ def test_a_drawing_in_the_page_takes_the_colours_of_the_page():
     assert by_variable == {
         f"var(--{name})": light[name] for name in ("ink", "muted", "rule", "page")
     }
+
+
+def test_every_head_of_bld_has_a_name_for_people_and_a_colour_of_its_own():
+    heads = ["bld linear", "bld causal", "bld marginal", "bld output"]
+    assert all(style.label(one) != one for one in ["sft", *heads])
+    assert len({style.FIXED[one] for one in ["sft", *heads]}) == 5
 
 
 def test_methods_keep_their_colour_whatever_else_is_drawn():

@@ -4,24 +4,25 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from bld.reporting.report import build_report
-from bld.reporting.teacher_bytes import (
-    audit_table,
-    information_table,
-    read_teacher_bytes,
-)
+from bld.reporting.numbers import Source
+from bld.reporting.teacher_bytes import Told, cache_tables, read_teacher_bytes
 
 
-def changed(factory, **figures):
-    return read_teacher_bytes(factory.cache(audit=figures))
+def told(factory, information=None, **audit):
+    one = read_teacher_bytes(factory.cache(audit=audit, information=information))
+    return Told(one, 0, Source(cache_tables([one])))
 
 
-def audit_text(cache):
-    return " ".join(cache.audit_sentences())
+def plain(sentences):
+    return [re.sub("<[^>]*>", "", sentence) for sentence in sentences]
+
+
+def audit_text(factory, **audit):
+    return " ".join(plain(told(factory, **audit).audit()))
 
 
 def test_the_audit_is_told_in_plain_words(factory):
-    assert read_teacher_bytes(factory.cache()).audit_sentences() == [
+    assert plain(told(factory).audit()) == [
         "The cache sums the tokens of the text up to each byte, beside those of the whole text (prefix), "
         "less those with at most 0.1\u00a0% of the mass. It takes 18.0 bytes on disk for a byte of text.",
         "For the audit, 16 documents (12\u2009000 bytes) were summed again without dropping any. The text "
@@ -36,14 +37,13 @@ def test_the_audit_is_told_in_plain_words(factory):
 
 def test_what_is_wrong_with_a_cache_is_said(factory):
     lost = {"mean": 0.0, "max": 0.0, "exceeded": 0.0123, "rounding": 1e-4}
-    assert "at 1.23\u00a0% of the bytes more than the cache says" in audit_text(
-        changed(factory, lost_mass=lost)
-    )
+    text = audit_text(factory, lost_mass=lost)
+    assert "at 1.23\u00a0% of the bytes more than the cache says" in text
     gone = {"stored": 4, "policy": 0, "strict": 1}
-    text = audit_text(changed(factory, true_byte_lost=gone))
+    text = audit_text(factory, true_byte_lost=gone)
     assert "4 true bytes are lost in the cache, 1 under the stricter policy." in text
     infinite = {"kl": None, "entropy": 1.0, "share_of_entropy": None}
-    assert "has to be scored again" in audit_text(changed(factory, storage=infinite))
+    assert "has to be scored again" in audit_text(factory, storage=infinite)
 
 
 @pytest.mark.parametrize(
@@ -67,58 +67,83 @@ def test_what_is_wrong_with_a_cache_is_said(factory):
     ],
 )
 def test_every_policy_is_put_in_words(factory, own, strict, words):
-    text = audit_text(changed(factory, settings={"own": own, "strict": strict}))
+    text = audit_text(factory, settings={"own": own, "strict": strict})
     assert [one for one in words if one not in text] == []
 
 
 def test_what_bytes_tell_is_told_in_plain_words(factory):
-    first, second = read_teacher_bytes(factory.cache()).information_sentences()
+    first, second = plain(told(factory).information())
     assert "8.00 bits of entropy on average" in first and "7.20 together, 90.0\u00a0%" in first
     assert first.endswith("The first byte alone has 40.0\u00a0%.")
     assert "1.4\u00a0% of the bytes, which hold 0.6\u00a0%" in second
 
 
+def test_numbers_of_a_sentence_name_the_row_of_their_own_cache(factory):
+    caches = [read_teacher_bytes(factory.cache(name)) for name in ("one", "other")]
+    caches[1].audit["documents"] = 77
+    source = Source(cache_tables(caches))
+    sentence = Told(caches[1], 1, source).audit()[1]
+    cell = '<data value="77.0" data-csv="caches.csv" data-row="1" data-column="documents">77</data>'
+    assert cell in sentence
+
+
 def test_the_tables_are_tidy_and_hold_all_figures(factory):
-    caches = [read_teacher_bytes(factory.cache(teacher)) for teacher in ("one", "other")]
-    audits = audit_table(caches)
-    assert audits["teacher"].tolist() == ["one"] * 3 + ["other"] * 3
-    stored = audits[audits["distribution"] == "cache, as stored"].iloc[0]
+    frames = cache_tables([read_teacher_bytes(factory.cache(name)) for name in ("one", "other")])
+    audits = frames["audit"]
+    assert audits["cache"].tolist() == ["one on docs, train"] * 3 + ["other on docs, train"] * 3
+    stored = audits[audits["distribution"] == "stored"].iloc[0]
     assert (stored["jsd_mean"], stored["total_variation_p99"]) == (0.0011, 0.024)
     assert audits["jsd_mean"].isna().sum() == 2
-    rows = information_table(caches)
-    assert rows.groupby(["teacher", "by"]).size().tolist() == [11] * 4
+    rows = frames["information"]
+    assert rows.groupby(["cache", "by"]).size().tolist() == [11] * 4
     assert rows["bytes"].tolist() == 4 * list(range(1, 12))
     assert rows["known"].notna().sum() == rows["token_bits"].notna().sum() == 22
+    caches = frames["caches"].iloc[0]
+    assert (caches["disk_per_byte"], caches["moved"], caches["first_byte"]) == (18.0, 0.0003, 0.4)
+    assert (caches["strict"], caches["policy"], caches["stored"]) == (2.101, 2.102, 2.111)
 
 
-def test_the_page_shows_one_part_per_cache_and_one_figure(factory, tmp_path):
-    runs = [factory.run("sft-1"), factory.run("bld-1", "bld")]
-    caches = [factory.cache("one"), factory.cache("other")]
-    build_report(runs, caches, "A title", tmp_path)
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert re.findall(r"<h3>(.*?)</h3>", page) == ["one on docs, train", "other on docs, train"]
-    assert page.count('id="figure-information"') == 1
-    assert "a\\n&lt;b&gt;<mark>&amp;</mark>" in page
-    assert len(pd.read_csv(tmp_path / "audit.csv")) == 6
-    svg = ElementTree.parse(tmp_path / "information.svg").getroot()
-    assert "one on docs, train: share of the token's entropy" in svg.attrib["aria-label"]
+def test_the_page_shows_one_part_per_cache_and_one_figure(whole):
+    (section,) = [
+        one for one in whole.all("section") if one.get("aria-labelledby") == "teacher-bytes"
+    ]
+    headings = [whole.words(one) for one in section.iter("h3")]
+    assert headings[:2] == ["large on docs, train", "larger on docs, train"]
+    assert len(section.findall(".//*[@id='figure-information']")) == 1
+    assert "a\\n&lt;b&gt;<mark>&amp;</mark>" in whole.source
+    assert len(pd.read_csv(whole.folder / "audit.csv")) == 6
+    svg = ElementTree.parse(whole.folder / "information.svg").getroot()
+    assert (
+        "larger on docs, train: the first byte has 40.0\u00a0% of the entropy of the token, all "
+        "bytes 85.5\u00a0%" in svg.attrib["aria-label"]
+    )
     texts = {element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")}
     assert {"token", "its bytes", "11+", "100%"} <= texts
 
 
-def test_without_a_cache_the_page_says_nothing_of_teachers_bytes(factory, tmp_path):
-    build_report([factory.run("sft-1")], [], "A title", tmp_path)
-    assert "teacher-bytes" not in (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert not {"audit.csv", "information.csv", "information.svg"} & {
-        path.name for path in tmp_path.iterdir()
+def test_rows_of_several_caches_say_whose_they_are_and_of_one_do_not(whole, build, factory):
+    assert {row[0] for row in whole.table("audit")} == {
+        f"{name}{cache} on docs, train"
+        for name in ("stricter policy", "policy of the cache", "cache, as stored")
+        for cache in ("large", "larger")
     }
+    page = build(factory.run("sft-1"), caches=[factory.cache()])
+    assert [row[0] for row in page.table("audit")] == [
+        "stricter policy", "policy of the cache", "cache, as stored",
+    ]  # fmt: skip
 
 
-def test_tokens_of_one_byte_alone_have_one_row_and_are_drawn(factory, tmp_path):
+def test_without_a_cache_the_page_says_nothing_of_teachers_bytes(build, factory):
+    page = build(factory.run("sft-1"), figures=["audit", "information"])
+    assert "teacher-bytes" not in page.source
+    assert not list(page.folder.glob("*.svg"))
+
+
+def test_tokens_of_one_byte_alone_have_one_row_and_are_drawn(build, factory):
     byte_model = {
         "by_position": [{"position": 1, "tokens": 9, "byte_bits": 2.0, "known": 1.0}],
         "by_length": [{"length": 1, "tokens": 9, "token_bits": 2.0, "byte_bits": 2.0}],
     }
     cache = factory.cache(information=byte_model)
-    build_report([factory.run("sft-1")], [cache], "A title", tmp_path)
-    assert "100.0\u00a0%" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    page = build(factory.run("sft-1"), caches=[cache], figures=["information"])
+    assert page.table("information") == [["1", "9", "2.000", "100.0 %"]]

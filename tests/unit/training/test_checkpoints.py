@@ -64,11 +64,11 @@ def restored(folder, engine):
 
 def test_the_last_two_checkpoints_are_kept_and_the_newest_is_named(train_in, tmp_path):
     metrics = train_in(tmp_path)
-    names = {"step-00000004", "step-00000005", "latest", "attempts.json", "metrics.parquet"}
+    names = {"step-00000004", "step-00000005", "latest", "attempts.json", "live.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert (tmp_path / "latest").read_text() == "step-00000005\n"
-    watched = pd.read_parquet(tmp_path / "metrics.parquet")
-    pd.testing.assert_frame_equal(watched, metrics, check_dtype=False)
+    saved = pd.read_parquet(tmp_path / "step-00000005/metrics.parquet")
+    pd.testing.assert_frame_equal(saved, metrics, check_dtype=False)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "no manifest"])

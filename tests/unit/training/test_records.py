@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -6,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bld.training.records import join_phases, parameter_count, save_records
+from bld.training.records import join_phases, parameter_count, peak_memory, save_records
 
 
 def metrics(phase, steps):
@@ -23,6 +25,7 @@ def engine(head):
 def test_the_summary_adds_up_what_the_metrics_say(tmp_path, head, size):
     save_records(engine(head), metrics("distill", 4), tmp_path / "m.parquet", tmp_path / "t.json")
     summary = json.loads((tmp_path / "t.json").read_text())
+    assert summary.pop("peak_memory_bytes") > 0
     assert summary | {"device": ""} == {
         "train_seconds": 2.0,
         "train_tokens": 406,
@@ -55,3 +58,23 @@ def test_parameters_shared_out_by_zero_3_are_counted_whole():
     module = nn.Linear(3, 4)
     module.weight.ds_numel = 1200
     assert parameter_count(module) == 1204
+
+
+def test_without_a_gpu_the_peak_is_what_the_system_counts_as_resident(monkeypatch):
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system does not tell in /proc")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    kibibytes = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])
+    # The system counts pages lazily, by processor.
+    assert peak_memory() == pytest.approx(1024 * kibibytes, rel=0.02)
+
+
+def test_on_a_gpu_the_peak_is_that_of_its_tensors():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    block = torch.zeros(64 << 20, dtype=torch.uint8, device="cuda")
+    del block
+    assert peak_memory() == before + (64 << 20)

@@ -1,47 +1,11 @@
-"""How far a student's byte distributions are from its teacher's, and the distances between rows of them.
-
-Both are read as ordinary token models and summed to bytes under the same policy, so the figures
-compare two models and not two ways of summing.
+"""How far apart two byte distributions are, row by row, and how much one of them leaves open.
 
 Shape letters: N supervised symbols, S symbols.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-
-from bld.documents.document import Document
-from bld.teacher.scoring import ByteScorer
-
-
-def byte_divergence(
-    documents: Sequence[Document], teacher: ByteScorer, student: ByteScorer
-) -> dict[str, Any]:
-    """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
-    symbols.
-
-    `kl` is None if it is infinite. It is finite where both sum all prefix histories; where some are
-    dropped, symbols that only those would have given are left without probability (END inside a
-    word, for example).
-    """
-    jsd, kl = [], []
-    scored = (model.distributions(documents) for model in (teacher, student))
-    for of_teacher, of_student in zip(*scored, strict=True):
-        jsd.append(jensen_shannon(of_teacher.log_probs_NS, of_student.log_probs_NS))
-        kl.append(kullback_leibler(of_teacher.log_probs_NS, of_student.log_probs_NS))
-    jsd_N = np.concatenate(jsd)
-    mean_kl = float(np.concatenate(kl).mean())
-    return {
-        "task": "byte_divergence",
-        "jsd": float(jsd_N.mean()),
-        "kl": mean_kl if math.isfinite(mean_kl) else None,
-        "bytes": len(jsd_N),
-        "documents": len(documents),
-    }
 
 
 def jensen_shannon(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:

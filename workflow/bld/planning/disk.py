@@ -19,7 +19,7 @@ CHECKPOINTS = 3
 # A model folder: configurations, tokenizer, manifest; and weights in files of this size.
 MODEL_FILES, WEIGHTS_FILE_BYTES = 8, 5e9
 # Metrics, summary and evaluations of a run; its byte head; the files of the report.
-RUN_FILES, HEAD_FILES, REPORT_FILES = 6, 4, 12
+RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 26
 FILES_PER_JOB = 2  # its log and its benchmark
 FILES_PER_DATASET = 16
 

@@ -27,6 +27,8 @@ def splits_read(settings: Settings) -> list[tuple[str, str]]:
         looked_at = [run.development_split] if is_watched(run) else []
         for split in (run.train_split, *looked_at, run.validation_split):
             read[run.corpus, str(split)] = None
+    made = (benchmark.local for benchmark in settings.benchmarks.values())
+    read |= {(local.corpus, local.split): None for local in made if local}
     return list(read)
 
 
@@ -60,26 +62,43 @@ def has_warmup(run: Run) -> bool:
     return run.method == "bld" and run.bld.head in WARMED_UP
 
 
+def judged(settings: Settings) -> list[tuple[str | None, ...]]:
+    """Every model that is judged: ("run", name), and teachers and students before training with the
+    corpus and split that they are judged on, a student also with the teacher that it is held against."""
+    found: dict[tuple[str | None, ...], None] = {}
+    for name, run in settings.runs.items():
+        found["run", name] = None
+        found["student", run.student, run.corpus, run.validation_split, run.teacher] = None
+        if run.teacher:
+            found["teacher", run.teacher, run.corpus, run.validation_split] = None
+    return list(found)
+
+
+def judgements(settings: Settings) -> int:
+    """Jobs that judge a model: by a measure, or by a benchmark."""
+    models = judged(settings)
+    of_split = {model[:4] for model in models}
+    against = [m for m in models if m[0] == "student" and m[4]]
+    against += [m for m in models if m[0] == "run" and settings.runs[str(m[1])].teacher]
+    measures = settings.evaluation.tasks
+    by_itself = sum(task != "byte_divergence" for task in measures)
+    divergences = len(against) if "byte_divergence" in measures else 0
+    benchmarked = len({model[:2] for model in models}) * len(settings.benchmarks)
+    return by_itself * len(of_split) + divergences + benchmarked
+
+
 def other_jobs(settings: Settings) -> int:
-    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, judgements, report."""
-    runs = settings.runs.values()
-    judged = {("student", run.student, run.corpus, run.validation_split) for run in runs}
-    judged |= {
-        ("teacher", run.teacher, run.corpus, run.validation_split) for run in runs if run.teacher
-    }
-    tasks = settings.evaluation.tasks
-    measured = sum(bool(run.teacher) or task != "byte_divergence" for run in runs for task in tasks)
+    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, benchmarks made
+    here, judgements, report."""
     needed = {*models_read(settings), *tokenizers_read(settings)}
-    tokenizers = sum(settings.models[name].scratch is not None for name in needed)
-    students = len({run.student for run in runs})
-    of_caches = len(caches(settings)) + 2 * len(caches(settings, looked_at=False))
     report = 1
     return (
         len(splits_read(settings))
-        + tokenizers
-        + students
-        + of_caches
-        + len(judged)
-        + measured
+        + sum(settings.models[name].scratch is not None for name in needed)
+        + len({run.student for run in settings.runs.values()})
+        + len(caches(settings))
+        + 2 * len(caches(settings, looked_at=False))
+        + sum(benchmark.local is not None for benchmark in settings.benchmarks.values())
+        + judgements(settings)
         + report
     )

@@ -16,8 +16,13 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-DEFINITIONS_ONLY = {"bld.config", "bld.config_documents", "bld.config_models"}
-DATA = {".j2", ".css"}
+DEFINITIONS_ONLY = {
+    "bld.config",
+    "bld.config_documents",
+    "bld.config_evaluation",
+    "bld.config_models",
+}
+DATA = {".j2", ".css", ".js", ".yaml"}
 
 
 @cache

@@ -1,102 +1,199 @@
-"""Methods against SFT: which runs may be compared, and by how many bits per byte they differ."""
+"""Who is better than whom: which models may be compared, by which measures, and how sure the differences are.
+
+Every method is held against SFT on the same student, corpus and seed, every teacher against its student before training, by
+bits per byte, by the divergence from the teacher's bytes and by every benchmark that both have; document by document.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bld.reporting.inputs import Run, Scores
-from bld.reporting.statistics import Estimate, bits_per_byte
+from bld.reporting.inputs import UNTRAINED, Judged, Run, by_document
+from bld.reporting.statistics import Estimate, ratio
 
 BASELINE = "sft"
+BITS, DIVERGENCE = "bits_per_byte", "byte_jsd"
 
 
 class Comparison(NamedTuple):
-    """A method's runs less SFT's, seed by seed, in bits per byte: negative is better than SFT."""
+    """Models of one series less those of another, seed by seed, by one metric; `higher_is_better` is
+    None where a benchmark does not say.
 
-    method: str
-    head: str | None
+    `ours` and `theirs` are the models that are compared, in pairs; `seeds` are those of runs.
+    """
+
     series: str
+    against: str
+    metric: str
+    higher_is_better: bool | None
     student: str
     corpus: str
     seeds: list[int]
-    runs: list[str]
-    baseline_runs: list[str]
+    ours: list[Judged]
+    theirs: list[Judged]
     by_seed: list[float]
     difference: Estimate
+    seconds_over: float = math.nan
+    memory_over: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """better, worse, or not shown: where the interval holds zero, or nobody knows what is better."""
+        if self.higher_is_better is None or not self.difference.excludes_zero:
+            return "not shown"
+        return "better" if (self.difference.value > 0) == self.higher_is_better else "worse"
+
+
+class Paired(NamedTuple):
+    """A metric as sums over documents: columns total and size, by document id."""
+
+    documents: pd.DataFrame
+    higher_is_better: bool | None
+
+
+def paired(model: Judged, metric: str) -> Paired | None:
+    """A metric of a model, document by document; none where it was not measured.
+
+    The metric is the sum of totals over the sum of sizes. Raises ValueError if a document comes
+    twice.
+    """
+    if metric == BITS:
+        found = model.documents
+        frame = pd.DataFrame({"total": found["nats"] / math.log(2), "size": found["bytes"]})
+        better = False
+    elif metric == DIVERGENCE:
+        rows = model.figures("byte_divergence").get("per_document", [])
+        frame = by_document(rows, ["jsd", "symbols"], model.name)
+        frame = frame.rename(columns={"jsd": "total", "symbols": "size"})
+        better = False
+    else:
+        figures = model.figures(metric)
+        better = figures.get("higher_is_better", True)
+        rows = figures.get("per_document", [])
+        frame = by_document(rows, ["value", "bytes"], model.name)
+        in_bits = frame["bytes"].notna().any()
+        frame = pd.DataFrame(
+            {
+                "total": frame["value"] / (math.log(2) if in_bits else 1),
+                "size": frame["bytes"].fillna(1),
+            }
+        )
+    return Paired(frame, better) if len(frame) else None
 
 
 def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """Every method against SFT on the same student, corpus and seed; one entry per set of settings.
+    """Every comparison: teachers with students, then methods with SFT, one set of settings after another.
 
     Raises ValueError where two runs differ in nothing but their names, or were judged on other
     documents.
     """
-    variants = _variants(runs)
-    baselines = [variant for variant in variants if _method(variant) == BASELINE]
-    return [
-        _comparison(variant, baseline, seeds)
-        for variant in variants
-        if _method(variant) != BASELINE
-        for baseline in baselines
-        if _setting(variant) == _setting(baseline)
-        if (seeds := sorted(variant.keys() & baseline.keys()))
-    ]
+    return [*_starts(runs), *_against_baselines(runs)]
 
 
-def difference(first: Sequence[Scores], second: Sequence[Scores]) -> Estimate:
-    """The paired difference first - second in bits per byte, averaged over pairs (one pair a seed).
+def difference(ours: Sequence[Judged], theirs: Sequence[Judged], metric: str) -> Estimate | None:
+    """The paired difference ours - theirs, averaged over pairs (one pair a seed); none where one of
+    them was not judged by the metric.
 
     Raises ValueError that names the first document which two of the models do not share.
     """
-    reference = first[0]
-    for scores in (*first, *second):
-        _check_same_documents(reference, scores)
-    nats = [
-        one.documents["nats"] - other.documents["nats"]
-        for one, other in zip(first, second, strict=True)
+    frames = [found.documents for x in (*ours, *theirs) if (found := paired(x, metric))]
+    if len(frames) < len(ours) + len(theirs):
+        return None
+    for model, frame in zip((*ours, *theirs), frames, strict=True):
+        _check_same_documents(ours[0].name, frames[0], model.name, frame)
+    gaps = [
+        one["total"] - other["total"]
+        for one, other in zip(frames[: len(ours)], frames[len(ours) :], strict=True)
     ]
-    mean_nats = pd.concat(nats, axis=1).mean(axis=1)
-    return bits_per_byte(mean_nats.to_numpy(), reference.documents["bytes"].to_numpy())
+    mean_gap = pd.concat(gaps, axis=1).mean(axis=1)
+    return ratio(mean_gap.to_numpy(), frames[0]["size"].to_numpy())
 
 
-def _comparison(variant: dict[int, Run], baseline: dict[int, Run], seeds: list[int]) -> Comparison:
-    ours = [variant[seed] for seed in seeds]
-    theirs = [baseline[seed] for seed in seeds]
-    estimate = difference([run.scores for run in ours], [run.scores for run in theirs])
-    return Comparison(
-        method=_method(variant),
-        head=ours[0].inputs.head,
-        series=ours[0].inputs.series,
-        student=ours[0].inputs.student,
-        corpus=ours[0].inputs.corpus,
-        seeds=seeds,
-        runs=[run.name for run in ours],
-        baseline_runs=[run.name for run in theirs],
-        by_seed=[
-            run.scores.bits_per_byte - other.scores.bits_per_byte
-            for run, other in zip(ours, theirs, strict=True)
-        ],
-        difference=estimate,
-    )
+def _starts(runs: Sequence[Run]) -> Iterator[Comparison]:
+    seen = set()
+    for run in runs:
+        who = (run.settings["teacher"], *run.setting)
+        if run.teacher and who not in seen:
+            seen.add(who)
+            yield from _comparisons(run, UNTRAINED, [run.teacher], [run.student], [])
+
+
+def _against_baselines(runs: Sequence[Run]) -> Iterator[Comparison]:
+    variants = _variants(runs)
+    baselines = [one for one in variants if _first(one).series == BASELINE]
+    for variant in variants:
+        for baseline in baselines:
+            seeds = sorted(variant.keys() & baseline.keys())
+            is_same = _first(variant).setting == _first(baseline).setting
+            if variant is not baseline and seeds and is_same and variant not in baselines:
+                ours = [variant[seed] for seed in seeds]
+                theirs = [baseline[seed] for seed in seeds]
+                costs = (
+                    _over(ours, theirs, "train_seconds"),
+                    _over(ours, theirs, "peak_memory_bytes"),
+                )
+                judged = [run.judged for run in ours], [run.judged for run in theirs]
+                yield from _comparisons(ours[0], BASELINE, *judged, seeds, *costs)
+
+
+def _comparisons(
+    run: Run,
+    against: str,
+    ours: list[Judged],
+    theirs: list[Judged],
+    seeds: list[int],
+    *costs: float,
+) -> Iterator[Comparison]:
+    for metric in (BITS, DIVERGENCE, *ours[0].benchmarks):
+        estimate = difference(ours, theirs, metric)
+        of_first = paired(ours[0], metric)
+        if estimate and of_first:
+            yield Comparison(
+                ours[0].series,
+                against,
+                metric,
+                of_first.higher_is_better,
+                *run.setting,
+                seeds,
+                ours,
+                theirs,
+                [_value(x, metric) - _value(y, metric) for x, y in zip(ours, theirs, strict=True)],
+                estimate,
+                *costs,
+            )
+
+
+def _value(model: Judged, metric: str) -> float:
+    found = paired(model, metric)
+    assert found
+    return float(found.documents["total"].sum() / found.documents["size"].sum())
+
+
+def _over(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
+    """How many times as much a series costs as another."""
+    sums = [
+        sum(run.training.get(cost) or math.nan for run in of_series) for of_series in (ours, theirs)
+    ]
+    return sums[0] / sums[1]
 
 
 def _variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
     """The runs by seed, in groups that differ in nothing but their seed."""
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        inputs = run.inputs
-        settings = _without_seeds(inputs.settings)
-        identity = [inputs.method, inputs.student, inputs.teacher, inputs.corpus, settings]
-        by_seed = groups.setdefault(json.dumps(identity, sort_keys=True), {})
-        twin = by_seed.setdefault(inputs.seed, run)
+        identity = json.dumps(_without_seeds(run.settings), sort_keys=True)
+        by_seed = groups.setdefault(identity, {})
+        seed = run.settings["seed"]
+        twin = by_seed.setdefault(seed, run)
         if twin is not run:
             raise ValueError(
                 f"runs {twin.name!r} and {run.name!r} have the same settings and the same seed, "
-                f"{inputs.seed}: give one of them another seed, or remove it"
+                f"{seed}: give one of them another seed, or remove it"
             )
     return list(groups.values())
 
@@ -107,29 +204,23 @@ def _without_seeds(settings: Any) -> Any:
     return settings
 
 
-def _method(variant: dict[int, Run]) -> str:
-    return next(iter(variant.values())).inputs.method
+def _first(variant: dict[int, Run]) -> Run:
+    return next(iter(variant.values()))
 
 
-def _setting(variant: dict[int, Run]) -> tuple[str, str]:
-    inputs = next(iter(variant.values())).inputs
-    return inputs.student, inputs.corpus
-
-
-def _check_same_documents(first: Scores, second: Scores) -> None:
-    left, right = first.documents, second.documents
+def _check_same_documents(first: str, left: pd.DataFrame, second: str, right: pd.DataFrame) -> None:
     missing = left.index.symmetric_difference(right.index)
     if len(missing):
         document = missing[0]
         has, lacks = (first, second) if document in left.index else (second, first)
         raise ValueError(
-            f"document {document!r} was scored for {has.model!r} and not for {lacks.model!r}: "
+            f"document {document!r} was scored for {has!r} and not for {lacks!r}: "
             "models are compared on the same documents only; evaluate both on the same split"
         )
-    differs = left["bytes"] != right["bytes"]
+    differs = left["size"] != right["size"]
     if differs.any():
         document = differs.idxmax()
         raise ValueError(
-            f"document {document!r} has {left.at[document, 'bytes']} bytes for {first.model!r} and "
-            f"{right.at[document, 'bytes']} for {second.model!r}: evaluate both on the same split"
+            f"document {document!r} has {left.at[document, 'size']:g} bytes for {first!r} and "
+            f"{right.at[document, 'size']:g} for {second!r}: evaluate both on the same split"
         )

@@ -1,114 +1,164 @@
-"""What the report reads: the files that training and evaluation leave behind for every run."""
+"""What the report reads: the files that training and evaluation leave behind for every run.
+
+What is not there is missing from the report too, which says so: a page about what there is is worth more in the morning than
+none.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bld.files import sha256_of
+
+TEACHER = "teacher"
+UNTRAINED = "untrained student"
+METRICS, TRAINING, MODEL = "metrics", "training", "model"
+MEASURES = ("bits_per_byte", "byte_divergence", "text")
+"""What is measured by this project itself; all else that is found of a model is a benchmark."""
+
 
 @dataclass(frozen=True)
 class RunInputs:
-    """One run and its files.
+    """One run: its resolved settings as JSON would hold them, those of them that were changed, and its
+    files.
 
-    `settings` are the run's resolved settings as JSON would hold them, without its name or any path:
-    runs that differ in nothing but seeds are pooled. `head`: what gives the
-    student's byte distributions, where the method needs one. `evaluation`, `teacher_evaluation` and
-    `student_evaluation` map a task to its JSON file; the last two are of the teacher and of the
-    student before training, and None where that model was not evaluated.
+    The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and `run/X`,
+    `student/X` and `teacher/X` for what the measure or benchmark X found of the run, of its student
+    before training and of its teacher.
     """
 
     name: str
-    method: str
-    seed: int
-    student: str
-    teacher: str | None
-    corpus: str
     settings: Mapping[str, Any]
-    metrics: Path
-    training: Path
-    evaluation: Mapping[str, Path]
-    teacher_evaluation: Mapping[str, Path] | None = None
-    student_evaluation: Mapping[str, Path] | None = None
-    head: str | None = None
+    files: Mapping[str, Path]
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def series(self) -> str:
         """What the run is an example of: its method, and its byte head if it has one."""
-        return f"{self.method} {self.head}" if self.head else self.method
+        method = self.settings["method"]
+        return f"{method} {self.settings['bld']['head']}" if method == "bld" else method
 
 
 @dataclass(frozen=True)
-class Scores:
-    """One model's `bits_per_byte.json`: the figures, and nats and bytes by document."""
+class Judged:
+    """A model that was judged, and what every measure and benchmark found of it.
 
-    model: str
-    figures: dict[str, Any]
+    `series` is the method of a run, or what the model is if no method trained it.
+    """
+
+    name: str
+    series: str
+    corpus: str
+    seed: int | None
+    found: Mapping[str, dict[str, Any]]
+
+    def figures(self, task: str) -> dict[str, Any]:
+        """What was found; nothing where it was not measured."""
+        return self.found.get(task, {})
 
     @property
-    def bits_per_byte(self) -> float:
-        return self.figures["bits_per_byte"]
+    def bits_per_byte(self) -> float | None:
+        return self.figures("bits_per_byte").get("bits_per_byte")
 
     @cached_property
     def documents(self) -> pd.DataFrame:
         """Columns kind, nats and bytes, by document id, sorted. ValueError if an id comes twice."""
-        frame = pd.DataFrame(self.figures["per_document"], columns=["id", "kind", "nats", "bytes"])
-        twice = frame["id"].duplicated()
-        if twice.any():
-            document = frame.loc[twice, "id"].iloc[0]
-            raise ValueError(f"document {document!r} was scored twice for {self.model!r}")
-        return frame.set_index("id").sort_index()
+        rows = self.figures("bits_per_byte").get("per_document", [])
+        return by_document(rows, ["kind", "nats", "bytes"], self.name)
+
+    @property
+    def benchmarks(self) -> list[str]:
+        return [task for task in self.found if task not in MEASURES]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as read: `tasks` holds the figures of every evaluation by task."""
+    """One run as read. Without `training` the run has not ended. `missing` are the files that are not
+    there, `outdated` the measures of a model that has been trained anew since."""
 
     inputs: RunInputs
     training: dict[str, Any]
-    tasks: dict[str, dict[str, Any]]
-    scores: Scores
-    teacher: Scores | None
-    student: Scores | None
+    judged: Judged
+    student: Judged
+    teacher: Judged | None
+    missing: Mapping[str, Path]
+    outdated: Sequence[str] = ()
 
     @property
     def name(self) -> str:
         return self.inputs.name
 
+    @property
+    def series(self) -> str:
+        return self.inputs.series
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.inputs.settings
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """Student and corpus: only runs that share them are compared."""
+        return self.settings["student"], self.settings["corpus"]
+
+    def metrics(self) -> pd.DataFrame | None:
+        """The run's metrics, one row per step, in the order of training."""
+        path = self.inputs.files[METRICS]
+        return pd.read_parquet(path) if path.exists() else None
+
 
 def read_run(inputs: RunInputs) -> Run:
-    """Read all files of a run but its metrics. ValueError if the run has no bits per byte."""
-    tasks = {task: _read(path) for task, path in inputs.evaluation.items()}
-    if "bits_per_byte" not in tasks:
-        raise ValueError(
-            f"run {inputs.name!r} has no bits_per_byte evaluation, only {sorted(tasks)}: "
-            "add bits_per_byte to evaluation.tasks"
-        )
+    """Read all files of a run but its metrics."""
+    settings, files = inputs.settings, inputs.files
+    found: dict[str, dict[str, Any]] = {"run": {}, "student": {}, TEACHER: {}}
+    for key, path in files.items():
+        whose, _, task = key.partition("/")
+        if task and path.exists():
+            found[whose][task] = _read(path)
+    training = _read(files[TRAINING]) if files[TRAINING].exists() else {}
+    model = sha256_of(files[MODEL]) if files[MODEL].exists() else None
+    outdated = [task for task, figures in found["run"].items() if figures["model_sha256"] != model]
+    of_run = {task: figures for task, figures in found["run"].items() if task not in outdated}
+    corpus, teacher = settings["corpus"], settings["teacher"]
     return Run(
         inputs=inputs,
-        training=_read(inputs.training),
-        tasks=tasks,
-        scores=Scores(inputs.name, tasks["bits_per_byte"]),
-        teacher=_scores(f"teacher {inputs.teacher}", inputs.teacher_evaluation),
-        student=_scores(f"student {inputs.student}", inputs.student_evaluation),
+        training=training,
+        judged=Judged(inputs.name, inputs.series, corpus, settings["seed"], of_run),
+        student=Judged(settings["student"], UNTRAINED, corpus, None, found["student"]),
+        teacher=Judged(teacher, TEACHER, corpus, None, found[TEACHER]) if teacher else None,
+        missing={key: path for key, path in files.items() if not path.exists()},
+        outdated=outdated,
     )
 
 
-def read_metrics(inputs: RunInputs) -> pd.DataFrame:
-    """The run's metrics, one row per step, in the order of training."""
-    return pd.read_parquet(inputs.metrics)
+def by_document(rows: Sequence[Mapping[str, Any]], columns: list[str], model: str) -> pd.DataFrame:
+    """Rows with an `id` as a table by it, sorted. Raises ValueError if one comes twice."""
+    frame = pd.DataFrame(rows, columns=["id", *columns])
+    twice = frame["id"].duplicated()
+    if twice.any():
+        raise ValueError(
+            f"document {frame.loc[twice, 'id'].iloc[0]!r} was scored twice for {model!r}"
+        )
+    return frame.set_index("id").sort_index()
 
 
-def _scores(model: str, evaluation: Mapping[str, Path] | None) -> Scores | None:
-    if evaluation is None or "bits_per_byte" not in evaluation:
-        return None
-    return Scores(model, _read(evaluation["bits_per_byte"]))
+def judged_models(runs: Sequence[Run]) -> list[Judged]:
+    """Teachers and students before training, once each, then the runs."""
+    first: dict[tuple[str, str, str], Judged] = {}
+    for series in (TEACHER, UNTRAINED):
+        for run in runs:
+            model = run.teacher if series == TEACHER else run.student
+            if model and model.found:
+                first.setdefault((model.name, series, model.corpus), model)
+    return [*first.values(), *(run.judged for run in runs)]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"))

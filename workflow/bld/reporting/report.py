@@ -3,48 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from bld.files import write_json
 from bld.reporting.figures import draw_figures
-from bld.reporting.information_figure import draw_information
-from bld.reporting.inputs import RunInputs
+from bld.reporting.inputs import RunInputs, read_run
 from bld.reporting.page import render_page
-from bld.reporting.tables import read_tables
-from bld.reporting.teacher_bytes import (
-    CacheInputs,
-    audit_table,
-    information_table,
-    read_teacher_bytes,
-)
+from bld.reporting.tables import make_tables
+from bld.reporting.teacher_bytes import CacheInputs, cache_tables, read_teacher_bytes
 
-RUN_TABLES = ("runs", "comparison", "bits_per_byte", "loss")
+
+class Figure(NamedTuple):
+    """A figure that the report is to have: what stands above and below it."""
+
+    title: str
+    caption: str
 
 
 def build_report(
-    runs: Sequence[RunInputs], caches: Sequence[CacheInputs], title: str, output: Path
+    runs: Sequence[RunInputs],
+    caches: Sequence[CacheInputs],
+    figures: Mapping[str, Figure],
+    title: str,
+    output: Path,
 ) -> None:
     """Write the report on `runs`, and on the byte caches that they learn from, into the folder
     `output`, or nothing where part of it fails.
 
-    Makes index.html, summary.json, {runs,comparison,loss,bits_per_byte}.csv and
-    {loss,bits_per_byte,bits_per_byte_by_kind}.svg; where there is a cache, also {audit,information}.csv
-    and information.svg. Raises ValueError where runs cannot be compared: documents that differ, or
-    twin runs.
+    Makes index.html, summary.json, a CSV file for every table, and an SVG file for each of `figures`
+    that there is data for. Files that are not there are told of on the page. Raises ValueError where
+    runs cannot be compared: documents that differ, or twin runs.
     """
-    tables = read_tables(runs)
-    teachers = [read_teacher_bytes(cache) for cache in caches]
-    drawings = draw_figures(tables)
-    frames = {name: getattr(tables, name) for name in RUN_TABLES}
-    if teachers:
-        drawings["information"] = draw_information(teachers)
-        frames |= {"audit": audit_table(teachers), "information": information_table(teachers)}
-    files = {"index.html": render_page(title, tables, teachers, drawings, list(frames))}
-    files |= {f"{name}.svg": drawing.svg for name, drawing in drawings.items()}
-    for name, frame in frames.items():
-        files[f"{name}.csv"] = frame.to_csv(index=False, lineterminator="\n")
-
+    teachers = [read_teacher_bytes(cache) for cache in caches if not cache.missing]
+    missing = [path for cache in caches for path in cache.missing]
+    tables = make_tables([read_run(run) for run in runs])
+    tables = replace(tables, frames={**tables.frames, **cache_tables(teachers)})
+    drawings = draw_figures(tables.frames, figures)
+    files = {
+        "index.html": render_page(title, tables, teachers, missing, figures, drawings),
+        **{f"{name}.svg": drawing.svg for name, drawing in drawings.items()},
+        **{
+            f"{name}.csv": frame.to_csv(index=False, lineterminator="\n")
+            for name, frame in tables.frames.items()
+        },
+    }
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "summary.json", tables.summary())
     for name, text in files.items():

@@ -1,4 +1,4 @@
-"""How sure a number over documents is: bits per byte, and differences of it, with intervals.
+"""How sure a number over documents is: ratios of sums, and differences of them, with intervals.
 
 Documents, not bytes, are drawn anew, because the bytes of one document hang together. The interval
 is the percentile interval of Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
@@ -31,23 +31,28 @@ class Estimate(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def bits_per_byte(nats_D: np.ndarray, bytes_D: np.ndarray, resamples: int = RESAMPLES) -> Estimate:
-    """Total nats over total bytes, in bits per byte, with a percentile interval over documents.
+def ratio(totals_D: np.ndarray, sizes_D: np.ndarray, resamples: int = RESAMPLES) -> Estimate:
+    """The sum of totals over the sum of sizes, with a percentile interval over documents.
 
-    Give differences of nats between two models, or their mean over seeds, and the result is the
+    Give differences of totals between two models, or their mean over seeds, and the result is the
     paired difference: a resample takes the same documents for every model. Draws depend on D alone.
     """
-    totals_D2 = np.stack([nats_D, bytes_D], axis=1).astype(np.float64)
-    value = _ratio(totals_D2.sum(axis=0))
-    documents = len(totals_D2)
+    pairs_D2 = np.stack([totals_D, sizes_D], axis=1).astype(np.float64)
+    value = _ratio(pairs_D2.sum(axis=0))
+    documents = len(pairs_D2)
     if documents < 2:
         return Estimate(float(value), math.nan, math.nan)
     shares_D = np.full(documents, 1 / documents)
     counts_RD = np.random.default_rng(SEED).multinomial(documents, shares_D, size=resamples)
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(_ratio(counts_RD @ totals_D2), [tail, 1 - tail])
+    low, high = np.quantile(_ratio(counts_RD @ pairs_D2), [tail, 1 - tail])
     return Estimate(float(value), float(low), float(high))
 
 
+def bits_per_byte(nats_D: np.ndarray, bytes_D: np.ndarray, resamples: int = RESAMPLES) -> Estimate:
+    """As `ratio`, of nats to bytes, in bits per byte."""
+    return ratio(np.asarray(nats_D) / math.log(2), bytes_D, resamples)
+
+
 def _ratio(totals: np.ndarray) -> np.ndarray:
-    return totals[..., 0] / totals[..., 1] / math.log(2)
+    return totals[..., 0] / totals[..., 1]

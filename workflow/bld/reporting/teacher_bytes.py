@@ -10,101 +10,124 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from bld.reporting.wording import number, percent
+from bld.reporting.numbers import Source, number, percent
 
-ROWS = {"strict": "stricter policy", "policy": "policy of the cache", "stored": "cache, as stored"}
+DISTRIBUTIONS = {
+    "strict": "stricter policy",
+    "policy": "policy of the cache",
+    "stored": "cache, as stored",
+}
 """The distributions of an audit, from the reference to what students learn from."""
 
-INFORMATION_COLUMNS = [
-    "teacher", "corpus", "split", "by", "bytes", "tokens", "token_bits", "byte_bits", "known",
-]  # fmt: skip
+COLUMNS = {
+    "caches": (
+        "cache documents bytes disk_per_byte lost_mean lost_max lost_exceeded moved storage_kl storage_share strict policy "
+        "stored strict_lost stored_lost token_bits byte_bits known first_byte beyond_bytes beyond_bits"
+    ),
+    "audit": (
+        "cache distribution jsd_mean jsd_p99 jsd_max total_variation_mean total_variation_p99 total_variation_max "
+        "bits_per_byte true_byte_lost"
+    ),
+    "audit_worst": "cache id kind jsd worst_jsd before symbol",
+    "information": "cache by bytes tokens token_bits byte_bits known",
+}
 
 
 @dataclass(frozen=True)
 class CacheInputs:
-    """A byte cache that runs learn from, and the files of its audit and of its information."""
+    """A byte cache that runs learn from, and its files: `audit` and `information`."""
 
     teacher: str
     corpus: str
     split: str
-    audit: Path
-    information: Path
+    files: Mapping[str, Path]
+
+    @property
+    def missing(self) -> list[Path]:
+        return [path for path in self.files.values() if not path.exists()]
 
 
 @dataclass(frozen=True)
 class TeacherBytes:
     """A cache's measures as read."""
 
-    teacher: str
-    corpus: str
-    split: str
+    name: str
     audit: dict[str, Any]
     information: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return f"{self.teacher} on {self.corpus}, {self.split}"
-
-    @property
-    def audit_rows(self) -> list[dict[str, Any]]:
-        """One row per distribution; the stricter policy has no distance to itself."""
-        return [
-            {
-                "distribution": title,
-                **_distance("jsd", self.audit["jsd"].get(name)),
-                **_distance("total_variation", self.audit["total_variation"].get(name)),
-                "bits_per_byte": self.audit["bits_per_byte"][name],
-                "true_byte_lost": self.audit["true_byte_lost"][name],
-            }
-            for name, title in ROWS.items()
-        ]
-
-    def audit_sentences(self) -> list[str]:
-        """What the cache holds and what the audit says of it, in plain words."""
-        return [_contents(self.audit), _costs(self.audit), _lost(self.audit), _storage(self.audit)]
-
-    def information_sentences(self) -> list[str]:
-        """What bytes tell of tokens, in plain words."""
-        found = self.information
-        first, beyond = found["by_position"][0]["known"], found["beyond_heads"]
-        return [
-            f"Before a token, the teacher\u2019s token distribution has {number(found['token_bits'], 2)} "
-            f"bits of entropy on average; its byte distributions along the token have "
-            f"{number(found['byte_bits'], 2)} together, {percent(found['ratio'])} of that. The first "
-            f"byte alone has {percent(first)}.",
-            f"Ten byte heads do not see {percent(beyond['bytes'])} of the bytes, which hold "
-            f"{percent(beyond['byte_bits'])} of the bytes\u2019 entropy.",
-        ]
 
 
 def read_teacher_bytes(inputs: CacheInputs) -> TeacherBytes:
     """Read the measures of one cache."""
     audit, information = (
-        json.loads(path.read_text(encoding="utf-8")) for path in (inputs.audit, inputs.information)
+        json.loads(inputs.files[name].read_text(encoding="utf-8"))
+        for name in ("audit", "information")
     )
-    return TeacherBytes(inputs.teacher, inputs.corpus, inputs.split, audit, information)
+    name = f"{inputs.teacher} on {inputs.corpus}, {inputs.split}"
+    return TeacherBytes(name, audit, information)
 
 
-def audit_table(caches: Sequence[TeacherBytes]) -> pd.DataFrame:
-    """The audits of all caches, a row per distribution: the contents of audit.csv."""
-    return pd.DataFrame([_identity(one) | row for one in caches for row in one.audit_rows])
+def cache_tables(caches: Sequence[TeacherBytes]) -> dict[str, pd.DataFrame]:
+    """All frames on caches by name. In `information`, `bytes` is a position in the token or its
+    length, as `by` says; 11 stands for all from there on."""
+    rows = {
+        "caches": [_cache_row(one) for one in caches],
+        "audit": [row for one in caches for row in _audit_rows(one)],
+        "audit_worst": [{"cache": one.name} | row for one in caches for row in one.audit["worst"]],
+        "information": [
+            {"cache": one.name, "by": by, "bytes": row[by]} | row
+            for one in caches
+            for by in ("position", "length")
+            for row in one.information[f"by_{by}"]
+        ],
+    }
+    return {
+        name: pd.DataFrame(found, columns=COLUMNS[name].split()) for name, found in rows.items()
+    }
 
 
-def information_table(caches: Sequence[TeacherBytes]) -> pd.DataFrame:
-    """All rows by position and by length: the contents of information.csv. `bytes` is the position
-    or the length; 11 stands for all from there on."""
-    rows = [
-        _identity(one) | {"by": by, "bytes": row[by]} | row
-        for one in caches
-        for by in ("position", "length")
-        for row in one.information[f"by_{by}"]
+def _cache_row(one: TeacherBytes) -> dict[str, Any]:
+    audit, information = one.audit, one.information
+    lost, storage = audit["lost_mass"], audit["storage"]
+    beyond = information["beyond_heads"]
+    return {
+        "cache": one.name,
+        "documents": audit["documents"],
+        "bytes": audit["bytes"],
+        "disk_per_byte": audit["bytes_on_disk"] / audit["supervised_bytes"],
+        "lost_mean": lost["mean"],
+        "lost_max": lost["max"],
+        "lost_exceeded": lost["exceeded"],
+        "moved": audit["total_variation"]["policy"]["mean"],
+        "storage_kl": storage["kl"],
+        "storage_share": storage["share_of_entropy"],
+        **audit["bits_per_byte"],
+        "strict_lost": audit["true_byte_lost"]["strict"],
+        "stored_lost": audit["true_byte_lost"]["stored"],
+        "token_bits": information["token_bits"],
+        "byte_bits": information["byte_bits"],
+        "known": information["ratio"],
+        "first_byte": information["by_position"][0]["known"],
+        "beyond_bytes": beyond["bytes"],
+        "beyond_bits": beyond["byte_bits"],
+    }
+
+
+def _audit_rows(one: TeacherBytes) -> list[dict[str, Any]]:
+    """One row per distribution; the stricter policy has no distance to itself."""
+    audit = one.audit
+    return [
+        {
+            "cache": one.name,
+            "distribution": name,
+            **_distance("jsd", audit["jsd"].get(name)),
+            **_distance("total_variation", audit["total_variation"].get(name)),
+            "bits_per_byte": audit["bits_per_byte"][name],
+            "true_byte_lost": audit["true_byte_lost"][name],
+        }
+        for name in DISTRIBUTIONS
     ]
-    return pd.DataFrame(rows, columns=INFORMATION_COLUMNS)
-
-
-def _identity(one: TeacherBytes) -> dict[str, str]:
-    return {"teacher": one.teacher, "corpus": one.corpus, "split": one.split}
 
 
 def _distance(measure: str, figures: Mapping[str, float] | None) -> dict[str, float | None]:
@@ -114,61 +137,91 @@ def _distance(measure: str, figures: Mapping[str, float] | None) -> dict[str, fl
     }
 
 
-def _contents(audit: Mapping[str, Any]) -> str:
-    disk = audit["bytes_on_disk"] / audit["supervised_bytes"]
-    return (
-        f"The cache sums {_policy(audit['settings']['own'])}. It takes {number(disk, 1)} bytes on disk "
-        "for a byte of text."
-    )
+class Told:
+    """A cache's measures in plain sentences; `row` is its place in the frame of caches."""
 
+    def __init__(self, one: TeacherBytes, row: int, source: Source) -> None:
+        self.name = one.name
+        self._one, self._row, self._source = one, row, source
 
-def _costs(audit: Mapping[str, Any]) -> str:
-    bits, lost = audit["bits_per_byte"], audit["true_byte_lost"]
-    own, strict = audit["settings"]["own"], audit["settings"]["strict"]
-    again = (
-        "without dropping any"
-        if strict == {**own, "eps": 0} and own["name"] == "prefix"
-        else f"over {_policy(strict)}"
-    )
-    nowhere = "No true byte is lost in the cache."
-    if lost["stored"]:
-        nowhere = (
-            f"{number(lost['stored'], 0)} true bytes are lost in the cache, {number(lost['strict'], 0)} "
-            "under the stricter policy."
+    def audit(self) -> list[Markup]:
+        """What the cache holds and what the audit says of it."""
+        return [self._contents(), self._costs(), self._lost(), self._storage()]
+
+    def information(self) -> list[Markup]:
+        """What bytes tell of tokens."""
+        return [
+            self._say(
+                "Before a token, the teacher\u2019s token distribution has {} bits of entropy on average; its byte "
+                "distributions along the token have {} together, {} of that. The first byte alone has {}.",
+                token_bits=_two,
+                byte_bits=_two,
+                known=percent,
+                first_byte=percent,
+            ),
+            self._say(
+                "Ten byte heads do not see {} of the bytes, which hold {} of the bytes\u2019 entropy.",
+                beyond_bytes=percent,
+                beyond_bits=percent,
+            ),
+        ]
+
+    def _say(self, text: str, **numbers: Any) -> Markup:
+        cells = [self._source("caches", self._row, name, show) for name, show in numbers.items()]
+        return Markup(text).format(*cells)
+
+    def _contents(self) -> Markup:
+        own = _policy(self._one.audit["settings"]["own"])
+        text = f"The cache sums {own}. It takes {{}} bytes on disk for a byte of text."
+        return self._say(text, disk_per_byte=lambda x: number(x, 1))
+
+    def _costs(self) -> Markup:
+        lost, settings = self._one.audit["true_byte_lost"], self._one.audit["settings"]
+        own, strict = settings["own"], settings["strict"]
+        is_own_in_full = strict == {**own, "eps": 0} and own["name"] == "prefix"
+        again = "without dropping any" if is_own_in_full else f"over {_policy(strict)}"
+        told = self._say(
+            f"For the audit, {{}} documents ({{}} bytes) were summed again {again}. The text then costs {{}} bits per "
+            "byte; under the policy of the cache it costs {}, as stored {}.",
+            documents=_whole,
+            bytes=_whole,
+            strict=number,
+            policy=number,
+            stored=number,
         )
-    return (
-        f"For the audit, {number(audit['documents'], 0)} documents ({number(audit['bytes'], 0)} bytes) "
-        f"were summed again {again}. The text then costs "
-        f"{number(bits['strict'])} bits per byte; under the policy of the cache it costs "
-        f"{number(bits['policy'])}, as stored {number(bits['stored'])}. {nowhere}"
-    )
-
-
-def _lost(audit: Mapping[str, Any]) -> str:
-    lost, moved = audit["lost_mass"], audit["total_variation"]["policy"]["mean"]
-    bound = (
-        "nowhere more than the cache says"
-        if not lost["exceeded"]
-        else f"at {percent(lost['exceeded'], 2)} of the bytes more than the cache says"
-    )
-    return (
-        f"The cache says that the dropped histories held at most {percent(lost['mean'])} of the mass at "
-        f"a byte on average, and {percent(lost['max'])} at the worst byte. Dropping "
-        f"them moved {percent(moved, 2)} on average, {bound}."
-    )
-
-
-def _storage(audit: Mapping[str, Any]) -> str:
-    storage = audit["storage"]
-    if storage["kl"] is None:
-        return (
-            "The cache gives no probability to symbols that its own policy holds possible: it is "
-            "not what was computed, and has to be scored again."
+        if not lost["stored"]:
+            return told + Markup(" No true byte is lost in the cache.")
+        return told + self._say(
+            " {} true bytes are lost in the cache, {} under the stricter policy.",
+            stored_lost=_whole,
+            strict_lost=_whole,
         )
-    return (
-        f"Storage loses {number(storage['kl'], 4)} nats a byte, "
-        f"{percent(storage['share_of_entropy'])} of the distributions\u2019 entropy."
-    )
+
+    def _lost(self) -> Markup:
+        told = self._say(
+            "The cache says that the dropped histories held at most {} of the mass at a byte on average, and {} at the "
+            "worst byte. Dropping them moved {} on average, ",
+            lost_mean=percent,
+            lost_max=percent,
+            moved=_percent_2,
+        )
+        if not self._one.audit["lost_mass"]["exceeded"]:
+            return told + Markup("nowhere more than the cache says.")
+        return told + self._say(
+            "at {} of the bytes more than the cache says.", lost_exceeded=_percent_2
+        )
+
+    def _storage(self) -> Markup:
+        if self._one.audit["storage"]["kl"] is None:
+            return Markup(
+                "The cache gives no probability to symbols that its own policy holds possible: it is "
+                "not what was computed, and has to be scored again."
+            )
+        return self._say(
+            "Storage loses {} nats a byte, {} of the distributions\u2019 entropy.",
+            storage_kl=lambda x: number(x, 4),
+            storage_share=percent,
+        )
 
 
 def _policy(policy: Mapping[str, Any]) -> str:
@@ -183,3 +236,15 @@ def _policy(policy: Mapping[str, Any]) -> str:
     return f"{name}, " + (
         f"less those with at most {percent(eps)} of the mass" if eps else "none dropped"
     )
+
+
+def _whole(value: float) -> str:
+    return number(value, 0)
+
+
+def _two(value: float) -> str:
+    return number(value, 2)
+
+
+def _percent_2(value: float) -> str:
+    return percent(value, 2)

@@ -14,7 +14,14 @@ from bld.folders import new_folder, whole_folder
 from bld.models import check_context, load_language_model
 from bld.provenance.step import step_parser
 from bld.students.export import save_model, trained_weights
-from bld.students.heads import ByteHead, MarginalHead, OutputHead, load_head
+from bld.students.heads import (
+    TRAINED_HEADS,
+    ByteHead,
+    MarginalHead,
+    OutputHead,
+    load_head,
+    save_head,
+)
 from bld.students.lora import add_lora, merged_weights
 from bld.teacher.cache import ByteCache, CachedSignals
 from bld.teacher.live import LiveTeacher
@@ -33,8 +40,8 @@ from bld.training.trainee import Objective, Trainee
 
 
 def main() -> None:
-    """Write the trained model into the folder of the manifest, and its metrics beside that
-    folder."""
+    """Write the trained model into the folder of the manifest, its metrics beside that folder, and its
+    byte head, for looking at, into a folder of its own."""
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--student", type=whole_folder, required=True)
@@ -46,6 +53,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--training", type=Path, required=True)
+    parser.add_argument("--head", type=Path, required=True, help="manifest of the trained head")
     add_checkpoint_arguments(parser)
     arguments = parser.parse_args()
     inputs = [
@@ -57,7 +65,7 @@ def main() -> None:
         arguments.development,
         arguments.development_cache,
     ]
-    outputs = [arguments.manifest, arguments.metrics, arguments.training]
+    outputs = [arguments.manifest, arguments.metrics, arguments.training, arguments.head]
     with_checkpoints(arguments, inputs, outputs, _distill)
 
 
@@ -71,6 +79,7 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
     head: ByteHead | None = None
     objective: Objective = Sft()
     histories = None
+    bld: BldSettings | None = None
     if settings["method"] == "bld":
         bld = BldSettings.model_validate(settings["bld"])
         objective = Bld(**bld.model_dump(exclude={"head", "histories"}))
@@ -110,6 +119,8 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         checkpoints=checkpoints,
     )
     weights = trained_weights(engine, "lm")
+    kept = bld.head if bld and bld.head in TRAINED_HEADS else None
+    head_weights = trained_weights(engine, "head") if kept else {}
     if engine.global_rank == 0:
         if training.lora:
             weights = merged_weights(lm, weights)
@@ -117,6 +128,9 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         save_records(engine, phases, arguments.metrics, arguments.training)
         with new_folder(arguments.manifest.parent, {"settings": settings}) as folder:
             save_model(lm, weights, arguments.student, folder)
+        with new_folder(arguments.head.parent, {"head": kept}) as folder:
+            if kept:
+                save_head(head_weights, folder)
     stop_distributed()
 
 

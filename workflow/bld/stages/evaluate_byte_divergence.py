@@ -1,4 +1,4 @@
-"""Measure how far a student's byte distributions are from its teacher's."""
+"""Measure how far a student's byte distributions are from its teacher's, and what bytes cost both."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ from pathlib import Path
 
 from bld.covers.policy import Policy
 from bld.documents.shards import read_split
-from bld.evaluation.divergence import byte_divergence
-from bld.files import write_json
+from bld.evaluation.byte_divergence import byte_divergence
+from bld.evaluation.head_bytes import open_head
+from bld.files import MANIFEST, sha256_of, write_json
 from bld.folders import whole_folder
-from bld.models import memory_explained
+from bld.models import load_language_model, memory_explained
 from bld.provenance.step import step_parser
-from bld.teacher.scoring import open_scorer
+from bld.teacher.scoring import ByteScorer, open_scorer
+from bld.tokenization.rendering import load_renderer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")
 def main() -> None:
-    """Write the evaluation of one student against its teacher."""
+    """Write the evaluation of one student, and of its byte head if it has a trained one, against its
+    teacher."""
     parser = step_parser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
     parser.add_argument("--model", type=whole_folder, required=True)
+    parser.add_argument("--head", type=whole_folder, nargs="?", help="folder of its byte head")
     parser.add_argument("--teacher", type=whole_folder, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
     documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
-    common = Policy(**settings["policy"]), settings["window"], settings["batch_tokens"]
+    window = settings["window"]
+    common = Policy(**settings["policy"]), window, settings["batch_tokens"]
     teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
-    student = open_scorer(arguments.model, settings["reading"], *common)
-    result = byte_divergence(documents, teacher, student) | {"policy": settings["policy"]}
-    write_json(arguments.evaluation, result)
-    print(f"JSD {result['jsd']:.4f} nats over {result['bytes']:,} symbols")
+    reading = settings["reading"]
+    lm = load_language_model(arguments.model, trust_remote_code=reading["trust_remote_code"])
+    student = ByteScorer(load_renderer(arguments.model, **reading), lm, *common)
+    head = open_head(settings["head"], arguments.head, lm, window) if settings["head"] else None
+    result = byte_divergence(documents, teacher, student, head) | {"policy": settings["policy"]}
+    judged = {"model_sha256": sha256_of(arguments.model / MANIFEST)}
+    write_json(arguments.evaluation, result | judged)
+    print(f"JSD {result['jsd']:.4f} nats over {result['symbols']:,} symbols")
 
 
 if __name__ == "__main__":

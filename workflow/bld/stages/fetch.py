@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bld.folders import new_folder
-from bld.hub import CARD, LICENCE_FILES, LOOK_UP_REVISION, fetch, licence_of
+from bld.hub import CARD, LICENCE_FILES, fetch, licence_of
 from bld.provenance.step import step_parser
 
-UNKNOWN_REVISION = "0" * 40
 MODEL_FILES = ["*.json", "*.model", "*.txt", "*.jinja", CARD, *LICENCE_FILES]
 
 
@@ -20,10 +19,6 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
-    if settings["revision"] == UNKNOWN_REVISION:
-        raise SystemExit(
-            f"{settings['hub']}: the revision in the configuration is a placeholder (40 zeros); {LOOK_UP_REVISION}"
-        )
     files = settings.get("files") or [
         *MODEL_FILES,
         *["*.safetensors"] * settings["weights"],

@@ -3,7 +3,7 @@
     FOLDER/lock                       one trainer at a time, see `lock`
     FOLDER/{fingerprint}/finished/    what came out, see `finished`; then there is nothing else
     FOLDER/{fingerprint}/attempts.json
-    FOLDER/{fingerprint}/metrics.parquet        a copy to watch
+    FOLDER/{fingerprint}/live.jsonl             for those who watch, see `live_metrics`
     FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
     FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt, metrics.parquet,
                                                 manifest.json with size and digest of every file
@@ -221,8 +221,6 @@ class Checkpoints:
         pointer = self.folder / ".latest.partial"
         pointer.write_text(target.name + "\n")
         os.replace(pointer, self.folder / "latest")
-        shutil.copyfile(target / "metrics.parquet", self.folder / ".metrics.parquet.partial")
-        os.replace(self.folder / ".metrics.parquet.partial", self.folder / "metrics.parquet")
         for old in self._newest_first()[KEPT:]:
             shutil.rmtree(self.folder / old)
 

@@ -20,6 +20,7 @@ from bld.training.batches import Batch, Batches
 from bld.training.checkpoints import Checkpoints, Table
 from bld.training.development import DEVELOPMENT_COLUMNS, PARTS, Development, evaluate
 from bld.training.engine import build_engine, start_distributed
+from bld.training.live_metrics import live_metrics
 from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
 from bld.training.trainee import Trainee
 
@@ -70,8 +71,10 @@ def train(
     rows = step_rows(pieces, settings.sequence_length, seed, settings.batch_size)
     attempt: AbstractContextManager[Table]
     attempt = checkpoints.attempt(engine) if checkpoints else nullcontext([])
+    watched = checkpoints.folder if checkpoints and rank == 0 else None
     with (
         attempt as table,
+        live_metrics(watched, phase, settings.steps, table) as add_live,
         progress(phase, settings.steps, "steps", initial=len(table), disable=rank > 0) as bar,
     ):
         for step, step_of_rows in enumerate(islice(rows, settings.steps)):
@@ -98,6 +101,7 @@ def train(
                     engine, development.data, rows_to_look_at, settings.micro_batch_size
                 )
             table.append(row)
+            add_live(row)
             if checkpoints:
                 checkpoints.step_done(engine, table)
             _show(bar, row)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
 from torch import nn
 
 from bld.files import write_json
@@ -30,7 +33,8 @@ def save_records(
 ) -> None:
     """Write the metrics as parquet and the summary as JSON; only the first process calls this.
 
-    Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` of the last one.
+    Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` of the last one;
+    `peak_memory_bytes` is that of the first process, since it started.
     """
     partial = metrics_path.with_name(metrics_path.name + ".partial")
     metrics.to_parquet(partial, index=False)
@@ -50,8 +54,18 @@ def save_records(
             "head_parameters": parameter_count(trainee.head) if trainee.head else 0,
             "world_size": engine.world_size,
             "device": device().type,
+            "peak_memory_bytes": peak_memory(),
         },
     )
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: of its GPU's memory, as tensors, or without a GPU of
+    the machine's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated(device())
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident if sys.platform == "darwin" else resident * 1024  # kibibytes, but for macOS
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,0 +1,83 @@
+"""What the stages of byte-level evaluation are called with, and what they write."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from bld.documents.shards import write_splits
+from bld.folders import new_folder
+from bld.stages import evaluate_byte_divergence, write_text
+from bld.students.heads import LinearHeads, save_head
+
+READING = {
+    "template": "auto",
+    "template_arguments": {},
+    "end_tokens": [],
+    "trust_remote_code": False,
+}
+COMMON = {
+    "window": 256,
+    "batch_tokens": 512,
+    "reading": READING,
+    "policy": {"name": "prefix", "eps": 0.0},
+}
+
+
+@pytest.fixture
+def manifests(tmp_path, model, tokenizers, documents):
+    """Those of a split, a teacher, a student and its head."""
+    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    write_splits(documents, {"documents": tmp_path / "documents"}, {"documents": split}, 0)
+    for name, kind in (("teacher", "subwords"), ("student", "Unigram")):
+        with new_folder(tmp_path / name, {}) as folder:
+            model(kind)[0].save_pretrained(folder)
+            tokenizers[kind].save_pretrained(folder)
+    with new_folder(tmp_path / "head", {"head": "linear"}) as folder:
+        save_head(LinearHeads(16, 0).state_dict(), folder)
+    names = ("documents", "teacher", "student", "head")
+    return {name: str(tmp_path / name / "manifest.json") for name in names}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """(stage, settings, options) -> what it writes."""
+
+    def run(stage, settings, *options):
+        step = json.dumps({"code": "", "settings": COMMON | settings})
+        out = tmp_path / "out.json"
+        monkeypatch.setattr(sys, "argv", ["", "--step", step, *options, "--evaluation", str(out)])
+        stage.main()
+        return json.loads(out.read_text())
+
+    return run
+
+
+@pytest.mark.parametrize("kind", [None, "linear"])
+def test_a_student_is_measured_with_its_trained_head_and_without_one(run, manifests, kind):
+    settings = {"documents": 3, "head": kind, "teacher_reading": READING}
+    options = ["--documents", manifests["documents"], "--model", manifests["student"]]
+    options += ["--head", *([manifests["head"]] if kind else [])]
+    found = run(evaluate_byte_divergence, settings, *options, "--teacher", manifests["teacher"])
+    assert (found["task"], found["documents"]) == ("byte_divergence", 3)
+    assert found["policy"] == COMMON["policy"]
+    assert bool(found["head"]) == bool(kind)
+
+
+def test_completions_and_a_passage_are_written(run, manifests, documents):
+    settings = {
+        "prompts": ["Which index?", "\x00"],
+        "temperature": 0.0,
+        "completion_bytes": 9,
+        "passage_bytes": 21,
+    }
+    options = ["--documents", manifests["documents"], "--model", manifests["student"]]
+    found = run(write_text, settings, *options)
+    assert found["task"] == "text"
+    assert [one["prompt"] for one in found["completions"]] == settings["prompts"]
+    passage = found["passage"]
+    assert (passage["id"], passage["kind"]) == ("first", "text")
+    # The twenty-second byte is the second one of a character.
+    assert passage["text"] == documents[0].supervised[:21].decode(errors="ignore")
+    assert len(passage["bits"]) == len(passage["text"].encode()) == 20

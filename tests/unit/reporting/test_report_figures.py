@@ -1,0 +1,103 @@
+"""What the drawings hold: texts and colours of the SVG files."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from bld.reporting.style import FIXED, INK, MUTED
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(page, name):
+    root = ElementTree.parse(page.folder / f"{name}.svg").getroot()
+    return [one.text.strip() for one in root.iter(f"{SVG}text") if one.text]
+
+
+def description(page, name):
+    return ElementTree.parse(page.folder / f"{name}.svg").getroot().attrib["aria-label"]
+
+
+def test_every_part_of_the_loss_has_its_panel(whole):
+    assert {"Warm-up: byte loss", "Token loss", "Byte loss", "KL to the teacher",
+            "Bits per byte, development"} <= set(texts(whole, "loss"))  # fmt: skip
+
+
+def test_a_run_without_a_teacher_term_has_panels_for_what_it_has(build, factory):
+    found = texts(build(factory.run("sft-1"), figures=["loss"]), "loss")
+    assert {"Token loss", "Bits per byte, development"} <= set(found)
+    assert not {"Byte loss", "KL to the teacher", "Warm-up: byte loss"} & set(found)
+
+
+def test_models_are_drawn_fewest_bits_first(whole):
+    names = ["large (teacher)", "bld-1", "bld-2", "sft-1", "none-1", "sft-2", "small (untrained)"]
+    found = texts(whole, "bits_per_byte")
+    assert [one for one in found if one in names] == names
+    assert re.findall(r"(\S+) \d\.\d{3}", description(whole, "bits_per_byte"))[0] == "large"
+
+
+def test_kinds_are_drawn_with_most_bytes_first(whole, build, factory):
+    kinds = [one for one in texts(whole, "bits_per_byte_by_kind")
+             if one in ("class", "function", "module")]  # fmt: skip
+    sizes = {kind: factory.sizes_D[place::3].sum() for place, kind in
+             enumerate(("class", "function", "module"))}  # fmt: skip
+    assert kinds == sorted(sizes, key=sizes.get, reverse=True)
+
+
+def test_differences_from_sft_say_their_value_and_their_interval_in_words(whole):
+    found = texts(whole, "comparison")
+    rows = whole.table("comparison")
+    values = [row[2] for row in rows if row[1] == "bits per byte"]
+    assert set(values) <= set(found)
+    words = description(whole, "comparison")
+    assert re.search(r"BLD with linear heads on small [+-]\d\.\d{4} \([+-]\d\.\d{4} to ", words)
+
+
+def test_benchmarks_are_drawn_best_first_whatever_is_better(whole):
+    words = description(whole, "benchmarks")
+    for name in ("recall", "prose"):
+        (row,) = re.findall(rf"{name}: (.*?)\. ?(?=prose|$)", words)
+        values = [float(value) for value in re.findall(r" (\d\.\d{3})", row)]
+        assert len(values) == 7
+        assert values == sorted(values, reverse=name == "recall")
+
+
+def test_the_divergence_is_drawn_for_students_by_place_and_kind(whole):
+    found = texts(whole, "divergence")
+    assert {"By place in the token", "By kind of document", "11+"} <= set(found)
+    assert "end" not in found
+    models = re.findall(r"(\S+) \d\.\d{4}", description(whole, "divergence"))
+    assert models == ["small", *(run.name for run in whole.runs)]
+
+
+def test_costs_that_nobody_has_have_no_panel(whole, build, factory):
+    assert {"GPU-hours", "Head, thousand parameters", "Memory, GiB"} <= set(texts(whole, "costs"))
+    run = factory.run("sft-1", costs={"gpu_hours": 0.0, "peak_memory_bytes": None})
+    found = texts(build(run, figures=["costs"]), "costs")
+    assert "Training, seconds" in found
+    assert not {"GPU-hours", "Head, thousand parameters", "Memory, GiB"} & set(found)
+
+
+def test_two_corpora_have_panels_of_their_own(build, factory):
+    runs = factory.run("sft-1"), factory.run("sft-2", corpus="books")
+    page = build(*runs, figures=["bits_per_byte", "bits_per_byte_by_kind"])
+    for name in ("bits_per_byte", "bits_per_byte_by_kind"):
+        assert {"docs", "books"} <= set(texts(page, name))
+
+
+@pytest.mark.parametrize("name", ["bits_per_byte", "bits_per_byte_by_kind", "comparison", "costs",
+                                  "benchmarks", "loss", "divergence", "reliability"])  # fmt: skip
+def test_a_method_has_its_colour_in_every_figure(whole, name):
+    svg = (whole.folder / f"{name}.svg").read_text()
+    assert FIXED["bld linear"] in svg and FIXED["bld marginal"] in svg
+    if name not in ("loss", "costs", "comparison"):
+        assert MUTED in svg and INK in svg
+
+
+def test_drawings_in_the_page_take_its_colours_and_files_keep_their_own(whole):
+    for drawing in whole.folder.glob("*.svg"):
+        assert INK in drawing.read_text() and "var(--" not in drawing.read_text()
+    inline = whole.source[whole.source.index("<svg ") :]
+    assert INK not in inline and "var(--ink)" in inline
+    assert "<?xml" not in inline and "<metadata" not in inline

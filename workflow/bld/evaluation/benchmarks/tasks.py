@@ -1,0 +1,163 @@
+"""What a task of lm-eval is, reads and reports: known, and checked, before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.group import Group
+from lm_eval.api.task import Task
+from lm_eval.tasks import TaskManager
+
+LOADERS = {"arrow", "csv", "json", "parquet", "text"}
+"""Ways of `datasets` to read files, which a definition names in place of a data set."""
+
+WHOLE_SET = {
+    *("f1", "mcc", "bleu", "chrf", "chrf++", "ter"),
+    *("brier_score", "likelihood", "perplexity", "word_perplexity", "byte_perplexity"),
+}
+"""Metrics that are no mean over documents, so that there is no value of one document to compare."""
+
+DEFAULT_GENERATED = 256
+"""How many tokens lm-eval lets a model write where the task does not say."""
+
+
+@cache
+def packaged() -> TaskManager:
+    """The tasks that come with lm-eval; reading their definitions takes some seconds."""
+    return TaskManager()
+
+
+def data_of(task: str) -> set[str]:
+    """The data sets of the hub that a task, group or tag of lm-eval reads.
+
+    Tasks that are programs of their own do not say theirs. Raises ValueError for an unknown name.
+    """
+    index = packaged().task_index
+    check_name(task)
+    return {name for name in _data(task, index, None) if name and name not in LOADERS}
+
+
+def check_name(task: str) -> None:
+    """Raise ValueError, with names that are close, unless lm-eval has a task, group or tag of this name."""
+    known = packaged().all_tasks
+    if task not in known:
+        close = get_close_matches(task, known, n=5)
+        raise ValueError(
+            f"lm-eval has no task {task!r}"
+            + (f"; close are {', '.join(close)}" if close else "")
+            + "; `lm-eval ls tasks` lists them all"
+        )
+
+
+def _data(
+    member: str | Mapping[str, Any], index: Mapping[str, Any], above: str | None
+) -> Iterator[str | None]:
+    """The data sets below a member of a group; what stands above may set another one."""
+    settings = {"task": member} if isinstance(member, str) else member
+    path = settings.get("dataset_path", above)
+    below = settings.get("task")
+    entry = None if isinstance(below, list) else index.get(str(settings.get("group", below)))
+    if isinstance(below, list):
+        for child in below:
+            yield from _data(child, index, path)
+    elif entry is None:
+        yield path
+    elif entry.cfg is None:
+        for child in sorted(entry.tags):
+            yield from _data(child, index, path)
+    elif "group" in entry.cfg:
+        yield from _data({"task": entry.cfg["task"]}, index, path or entry.cfg.get("dataset_path"))
+    else:
+        yield path or entry.cfg.get("dataset_path")
+
+
+def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Group | None]:
+    """The tasks below `task`, by name, and the group that it is, if it is one; `data` is the working directory.
+
+    Without `task`, the one whose definition lies there. Raises ValueError if a data set is missing.
+    """
+    if task is None:
+        manager = TaskManager(include_path=".", include_defaults=False)
+        (task,) = manager.all_subtasks
+    else:
+        manager = packaged()
+        missing = sorted(s for s in data_of(task) if not Path(s).is_dir())
+        if missing:
+            raise ValueError(
+                f"benchmark {name}: the task {task} reads {', '.join(missing)}, which is not in {data}: write "
+                f"each under benchmarks.{name}.data with its commit, as `{missing[0]}: <40 hexadecimal digits>`"
+            )
+    loaded = manager.load(task)
+    return dict(sorted(loaded["tasks"].items())), loaded.get("groups", {}).get(task)
+
+
+def reported_by(task: Task) -> list[str]:
+    """The metrics of a task; "metric,filter" where answers go through filters of its own."""
+    filters = [one["name"] for one in task.config.filter_list or [{"name": "none"}]]
+    return [plain(f"{metric},{one}") for one in filters for metric in task.aggregation()]
+
+
+def plain(key: str) -> str:
+    """A metric as lm-eval writes it, without the filter if that is none."""
+    return key.removesuffix(",none")
+
+
+def common_metrics(tasks: Mapping[str, Task]) -> list[str]:
+    """The metrics that all the tasks report."""
+    first, *others = (reported_by(task) for task in tasks.values())
+    return [metric for metric in first if all(metric in other for other in others)]
+
+
+def check_metric(name: str, tasks: Mapping[str, Task], wanted: str | None) -> str:
+    """The primary metric: `wanted`, or the first that has a value for every document.
+
+    Raises ValueError, with those that there are, unless every task reports it and it has one.
+    """
+    metrics = [metric for metric in common_metrics(tasks) if metric not in WHOLE_SET]
+    if wanted in metrics or (wanted is None and metrics):
+        return wanted or metrics[0]
+    if wanted in WHOLE_SET:
+        found = f"{wanted} has no value for a single document, so that models could not be compared by documents"
+    elif wanted is None:
+        found = "its tasks report no metric in common"
+    else:
+        without = [task for task, of in tasks.items() if wanted not in reported_by(of)]
+        found = f"{wanted} is not reported by {_some(without)}"
+    each = {metric for task in tasks.values() for metric in reported_by(task)} - WHOLE_SET
+    there = (
+        f"choose one of {', '.join(metrics)} under benchmarks.{name}.metric"
+        if metrics
+        else f"make a benchmark of each kind of task ({', '.join(sorted(each))})"
+    )
+    raise ValueError(f"benchmark {name}: {found}; {there}")
+
+
+def check_few_shot(name: str, tasks: Mapping[str, Task], few_shot: int | None) -> None:
+    """Raise ValueError if a number of examples is asked for that lm-eval would pass over in silence."""
+    fixed = [task for task, of in tasks.items() if of.get_config("num_fewshot") == 0]
+    if few_shot and fixed:
+        raise ValueError(
+            f"benchmark {name}: few_shot is {few_shot}, but {_some(fixed)} is defined without examples and stays "
+            f"so; write `few_shot: null` under benchmarks.{name}, or choose another task"
+        )
+
+
+def check_room(name: str, tasks: Mapping[str, Task], max_length: int) -> None:
+    """Raise ValueError if a task may write so much that no room is left for its question."""
+    for task, of in tasks.items():
+        if of.OUTPUT_TYPE == "generate_until":
+            room = (of.get_config("generation_kwargs") or {}).get("max_gen_toks", DEFAULT_GENERATED)
+            if room >= max_length:
+                raise ValueError(
+                    f"benchmark {name}: {task} may write {room} tokens, and the window is {max_length}; raise "
+                    "evaluation.window, or leave the benchmark out where the model has fewer positions"
+                )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,172 @@
+"""How far a student's byte distributions are from its teacher's, and what the true bytes cost both.
+
+Both are read as ordinary token models and summed to bytes under the same policy, so the figures
+compare two models and not two ways of summing. The student's byte head, which is gone at inference,
+is held against the teacher apart, at the bytes that it sees.
+
+Of single symbols only a few figures are kept, so memory does not grow with the documents as their
+distributions would.
+
+Shape letters: N supervised symbols, S symbols, M symbols that a byte head predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bld.documents.document import Document
+from bld.evaluation.by_symbol import (
+    AT_END,
+    Table,
+    bits_per_byte,
+    counts_and_divergences,
+    end_nats,
+    finite,
+    groups,
+    joined,
+    judged,
+    position_name,
+    positions,
+    rows_of,
+)
+from bld.evaluation.calibration import reliability
+from bld.evaluation.divergence import jensen_shannon, kullback_leibler
+from bld.evaluation.head_bytes import HeadReader
+from bld.teacher.scoring import ByteScorer, Scored
+from bld.tokenization.rendering import Rendered
+from bld.tokenization.symbols import SYMBOLS
+
+MODELS = ("teacher", "student")
+
+
+def byte_divergence(
+    documents: Sequence[Document],
+    teacher: ByteScorer,
+    student: ByteScorer,
+    head: HeadReader | None = None,
+) -> dict[str, Any]:
+    """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
+    symbols, the bits per byte and calibration of both models, and all of it by kind of document and by
+    position in the student's own tokens.
+
+    A byte's position is 1 to 10, or 11 for all later ones; END has a row of its own, "end". Bits per
+    byte are of the true bytes, `end_nats` what END costs. `kl` is None if it is infinite, and so are
+    bits. KL is finite where both sum all prefix histories; where some are dropped, symbols that only
+    those would have given are left without probability (END inside a word, for example). Calibration
+    is over all symbols. `per_document` has sums in nats, those of models over bytes. `head` is None
+    without one; `share` is how many of the bytes it sees.
+
+    Raises ValueError if the documents hold no supervised byte.
+    """
+    if not any(document.supervised for document in documents):
+        raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
+    tables: list[Table] = []
+    of_head: list[Table] = []
+    scored = (model.distributions(documents) for model in (teacher, student))
+    for both in zip(*scored, strict=True):
+        document = both[0].document
+        rendered = student.renderer.render(document.segments, f"document {document.id}")
+        tables.append(_symbols(rendered, *both))
+        if head:
+            of_head.append(_head_symbols(rendered, both[0], tables[-1], head))
+    table = joined(tables)
+    kinds = np.array([document.kind for document in documents])
+    kind_N = kinds.repeat([len(one["position"]) for one in tables])
+    return {
+        "task": "byte_divergence",
+        "documents": len(documents),
+        **counts_and_divergences(table),
+        "models": {model: _model(table, model) for model in MODELS},
+        "by_kind": {kind: _of_both(rows) for kind, rows in groups(table, kind_N)},
+        "by_position": [
+            {"position": position_name(position), **_of_both(rows)}
+            for position, rows in groups(table, table["position"])
+        ],
+        "per_document": list(map(_of_document, documents, tables)),
+        "head": _of_head(joined(of_head), table) if head else None,
+    }
+
+
+def _symbols(rendered: Rendered, teacher: Scored, student: Scored) -> Table:
+    return (
+        {"position": positions(rendered)}
+        | _distances(teacher.log_probs_NS, student.log_probs_NS)
+        | judged("teacher", teacher.log_probs_NS, rendered.symbols_N)
+        | judged("student", student.log_probs_NS, rendered.symbols_N)
+    )
+
+
+def _head_symbols(rendered: Rendered, teacher: Scored, table: Table, head: HeadReader) -> Table:
+    """The symbols that the head predicts; what it gives to BOS and PAD the teacher never gives."""
+    symbol_M, log_probs_MS = head.read(rendered)
+    teacher_MS = teacher.log_probs_NS[symbol_M]
+    missing = SYMBOLS - teacher_MS.shape[1]
+    teacher_MS = np.pad(teacher_MS, ((0, 0), (0, missing)), constant_values=-np.inf)
+    return (
+        rows_of(table, symbol_M)
+        | _distances(teacher_MS, log_probs_MS)
+        | judged("head", log_probs_MS, rendered.symbols_N[symbol_M])
+    )
+
+
+def _distances(teacher_NS: np.ndarray, other_NS: np.ndarray) -> Table:
+    return {
+        "jsd": jensen_shannon(teacher_NS, other_NS),
+        "kl": kullback_leibler(teacher_NS, other_NS),
+    }
+
+
+def _of_both(table: Table) -> dict[str, Any]:
+    return {
+        **counts_and_divergences(table),
+        "bits_per_byte": {model: bits_per_byte(table, model) for model in MODELS},
+        "calibration_error": {
+            model: _reliability(table, model)["calibration_error"] for model in MODELS
+        },
+    }
+
+
+def _model(table: Table, model: str) -> dict[str, Any]:
+    return {
+        "bits_per_byte": bits_per_byte(table, model),
+        "end_nats": end_nats(table, model),
+        **_reliability(table, model),
+    }
+
+
+def _reliability(table: Table, model: str) -> dict[str, Any]:
+    return reliability(table[f"{model}_confidence"], table[f"{model}_right"])
+
+
+def _of_document(document: Document, table: Table) -> dict[str, Any]:
+    is_byte = table["position"] != AT_END
+    return {
+        "id": document.id,
+        "kind": document.kind,
+        "symbols": len(is_byte),
+        "bytes": int(is_byte.sum()),
+        "jsd": float(table["jsd"].sum()),
+        "kl": finite(table["kl"].sum()),
+        "nats": {model: finite(table[f"{model}_nats"][is_byte].sum()) for model in MODELS},
+    }
+
+
+def _of_head(table: Table, of_all: Table) -> dict[str, Any]:
+    whole = counts_and_divergences(table)
+    return {
+        **whole,
+        "share": whole["bytes"] / counts_and_divergences(of_all)["bytes"],
+        **_model(table, "head"),
+        "student_bits_per_byte_same": bits_per_byte(table, "student"),
+        "by_position": [
+            {
+                "position": position_name(position),
+                **counts_and_divergences(rows),
+                "bits_per_byte": bits_per_byte(rows, "head"),
+            }
+            for position, rows in groups(table, table["position"])
+        ],
+    }

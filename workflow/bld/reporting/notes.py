@@ -1,0 +1,145 @@
+"""What went wrong and what to be careful with, so that nobody has to find it in the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bld.reporting.comparison import BASELINE, BITS
+from bld.reporting.inputs import MEASURES, METRICS, MODEL, Judged, Run, judged_models
+from bld.reporting.numbers import listed, number, percent
+from bld.reporting.tables import Tables
+from bld.reporting.teacher_bytes import TeacherBytes
+
+FEW_DOCUMENTS = 30
+OVERFITTED = 0.01
+"""Bits per byte on the development split between the best look and the last one, relative."""
+
+
+class Note(NamedTuple):
+    """`is_failure`: something is missing that was asked for; else a reader should only be careful."""
+
+    is_failure: bool
+    text: str
+
+
+def notes(tables: Tables, teachers: Sequence[TeacherBytes], missing: Sequence[Path]) -> list[Note]:
+    """Failures first; `missing` are files of caches that are not there."""
+    found = [
+        *_missing(tables.runs, missing),
+        *_other_models(tables.runs),
+        *(note for model in judged_models(tables.runs) for note in _judgements(model)),
+        *_comparisons(tables),
+        *(note for run in tables.runs for note in _trainings(run)),
+        *(note for one in teachers for note in _caches(one)),
+    ]
+    return sorted(dict.fromkeys(found), key=lambda note: not note.is_failure)
+
+
+def _missing(runs: Sequence[Run], of_caches: Sequence[Path]) -> Iterator[Note]:
+    seen: set[Path] = set()
+    for run in runs:
+        if not run.training:
+            log = f"logs/distill/{run.name}.log"
+            yield Note(True, f"{run.name} has not been trained to the end; its log is {log}.")
+        for key, path in run.missing.items():
+            whose, _, task = key.partition("/")
+            is_of_run = not task or whose == "run"
+            follows = is_of_run and not run.training
+            if not follows and path not in seen:
+                what = _measured(task or whose)
+                whom = run.name if is_of_run else _whom(whose, run)
+                yield Note(True, f"{what} of {whom} is missing: {path}.")
+            seen.add(path)
+    for path in of_caches:
+        yield Note(True, f"{path} is missing.")
+
+
+def _measured(task: str) -> str:
+    ours = (*MEASURES, METRICS, MODEL)
+    return task.replace("_", " ").capitalize() if task in ours else task
+
+
+def _whom(whose: str, run: Run) -> str:
+    return f"the {whose} {run.settings[whose]}" + " before training" * (whose == "student")
+
+
+def _other_models(runs: Sequence[Run]) -> Iterator[Note]:
+    for run in runs:
+        for task in run.outdated:
+            yield Note(
+                True,
+                f"{_measured(task)} of {run.name} is not of the model that is there now, and was left "
+                "out.",
+            )
+
+
+def _judgements(model: Judged) -> Iterator[Note]:
+    documents = len(model.documents)
+    if 0 < documents < FEW_DOCUMENTS:
+        yield Note(
+            False,
+            f"Only {documents} held-out documents of {model.corpus}: intervals from so few are too narrow.",
+        )
+    divergence = model.figures("byte_divergence")
+    if divergence and divergence["kl"] is None:
+        yield Note(
+            False,
+            f"The KL divergence of {model.name} from its teacher is infinite: it gives no probability to bytes that the "
+            "teacher holds possible. With evaluation.eps 0 that cannot be.",
+        )
+    for task in model.benchmarks:
+        limit = model.figures(task).get("limit")
+        if limit:
+            yield Note(
+                False,
+                f"{task} was cut to {limit} questions of each task for {model.name}: not a figure to publish.",
+            )
+
+
+def _comparisons(tables: Tables) -> Iterator[Note]:
+    compared = [one for one in tables.comparisons if one.against == BASELINE and one.metric == BITS]
+    if any(len(one.seeds) == 1 for one in compared):
+        names = [one.ours[0].name for one in compared if len(one.seeds) == 1]
+        yield Note(
+            False,
+            f"One seed only: {listed(names)} {'was' if len(names) == 1 else 'were'} compared with one SFT run, so what "
+            "another seed would change is not known.",
+        )
+    for one in compared:
+        signs = {math.copysign(1, value) for value in one.by_seed}
+        if len(signs) > 1 and one.difference.excludes_zero:
+            yield Note(
+                False,
+                f"The seeds of {listed([x.name for x in one.ours])} disagree on whether they are better than SFT.",
+            )
+
+
+def _trainings(run: Run) -> Iterator[Note]:
+    metrics = run.metrics()
+    if metrics is None or "dev_bits_per_byte" not in metrics:
+        return
+    looks = metrics.loc[metrics["phase"] == "distill", "dev_bits_per_byte"].dropna()
+    if len(looks) > 1 and looks.iloc[-1] > (1 + OVERFITTED) * looks.min():
+        yield Note(
+            False,
+            f"{run.name} was better on the development split at an earlier look ({number(looks.min())} bits per byte) than "
+            f"at the end ({number(looks.iloc[-1])}): fewer steps or a lower learning rate would do better.",
+        )
+
+
+def _caches(one: TeacherBytes) -> Iterator[Note]:
+    audit = one.audit
+    if audit["true_byte_lost"]["stored"]:
+        yield Note(
+            False,
+            f"The byte cache of {one.name} gives no probability to {number(audit['true_byte_lost']['stored'], 0)} true bytes.",
+        )
+    if audit["lost_mass"]["exceeded"]:
+        yield Note(
+            False,
+            f"In the byte cache of {one.name}, what was dropped moved {percent(audit['lost_mass']['exceeded'], 2)} of the "
+            "distributions by more than the cache says.",
+        )

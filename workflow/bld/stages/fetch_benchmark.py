@@ -1,0 +1,48 @@
+"""Fetch the data sets of a benchmark from the hub, once, at pinned commits.
+
+Each comes into a folder of its own name, owner/name, which is where lm-eval's tasks then find it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nltk
+
+from bld.evaluation.benchmarks.offline import NLTK_DATA
+from bld.folders import new_folder
+from bld.hub import fetch, licence_of
+from bld.provenance.step import step_parser
+
+
+def main() -> None:
+    """Fetch data sets, and what NLTK needs, into the folder of the manifest."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = arguments.step.settings
+    about: dict[str, Any] = {"source": settings, "licence": {}}
+    with new_folder(arguments.manifest.parent, about) as folder:
+        try:
+            for name, revision in sorted(settings["data"].items()):
+                fetch(name, revision, "dataset", ["*"], folder / name)
+                about["licence"][name] = licence_of(folder / name)
+            for resource in settings["nltk"]:
+                _fetch_for_nltk(resource, folder / NLTK_DATA)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+
+
+def _fetch_for_nltk(resource: str, folder: Path) -> None:
+    """NLTK's own downloader, which holds what comes against the digests of its index."""
+    try:
+        nltk.download(resource, str(folder), quiet=True, raise_on_error=True)
+    except ValueError as error:
+        raise ValueError(
+            f"NLTK's {resource}: {error}; fetch where there is internet, which is a login node as a rule"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
