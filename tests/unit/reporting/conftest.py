@@ -35,7 +35,7 @@ class Factory:
     difficulty of its own, which all models share. `spread` is what is left to chance.
     """
 
-    def __init__(self, folder: Path, documents: int = 40) -> None:
+    def __init__(self, folder: Path, documents: int = 200) -> None:
         folder.mkdir()
         self.folder = folder
         self.spread = 0.05

@@ -17,7 +17,7 @@ def test_a_teacher_that_needs_fewer_bits_is_better(factory, answers):
     (sentence,) = sentences
     assert sentence.startswith("On the held-out documents of docs, the teacher large needs 2.2")
     assert "and the student small 3.0" in sentence
-    assert "before training: 0.789 fewer bits per byte (95 % interval 0.7" in sentence
+    assert "before training: 0.796 fewer bits per byte (95 % interval 0.7" in sentence
 
 
 def test_a_teacher_that_needs_more_bits_is_not_better(factory, answers):
@@ -31,7 +31,7 @@ def test_a_teacher_that_needs_more_bits_is_not_better(factory, answers):
 
 def test_a_teacher_whose_lead_cannot_be_seen_is_not_called_better(factory, answers):
     run = factory.run("sft-1")
-    alike = factory.scores("alike", 3.0, spread=0.2)
+    alike = factory.scores("small", 3.0)
     factory.edit(run.files["teacher/bits_per_byte"], **alike)
     short, (sentence,) = answers(run)[TEACHER]
     assert short == "That cannot be seen"
@@ -159,7 +159,7 @@ def test_plain_fine_tuning_alone_distils_nothing(factory, answers):
         "Not measured", ["Nothing was distilled: all runs are plain fine-tuning."],
     )  # fmt: skip
     assert found[COST] == ("Not measured", ["No two trainings can be compared."])
-    assert found[CERTAINTY][0] == "1 seed, 40 documents"
+    assert found[CERTAINTY][0] == "1 seed, 200 documents"
 
 
 def test_a_method_without_sft_cannot_be_compared(factory, build):
@@ -190,17 +190,21 @@ def test_memory_is_left_out_where_it_was_not_noted(factory, answers):
 
 def test_one_seed_is_said_to_be_one(factory, answers):
     short, sentences = answers(factory.run("sft-1"), factory.run("bld-1", "bld"))[CERTAINTY]
-    assert short == "1 seed, 40 documents"
+    assert short == "1 seed, 200 documents"
     assert "each comparison has one seed only" in sentences[0]
-    assert sentences[1] == "One warning on this page."
+    assert sentences[1].startswith(
+        "Of comparisons in which there is nothing to find, one in twenty"
+    )
+    assert sentences[1].endswith("here are 4.")
+    assert sentences[2] == "One warning on this page."
 
 
 def test_several_seeds_are_counted(factory, answers):
     runs = [factory.run(f"{method}-{seed}", method, seed=seed)
             for seed in (1, 2) for method in ("sft", "bld")]  # fmt: skip
     short, sentences = answers(*runs)[CERTAINTY]
-    assert short == "2 seeds, 40 documents"
-    assert len(sentences) == 1 and "one seed only" not in sentences[0]
+    assert short == "2 seeds, 200 documents"
+    assert len(sentences) == 2 and "one seed only" not in sentences[0]
 
 
 def test_one_document_leaves_the_interval_unknown(factory, answers):

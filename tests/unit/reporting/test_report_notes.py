@@ -110,7 +110,7 @@ def test_seeds_that_disagree_are_told(notes, factory):
 def test_benchmarks_that_were_cut_are_no_figures_to_publish(notes, seeds, factory):
     factory.edit(seeds[1].files["run/recall"], limit=20)
     assert notes(*seeds) == [
-        "recall was cut to 20 questions of each task for sft-2: not a figure to publish."
+        "recall was cut to 20 questions of each task: not a figure to publish."
     ]
 
 
@@ -147,7 +147,9 @@ def test_few_documents_are_told_once(build, seeds, factory):
     runs = [factory.run(f"{method}-{seed}", method, seed=seed, level=level)
             for method, level in (("sft", 2.5), ("bld", 2.4)) for seed in (1, 2)]  # fmt: skip
     assert build(*runs).notes() == [
-        "Only 20 held-out documents of docs: intervals from so few are too narrow."
+        "Bits per byte rests on 20 documents of docs only: intervals from so few are a little too narrow.",
+        "prose rests on 20 questions only: intervals from so few are a little too narrow.",
+        "Byte divergence rests on 10 documents of docs only: intervals from so few are a little too narrow.",
     ]
 
 

@@ -227,8 +227,8 @@ def test_a_benchmark_is_described_above_its_table(build, factory):
     page = build(run, figures=["benchmarks"])
     (caption,) = [one for one in page.all("caption") if "By lm-evaluation" in page.words(one)]
     words = page.words(caption)
-    assert "recall: acc, 120 questions, 2 or 5 examples, in the chat template; prose" in words
-    assert "prose: bits_per_byte, 40 questions, 3 examples, lower is better." in words
+    assert "recall: acc, n = 120, 2 or 5 examples, in the chat template; prose" in words
+    assert "prose: bits_per_byte, n = 200, 3 examples, lower is better." in words
     svg = (page.folder / "benchmarks.svg").read_text()
     assert "recall: acc<" in svg and "prose: bits_per_byte, lower is better<" in svg
 

@@ -155,6 +155,10 @@ def _certainty(tables: Tables, notes: int) -> Answer:
     )
     one_seed = ", and each comparison has one seed only" if seeds == [1] else ""
     sentences = [Markup(text).format(listed(counts), one_seed)] if counts else []
+    compared = sum(one.against == BASELINE for one in tables.comparisons)
+    if compared > 1:
+        text = "Of comparisons in which there is nothing to find, one in twenty seems to find something; here are {}."
+        sentences.append(Markup(text).format(compared))
     if notes:
         text = '<a href="#notes">{}</a> on this page.'
         sentences.append(Markup(text).format("One warning" if notes == 1 else f"{notes} warnings"))

@@ -31,9 +31,13 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def precision(*values: float) -> int:
-    """Decimals that keep the smallest of the values apart from zero: three, or up to six."""
-    smallest = min((abs(one) for one in values if one and not math.isnan(one)), default=1)
-    return min(6, max(3, -math.floor(math.log10(smallest))))
+    """Decimals that keep the smallest of the values apart from zero, and all from each other: three to
+    six."""
+    sizes = [abs(value) for value in values if value and not math.isnan(value)]
+    tenth = (max(values) - min(values)) / 10
+    if tenth > 1e-6:
+        sizes.append(tenth)
+    return min(6, max(3, -math.floor(math.log10(min(sizes, default=1)))))
 
 
 def listed(items: Sequence[object]) -> str:

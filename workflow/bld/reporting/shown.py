@@ -134,7 +134,7 @@ def _benchmarks(tables: Tables, source: Source) -> Shown:
         rows.append((series in UNTRAINED_BY_A_METHOD, cells))
     about = frame.drop_duplicates("benchmark").itertuples()
     described = "; ".join(
-        f"{one.benchmark}: {one.metric}, {one.documents:,} questions"
+        f"{one.benchmark}: {one.metric}, n\u00a0=\u00a0{one.documents:,}"
         + _examples(one.few_shot)
         + (", in the chat template" if one.chat_template else "")
         + (", lower is better" if one.higher_is_better is False else "")
