@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from bld.reporting.inputs import read_run
-from bld.reporting.tables import COLUMNS, flat, make_tables
+from bld.reporting.rows import COLUMNS, flat
+from bld.reporting.tables import make_tables
 
 RUN_KEYS = {
     "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",

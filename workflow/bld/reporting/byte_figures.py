@@ -87,7 +87,7 @@ def audit(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
     """How far each cache is from the stricter policy: mean and worst hundredth."""
     table = frames["audit"]
     caches = list(dict.fromkeys(table["cache"]))
-    measures = {"jsd": "Jensen\u2013Shannon divergence, nats", "total_variation": "Total variation"}
+    measures = {"jsd": "JSD, nats", "total_variation": "Total variation"}
     figure, axes = panels(2, height=0.9 + 0.45 * len(caches))
     for (measure, title), ax in zip(measures.items(), axes, strict=True):
         for row in table.dropna(subset=f"{measure}_mean").itertuples():

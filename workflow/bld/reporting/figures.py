@@ -14,8 +14,8 @@ from bld.reporting.byte_figures import audit, divergence, information, reliabili
 from bld.reporting.comparison_figures import benchmarks, comparison, costs
 from bld.reporting.drawing import ROLES, Drawing, dots, legend, panels, stacked, values_at_the_right
 from bld.reporting.inputs import TEACHER, UNTRAINED
+from bld.reporting.rows import ALL
 from bld.reporting.style import RULE, colours, label, settings, to_svg
-from bld.reporting.tables import ALL
 
 Frames = Mapping[str, pd.DataFrame]
 Palette = dict[str, str]

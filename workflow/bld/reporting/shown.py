@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE
 from bld.reporting.inputs import TEACHER, UNTRAINED
 from bld.reporting.numbers import NO_VALUE, Source, number, percent, precision, signed
+from bld.reporting.rows import ALL
 from bld.reporting.style import label
-from bld.reporting.tables import ALL, Tables
+from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import DISTRIBUTIONS
 
 UNTRAINED_BY_A_METHOD = (TEACHER, UNTRAINED)
@@ -201,40 +202,37 @@ def _heads(tables: Tables, source: Source) -> Shown:
 
 
 def _costs(tables: Tables, source: Source) -> Shown:
-    shows: Mapping[str, Callable[[float], str]] = {
-        "train_seconds": lambda x: number(x, 0),
-        "train_tokens": lambda x: number(x, 0),
-        "tokens_per_second": lambda x: number(x, 0),
-        "gpu_hours": lambda x: number(x, 2),
-        "peak_memory_bytes": lambda x: number(x / GIBIBYTE, 2),
-        "head_parameters": lambda x: number(x, 0),
+    frame = source.frames["costs"]
+    shows: dict[str, tuple[str, Callable[[float], str]]] = {
+        "train_seconds": ("Seconds", lambda x: number(x, 0)),
+        "train_tokens": ("Tokens", lambda x: number(x, 0)),
+        "tokens_per_second": ("Tokens per second", lambda x: number(x, 0)),
+        "gpu_hours": ("GPU-hours", lambda x: number(x, 2)),
+        "peak_memory_bytes": ("Memory, GiB", lambda x: number(x / GIBIBYTE, 2)),
+        "head_parameters": ("Head, parameters", lambda x: number(x, 0)),
     }
+    if not frame["gpu_hours"].any():
+        del shows["gpu_hours"]
     rows = [
         (
             False,
             [
                 _text(row.run),
                 _text(label(row.series)),
-                *(_number(source, "costs", row.Index, name, show) for name, show in shows.items()),
+                *(
+                    _number(source, "costs", row.Index, name, show)
+                    for name, (_, show) in shows.items()
+                ),
             ],
         )
-        for row in source.frames["costs"].itertuples()
+        for row in frame.itertuples()
     ]
     return Shown(
         "costs",
         "Cost",
         "Seconds, tokens and GPU-hours are of warm-up and distillation together, tokens per second of distillation alone. "
         "Memory is the most that was in use, on the GPU where there is one.",
-        [
-            "Run",
-            "Method",
-            "Seconds",
-            "Tokens",
-            "Tokens per second",
-            "GPU-hours",
-            "Memory, GiB",
-            "Head, parameters",
-        ],
+        ["Run", "Method", *(heading for heading, _ in shows.values())],
         rows,
     )
 
