@@ -48,7 +48,8 @@ def report_figures():
 
 def report_what_there_is():
     """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's environment."""
-    if not any(os.path.exists(run_files(run)["training"]) for run in SETTINGS.runs):
+    is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)
+    if not (is_wanted and any(os.path.exists(run_files(run)["training"]) for run in SETTINGS.runs)):
         return
     deployment = workflow.deployment_settings
     methods = sorted(str(method) for method in deployment.deployment_method)

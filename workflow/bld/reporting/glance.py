@@ -110,7 +110,9 @@ def _gain(tables: Tables) -> str:
     if gains[0] < 0 < gains[-1]:
         return "It depends on the method"
     sizes = [abs(gain) for gain in gains]
-    reach = _reach(sizes, digits=2 if min(sizes) >= 0.01 else precision(*sizes))
+    digits = 2 if min(sizes) >= 0.01 else precision(*sizes)
+    is_all = len(gains) == len(compared)
+    reach = _reach(sizes, digits) if is_all else f"Up to {number(max(sizes), digits)}"
     return f"{reach} {'fewer' if gains[0] > 0 else 'more'} bits per byte"
 
 
