@@ -18,7 +18,7 @@ def test_what_a_benchmark_found_is_what_the_harness_finds_by_hand(
     model = results / "runs/bld_marginal/model"
     monkeypatch.chdir(task)
     by_hand = simple_evaluate(
-        HFLM(pretrained=str(model), dtype="float32", batch_size=8, add_bos_token=False),
+        HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=8),
         tasks=[benchmark],
         limit=limit,
         task_manager=TaskManager(include_path=str(task), include_defaults=False),

@@ -1,5 +1,6 @@
 """What may be asked for while the workflow runs: a view of its trainings, and a page of what there is."""
 
+import os
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ def training(copied):
     configuration = yaml.safe_load((copied.folder / "config/config.yaml").read_text())
     long = configuration["runs"]["sft"] | {"training": {"steps": 5000}, "seed": 7}
     configuration["runs"]["long"] = long
-    (copied.folder / "long.yaml").write_text(yaml.safe_dump(configuration))
+    (copied.folder / "long.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     command = ["snakemake", "results/runs/long/model/manifest.json", "--cores", "1"]
     with (copied.folder / "long.log").open("w") as log:
         running = subprocess.Popen(
@@ -31,7 +32,7 @@ def training(copied):
         assert running.poll() is None, (copied.folder / "long.log").read_text()
         time.sleep(1)
     yield copied
-    running.send_signal(signal.SIGINT)
+    os.killpg(running.pid, signal.SIGINT)
     running.wait(120)
 
 
@@ -46,7 +47,7 @@ def test_its_trainings_are_watched(training):
         start_new_session=True,
     )
     time.sleep(15)
-    watching.send_signal(signal.SIGINT)
+    os.killpg(watching.pid, signal.SIGINT)
     shown, _ = watching.communicate(timeout=60)
     assert "distill/long" in shown and "5,000" in shown
     assert "bits/byte" in shown

@@ -89,7 +89,7 @@ def _distillation(tables: Tables, source: Source) -> Answer:
                     _others(tables, one),
                 )
             )
-    compared = {model.name for one in tables.comparisons for model in one.ours}
+    compared = {x.name for one in tables.comparisons if one.metric == BITS for x in one.ours}
     for run in tables.runs:
         if run.series != BASELINE and run.name not in compared:
             text = "{} cannot be compared: there is no evaluated {} run with its student, corpus and seed."
