@@ -48,6 +48,7 @@ wildcard_constraints:
     teacher=NAME,
     student=NAME,
     run=NAME,
+    judged=rf"runs/{NAME}/evaluation|evaluation/(?:students|teachers)/{NAME}(?:/{NAME}){{0,3}}",
 
 
 def one_of(names):

@@ -1,5 +1,7 @@
 # Which files there are, and which of them a job reads.
 
+from collections import namedtuple
+
 from bld.planning.uses import caches, has_warmup, is_watched, learns_from
 
 REPORT = "results/report/index.html"
@@ -110,41 +112,48 @@ def run_development_cache(wildcards):
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.development_split}/manifest.json"]
 
 
-def split_of_judged(wildcards):
-    """What is judged, from the folder of its evaluations: its kind, its name, and the corpus, split and teacher that are
-    named with it; of a run all three are its own."""
+# A model that is judged, and with whom: of a run its own corpus, split and teacher; else what is named in the path.
+Judged = namedtuple("Judged", ["kind", "name", "corpus", "split", "teacher"], defaults=[None] * 3)
+
+
+def judged(wildcards):
+    """Who is judged, from the folder of the evaluations."""
     match wildcards.judged.split("/"):
         case ["runs", name, "evaluation"]:
             run = SETTINGS.runs[name]
-            return "run", name, run.corpus, run.validation_split, run.teacher
-        case ["evaluation", kind, name, *rest]:
-            return kind.removesuffix("s"), name, *(rest + [None] * 3)[:3]
+            return Judged("run", name, run.corpus, run.validation_split, run.teacher)
+        case ["evaluation", kind, name, *where]:
+            return Judged(kind.removesuffix("s"), name, *where)
 
 
 def judged_on(wildcards):
     """The documents that a model is judged on."""
-    _, _, corpus, split, _ = split_of_judged(wildcards)
-    return split_manifest(corpus, split)
+    who = judged(wildcards)
+    return split_manifest(who.corpus, who.split)
 
 
 def judged_model(wildcards):
-    kind, name, *_ = split_of_judged(wildcards)
-    if kind == "teacher":
-        return model_folder(SETTINGS.teachers[name].model)
-    return student_folder(name) if kind == "student" else f"results/runs/{name}/model/manifest.json"
+    who = judged(wildcards)
+    if who.kind == "teacher":
+        return model_folder(SETTINGS.teachers[who.name].model)
+    if who.kind == "student":
+        return student_folder(who.name)
+    return f"results/runs/{who.name}/model/manifest.json"
+
+
+def has_trained_head(who):
+    return who.kind == "run" and has_warmup(SETTINGS.runs[who.name])
 
 
 def judged_head(wildcards):
     """The byte head of a run that has one with weights of its own."""
-    kind, name, *_ = split_of_judged(wildcards)
-    has_head = kind == "run" and has_warmup(SETTINGS.runs[name])
-    return [f"results/runs/{name}/head/manifest.json"] if has_head else []
+    who = judged(wildcards)
+    return [f"results/runs/{who.name}/head/manifest.json"] if has_trained_head(who) else []
 
 
 def judged_teacher(wildcards):
     """The teacher that a student is held against."""
-    *_, teacher = split_of_judged(wildcards)
-    return model_folder(SETTINGS.teachers[teacher].model)
+    return model_folder(SETTINGS.teachers[judged(wildcards).teacher].model)
 
 
 def run_teacher(wildcards):

@@ -127,10 +127,10 @@ def distill_settings(wildcards):
 
 def judged_reading(wildcards):
     """How documents are rendered for a model that is judged."""
-    kind, name, *_ = split_of_judged(wildcards)
-    if kind == "teacher":
-        return reading(SETTINGS.teachers[name].model)
-    return student_reading(name if kind == "student" else SETTINGS.runs[name].student)
+    who = judged(wildcards)
+    if who.kind == "teacher":
+        return reading(SETTINGS.teachers[who.name].model)
+    return student_reading(who.name if who.kind == "student" else SETTINGS.runs[who.name].student)
 
 
 def evaluation_settings(wildcards):
@@ -139,13 +139,12 @@ def evaluation_settings(wildcards):
 
 
 def divergence_settings(wildcards):
-    kind, name, *_, teacher = split_of_judged(wildcards)
-    has_head = kind == "run" and has_warmup(SETTINGS.runs[name])
+    who = judged(wildcards)
     return evaluation_settings(wildcards) | {
         "documents": SETTINGS.evaluation.divergence_documents,
         "policy": policy(SETTINGS.evaluation),
-        "head": SETTINGS.runs[name].bld.head if has_head else None,
-        "teacher_reading": reading(SETTINGS.teachers[teacher].model),
+        "head": SETTINGS.runs[who.name].bld.head if has_trained_head(who) else None,
+        "teacher_reading": reading(SETTINGS.teachers[who.teacher].model),
     }
 
 
