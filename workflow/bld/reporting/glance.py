@@ -74,18 +74,14 @@ def _teacher(tables: Tables, source: Source) -> Answer:
 
 def _distillation(tables: Tables, source: Source) -> Answer:
     sentences = []
-    several = len(_one_of_each_setting(tables.runs)) > 1
     for row, one in enumerate(tables.comparisons):
         if one.against == BASELINE and one.metric == BITS:
-            who = f"{label(one.series)}{_which(tables, one)}"
-            where = f", on {one.student}" if several else ""
-            text = "{}{}: {} than {}{}." if one.verdict != "not shown" else "{}{}: {} against {}{}."
+            text = "{}: {} than {}{}." if one.verdict != "not shown" else "{}: {} against {}{}."
             sentences.append(
                 Markup(text).format(
-                    who,
-                    where,
+                    _who(tables, one),
                     _difference(tables, source, row),
-                    label(BASELINE),
+                    _baseline(tables, one),
                     _others(tables, one),
                 )
             )
@@ -125,13 +121,12 @@ def _cost(tables: Tables, source: Source) -> Answer:
             if not math.isnan(one.memory_over):
                 times = source("comparison", row, "memory_over", lambda x: number(x, 2))
                 memory = Markup(" and {} times the memory").format(times)
-            text = "{}{} took {} times as long to train as {}{}, warm-up included."
+            text = "{} took {} times as long to train as {}{}, warm-up included."
             sentences.append(
                 Markup(text).format(
-                    label(one.series),
-                    _which(tables, one),
+                    _who(tables, one),
                     source("comparison", row, "seconds_over", lambda x: number(x, 2)),
-                    label(BASELINE),
+                    _baseline(tables, one),
                     memory,
                 )
             )
@@ -209,12 +204,27 @@ def _others(tables: Tables, one: Comparison) -> Markup:
     return Markup("; {}").format("; ".join(parts)) if parts else Markup("")
 
 
-def _which(tables: Tables, one: Comparison) -> str:
-    """The runs by name, where a series has several sets of settings."""
-    series = [x.series for x in tables.comparisons if x.against == BASELINE and x.metric == BITS]
-    if series.count(one.series) == 1:
-        return ""
-    return f" ({listed([model.name for model in one.ours])})"
+def _who(tables: Tables, one: Comparison) -> str:
+    """The series: with student and corpus where there are several, with its runs where it has several
+    sets of settings there."""
+    compared = [x for x in tables.comparisons if x.against == BASELINE and x.metric == BITS]
+    who, setting = label(one.series), (one.student, one.corpus)
+    if len({(x.student, x.corpus) for x in compared}) > 1:
+        who += f" on {one.student}" + f", {one.corpus}" * (len({x.corpus for x in compared}) > 1)
+    same = [x for x in compared if (x.series, x.student, x.corpus) == (one.series, *setting)]
+    return who if len(same) == 1 else f"{who} ({listed([model.name for model in one.ours])})"
+
+
+def _baseline(tables: Tables, one: Comparison) -> str:
+    """SFT: with its runs where there are several sets of settings of it."""
+    setting = one.student, one.corpus
+    others = {
+        tuple(model.name for model in x.theirs)
+        for x in tables.comparisons
+        if x.against == BASELINE and (x.student, x.corpus) == setting and x.seeds == one.seeds
+    }
+    names = listed([model.name for model in one.theirs])
+    return label(BASELINE) if len(others) == 1 else f"{label(BASELINE)} ({names})"
 
 
 def _comparison(tables: Tables, series: str, against: str, run: Run) -> int | None:
