@@ -72,11 +72,11 @@ def test_the_divergence_is_drawn_for_students_by_place_and_kind(whole):
 
 
 def test_costs_that_nobody_has_have_no_panel(whole, build, factory):
-    assert {"GPU-hours", "Head, thousand parameters", "Memory, GiB"} <= set(texts(whole, "costs"))
+    assert {"GPU-hours", "Head, 1,000 weights", "Memory, GiB"} <= set(texts(whole, "costs"))
     run = factory.run("sft-1", costs={"gpu_hours": 0.0, "peak_memory_bytes": None})
     found = texts(build(run, figures=["costs"]), "costs")
     assert "Training, seconds" in found
-    assert not {"GPU-hours", "Head, thousand parameters", "Memory, GiB"} & set(found)
+    assert not {"GPU-hours", "Head, 1,000 weights", "Memory, GiB"} & set(found)
 
 
 def test_two_corpora_have_panels_of_their_own(build, factory):

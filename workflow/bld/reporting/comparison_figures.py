@@ -17,7 +17,7 @@ COSTS = {
     "train_seconds": ("Training, seconds", 1.0),
     "tokens_per_second": ("Tokens per second", 1.0),
     "peak_memory_bytes": ("Memory, GiB", 2.0**30),
-    "head_parameters": ("Head, thousand parameters", 1e3),
+    "head_parameters": ("Head, 1,000 weights", 1e3),
 }
 
 

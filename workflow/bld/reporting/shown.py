@@ -144,7 +144,7 @@ def _benchmarks(tables: Tables, source: Source) -> Shown:
     harness = ", ".join(sorted(set(frame["harness"])))
     return Shown(
         "benchmarks",
-        "Benchmarks",
+        "All benchmarks",
         f"By lm-evaluation-harness ({harness}), with standard errors. {described}.",
         ["Model", "Method", *names],
         rows,
