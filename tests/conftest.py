@@ -16,6 +16,8 @@ PROJECT = TESTS.parent
 BIN = Path(sys.executable).parent
 
 
+# Before xdist reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares costly things runs in one process, one after another: whole chains, the cluster, and else a file."""
     for item in items:

@@ -70,6 +70,11 @@ CONFLICTS = {
         "benchmarks.text",
         ["the name of a measure", "`bits_per_byte`"],
     ),
+    "a benchmark made here with examples": (
+        {"benchmarks.next_word.few_shot": 3},
+        "benchmarks.next_word.few_shot",
+        ["found 3", "no examples"],
+    ),
     "a benchmark made from what the teacher is trained on": (
         {"benchmarks.next_word.local.split": "train"},
         "benchmarks.next_word.local.split",

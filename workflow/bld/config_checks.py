@@ -46,6 +46,8 @@ from bld.planning.gpus import PEAKS
 COMMON_SECTIONS = ("training", "warmup", "bld")
 
 MEASURES = get_args(get_args(Evaluation.model_fields["tasks"].annotation)[0])
+TAKEN = (*MEASURES, "byte_jsd")
+"""Names in the report that no benchmark may have."""
 
 
 class ConfigError(ValueError):
@@ -117,8 +119,8 @@ def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
 
 def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> Iterator[str]:
     key, local = f"benchmarks.{name}", benchmark.local
-    if name in MEASURES:
-        yield f"{key}: found the name of a measure of our own, expected another than {either(f'`{x}`' for x in MEASURES)}"
+    if name in TAKEN:
+        yield f"{key}: found the name of a measure of our own, expected another than {either(f'`{x}`' for x in TAKEN)}"
     if (benchmark.task is None) == (local is None):
         found = "both" if local else "neither"
         yield f"{key}: found {found} of `task` and `local`, expected one of them"
@@ -128,6 +130,8 @@ def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> 
         return
     if benchmark.data or benchmark.nltk:
         yield f"{key}.data: found data of the hub, expected none since the benchmark is made here (`local`)"
+    if benchmark.few_shot:
+        yield f"{key}.few_shot: found {benchmark.few_shot}, expected null or 0 since what is made here has no examples"
     yield from known(f"{key}.local.corpus", local.corpus, settings, "corpora")
     yield from known_split(f"{key}.local.split", local.corpus, local.split, settings)
     corpus = settings.corpora.get(local.corpus)

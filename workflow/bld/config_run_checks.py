@@ -22,7 +22,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
             "expected it among the tasks"
         )
     seen: dict[str, str] = {}
-    judged: dict[tuple[str, str], tuple[str, str]] = {}
+    judged: dict[str, tuple[str, str]] = {}
     for name, run in settings.runs.items():
         twin = seen.setdefault(run.model_dump_json(), name)
         if twin != name:
@@ -30,12 +30,11 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
                 f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
                 "or setting"
             )
-        pair = run.student, run.corpus
-        first, split = judged.setdefault(pair, (name, run.validation_split))
+        first, split = judged.setdefault(run.corpus, (name, run.validation_split))
         if split != run.validation_split:
             yield (
                 f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
-                f"{shown(split)} as in `{first}`, with which it is compared"
+                f"{shown(split)} as in `{first}`, whose teacher and student it may share"
             )
 
 

@@ -4,7 +4,9 @@ from bld.cluster import answer, jobs_lost_from_arrays, keeps_accounts, stop_forg
 
 
 def prepare_cluster():
-    """Use what the site has, and refuse what would wait for ever."""
+    """Use what the site has, and refuse what would wait for ever; what runs right here touches no job of the cluster."""
+    if all(job.is_local for job in workflow.dag.needrun_jobs()):
+        return
     settings = workflow.executor_settings
     if not hasattr(settings, "status_command"):
         return

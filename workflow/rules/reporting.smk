@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+from pathlib import Path
 
 
 def compared():
@@ -41,7 +42,10 @@ def report_figures():
     """The headings and captions of the figures."""
     captions = {name: f"{workflow.basedir}/workflow/report/{name}.rst" for name in FIGURES}
     return {
-        name: {"title": title, "caption": " ".join(open(captions[name]).read().split())}
+        name: {
+            "title": title,
+            "caption": " ".join(Path(captions[name]).read_text(encoding="utf-8").split()),
+        }
         for name, title in FIGURES.items()
     }
 

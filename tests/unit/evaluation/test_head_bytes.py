@@ -91,7 +91,7 @@ def test_the_figures_of_a_head_are_those_of_its_own_distributions(
     assert found["share"] == 1 and found["bytes"] == result["bytes"]
     assert found["bits_per_byte"] == pytest.approx(mean(r["bits"] for r in of_bytes), rel=1e-4)
     same = mean(row["student_bits"] for row in of_bytes)
-    assert found["student_bits_per_byte_same"] == pytest.approx(same, rel=1e-4)
+    assert found["student_same"]["bits_per_byte"] == pytest.approx(same, rel=1e-4)
     assert same == pytest.approx(result["models"]["student"]["bits_per_byte"], rel=1e-4)
     for measure in ("jsd", "kl"):
         assert found[measure] == pytest.approx(mean(row[measure] for row in rows), rel=1e-4)

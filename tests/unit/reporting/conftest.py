@@ -141,7 +141,7 @@ class Factory:
             "share": 0.9,
             "end_nats": 3.0,
             **self.calibration(0.6),
-            "student_bits_per_byte_same": 2.5,
+            "student_same": {"jsd": 0.05, "bits_per_byte": 2.5},
             "by_position": [{"position": 1, **seen}],
         }
         return {

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -256,3 +257,26 @@ def test_nothing_is_paired_where_nothing_was_measured(factory):
     for metric in ("bits_per_byte", "byte_jsd", "recall"):
         assert paired(model, metric) is None
         assert difference([model], [model], metric) is None
+
+
+def test_comparisons_of_models_judged_on_other_documents_are_left_out_and_told(factory, build):
+    sft, bld = factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4)
+    ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
+    factory.edit(bld.files["run/bits_per_byte"], **factory.scores("bld-1", 2.4, ids=ids))
+    page = build(sft, bld)
+    told = [note for note in page.notes() if note.startswith("Failed: Left out of the comparison")]
+    assert len(told) == 1 and "sft-1" in told[0] and "bld-1" in told[0]
+
+
+def test_runs_of_other_teachers_are_not_compared_by_their_distance_to_them(factory):
+    runs = read(factory.run("sft-1", teacher="weak"), factory.run("bld-1", "bld"))
+    found = [one.metric for one in compare(runs) if one.against == "sft"]
+    assert "bits_per_byte" in found and "byte_jsd" not in found
+
+
+def test_costs_on_other_machines_are_not_divided(factory):
+    runs = read(
+        factory.run("sft-1", costs={"device": "cuda", "world_size": 8}),
+        factory.run("bld-1", "bld"),
+    )
+    assert all(math.isnan(one.seconds_over) for one in compare(runs) if one.against == "sft")

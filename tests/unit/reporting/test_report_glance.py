@@ -174,17 +174,18 @@ def test_a_method_without_sft_cannot_be_compared(factory, build):
 
 
 def test_costs_are_told_as_ratios(factory, answers):
-    short, (sentence,) = answers(factory.run("sft-1"), factory.run("bld-1", "bld"))[COST]
+    short, (sentence, other) = answers(factory.run("sft-1"), factory.run("bld-1", "bld"))[COST]
     assert short == "2.25 times the training time"
     assert sentence == (
         "BLD with linear heads took 2.25 times as long to train as SFT and 1.50 times the memory, "
         "warm-up included."
     )
+    assert other == "Scoring the teacher, which all runs share, is not in it."
 
 
 def test_memory_is_left_out_where_it_was_not_noted(factory, answers):
     runs = factory.run("sft-1", costs={"peak_memory_bytes": None}), factory.run("bld-1", "bld")
-    _, (sentence,) = answers(*runs)[COST]
+    _, (sentence, _) = answers(*runs)[COST]
     assert "2.25 times as long" in sentence and "memory" not in sentence
 
 

@@ -64,7 +64,7 @@ def test_of_a_run_that_has_not_been_trained_only_that_is_told(notes, seeds):
         seeds[3].files[key].unlink()
     failures = [note for note in notes(*seeds) if note.startswith("Failed")]
     assert failures == [
-        "Failed: bld-2 has not been trained to the end; its log is logs/distill/bld-2.log."
+        "Failed: bld-2 has not been trained to the end; its logs are in logs/warm_up and logs/distill."
     ]
 
 
@@ -168,5 +168,14 @@ def test_the_glance_counts_the_notes(build, factory):
     runs = factory.run("sft-1"), factory.run("bld-1", "bld")
     runs[0].files["metrics"].unlink()
     page = build(*runs)
-    assert page.answers()["How sure is that?"][1][-1] == "2 warnings on this page."
+    assert page.answers()["How sure is that?"][1][-1] == "2 failures and warnings on this page."
     assert json.loads((page.folder / "summary.json").read_text())["runs"][0]["run"] == "sft-1"
+
+
+def test_what_differs_beside_the_method_is_told(factory, build):
+    other = {"steps": 6000, "learning_rate": 5e-4}
+    page = build(factory.run("sft-1"), factory.run("bld-1", "bld", training=other))
+    assert (
+        "Beside the method, bld-1 differs from sft-1 in training.steps (6000 against 60)."
+        in page.notes()
+    )

@@ -26,7 +26,7 @@ def test_every_prompt_has_the_completions_of_all_models_side_by_side(whole):
     assert prompts == ["one", "two", "What surprises them"]
     boxes = [one for one in section.iter("div") if one.get("class") == "texts"]
     for prompt, box in zip(prompts[:2], boxes, strict=False):
-        texts = ["".join(one.itertext()) for one in box.iter("pre")]
+        texts = ["".join(one.itertext()).removeprefix("\n") for one in box.iter("pre")]
         models = ["large", "small", "sft-1", "bld-1", "none-1"]
         assert texts == [f"{model} on {prompt}" for model in models]
         captions = [whole.words(one) for one in box.iter("figcaption")]

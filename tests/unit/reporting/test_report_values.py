@@ -194,6 +194,11 @@ def test_divergences_follow_from_documents_and_places(whole):
             heads = {"all": head} | {str(one["position"]): one for one in head["by_position"]}
             expected = heads[row["group"]]
             bits = {"student": expected["bits_per_byte"], "teacher": None}
+        elif row["by"] == "head":
+            # The model itself, at the bytes that its head sees.
+            same = of_task["head"]["student_same"]
+            expected = {"symbols": of_task["head"]["symbols"], "kl": None, "jsd": same["jsd"]}
+            bits = {"student": same["bits_per_byte"], "teacher": None}
         elif row["by"] == "position":
             expected = places[row["group"]]
             bits = expected["bits_per_byte"]
@@ -213,7 +218,7 @@ def test_divergences_follow_from_documents_and_places(whole):
         assert all(close(row[f"{who}_bits_per_byte"], bits[who]) for who in bits)
     groups = {(row["of"], row["by"]) for row in rows if row["model"] == "bld-1"}
     assert groups == {("model", "all"), ("model", "kind"), ("model", "position"),
-                      ("head", "all"), ("head", "position")}  # fmt: skip
+                      ("model", "head"), ("head", "all"), ("head", "position")}  # fmt: skip
 
 
 def test_calibration_is_that_of_both_models_and_of_the_head(whole):

@@ -105,8 +105,10 @@ def _head_symbols(rendered: Rendered, teacher: Scored, table: Table, head: HeadR
     teacher_MS = teacher.log_probs_NS[symbol_M]
     missing = SYMBOLS - teacher_MS.shape[1]
     teacher_MS = np.pad(teacher_MS, ((0, 0), (0, missing)), constant_values=-np.inf)
+    own = rows_of(table, symbol_M)
     return (
-        rows_of(table, symbol_M)
+        own
+        | {"student_jsd": own["jsd"]}
         | _distances(teacher_MS, log_probs_MS)
         | judged("head", log_probs_MS, rendered.symbols_N[symbol_M])
     )
@@ -160,7 +162,10 @@ def _of_head(table: Table, of_all: Table) -> dict[str, Any]:
         **whole,
         "share": whole["bytes"] / counts_and_divergences(of_all)["bytes"],
         **_model(table, "head"),
-        "student_bits_per_byte_same": bits_per_byte(table, "student"),
+        "student_same": {
+            "jsd": finite(table["student_jsd"].mean()),
+            "bits_per_byte": bits_per_byte(table, "student"),
+        },
         "by_position": [
             {
                 "position": position_name(position),

@@ -79,6 +79,7 @@ class Writer:
             generation_config=GenerationConfig(
                 do_sample=temperature > 0,
                 temperature=temperature or None,
+                top_k=0 if temperature else None,
                 max_new_tokens=min(room, at_most),
                 eos_token_id=sorted(vocabulary.end),
                 pad_token_id=min(vocabulary.end),

@@ -86,20 +86,35 @@ def paired(model: Judged, metric: str) -> Paired | None:
     return Paired(frame, better) if len(frame) else None
 
 
-def compare(runs: Sequence[Run]) -> list[Comparison]:
+class OtherDocuments(ValueError):
+    """Two models were not judged on the same documents."""
+
+
+def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[Comparison]:
     """Every comparison: teachers with students, then methods with SFT, one set of settings after another.
 
-    Raises ValueError where two runs differ in nothing but their names, or were judged on other
-    documents.
+    Raises ValueError where two runs differ in nothing but their names, and OtherDocuments; with
+    `incomparable` that is written there, and the comparison left out.
     """
-    return [*_starts(runs), *_against_baselines(runs)]
+    found = []
+    for pair in (*_starts(runs), *_against_baselines(runs)):
+        for metric in (BITS, DIVERGENCE, *pair.ours[0].benchmarks):
+            try:
+                comparison = _comparison(pair, metric)
+            except OtherDocuments as error:
+                if incomparable is None:
+                    raise
+                incomparable.append(str(error))
+                continue
+            found += [comparison] if comparison else []
+    return found
 
 
 def difference(ours: Sequence[Judged], theirs: Sequence[Judged], metric: str) -> Estimate | None:
     """The paired difference ours - theirs, averaged over pairs (one pair a seed); none where one of
     them was not judged by the metric.
 
-    Raises ValueError that names the first document which two of the models do not share.
+    Raises OtherDocuments that names the first document which two of the models do not share.
     """
     frames = [found.documents for x in (*ours, *theirs) if (found := paired(x, metric))]
     if len(frames) < len(ours) + len(theirs):
@@ -114,58 +129,73 @@ def difference(ours: Sequence[Judged], theirs: Sequence[Judged], metric: str) ->
     return ratio(mean_gap.to_numpy(), frames[0]["size"].to_numpy())
 
 
-def _starts(runs: Sequence[Run]) -> Iterator[Comparison]:
+class _Pair(NamedTuple):
+    """Models to compare, those of one series with those of another; `run` is the first of ours."""
+
+    run: Run
+    against: str
+    ours: list[Judged]
+    theirs: list[Judged]
+    seeds: list[int]
+    share_teacher: bool
+    seconds_over: float = math.nan
+    memory_over: float = math.nan
+
+
+def _starts(runs: Sequence[Run]) -> Iterator[_Pair]:
     seen = set()
     for run in runs:
         who = (run.settings["teacher"], *run.setting)
         if run.teacher and who not in seen:
             seen.add(who)
-            yield from _comparisons(run, UNTRAINED, [run.teacher], [run.student], [])
+            yield _Pair(run, UNTRAINED, [run.teacher], [run.student], [], share_teacher=False)
 
 
-def _against_baselines(runs: Sequence[Run]) -> Iterator[Comparison]:
+def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
     variants = _variants(runs)
     baselines = [one for one in variants if _first(one).series == BASELINE]
     for variant in variants:
         for baseline in baselines:
             seeds = sorted(variant.keys() & baseline.keys())
             is_same = _first(variant).setting == _first(baseline).setting
-            if variant is not baseline and seeds and is_same and variant not in baselines:
+            if seeds and is_same and variant not in baselines:
                 ours = [variant[seed] for seed in seeds]
                 theirs = [baseline[seed] for seed in seeds]
-                costs = (
+                yield _Pair(
+                    ours[0],
+                    BASELINE,
+                    [run.judged for run in ours],
+                    [run.judged for run in theirs],
+                    seeds,
+                    ours[0].settings["teacher"] == theirs[0].settings["teacher"],
                     _over(ours, theirs, "train_seconds"),
                     _over(ours, theirs, "peak_memory_bytes"),
                 )
-                judged = [run.judged for run in ours], [run.judged for run in theirs]
-                yield from _comparisons(ours[0], BASELINE, *judged, seeds, *costs)
 
 
-def _comparisons(
-    run: Run,
-    against: str,
-    ours: list[Judged],
-    theirs: list[Judged],
-    seeds: list[int],
-    *costs: float,
-) -> Iterator[Comparison]:
-    for metric in (BITS, DIVERGENCE, *ours[0].benchmarks):
-        estimate = difference(ours, theirs, metric)
-        of_first = paired(ours[0], metric)
-        if estimate and of_first:
-            yield Comparison(
-                ours[0].series,
-                against,
-                metric,
-                of_first.higher_is_better,
-                *run.setting,
-                seeds,
-                ours,
-                theirs,
-                [_value(x, metric) - _value(y, metric) for x, y in zip(ours, theirs, strict=True)],
-                estimate,
-                *costs,
-            )
+def _comparison(pair: _Pair, metric: str) -> Comparison | None:
+    """None where a model was not judged by the metric, or where it means something else for each."""
+    if metric == DIVERGENCE and not pair.share_teacher:
+        return None
+    estimate = difference(pair.ours, pair.theirs, metric)
+    of_first = paired(pair.ours[0], metric)
+    if not (estimate and of_first):
+        return None
+    both = zip(pair.ours, pair.theirs, strict=True)
+    return Comparison(
+        pair.ours[0].series,
+        pair.against,
+        metric,
+        of_first.higher_is_better,
+        *pair.run.setting,
+        pair.seeds,
+        pair.ours,
+        pair.theirs,
+        [_value(one, metric) - _value(other, metric) for one, other in both],
+        estimate,
+        pair.seconds_over,
+        pair.memory_over,
+    )
 
 
 def _value(model: Judged, metric: str) -> float:
@@ -175,7 +205,12 @@ def _value(model: Judged, metric: str) -> float:
 
 
 def _over(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
-    """How many times as much a series costs as another."""
+    """How many times as much a series costs as another; unknown where they ran on other machines."""
+    machines = {
+        (run.training.get("device"), run.training.get("world_size")) for run in (*ours, *theirs)
+    }
+    if len(machines) > 1:
+        return math.nan
     sums = [
         sum(run.training.get(cost) or math.nan for run in of_series) for of_series in (ours, theirs)
     ]
@@ -213,14 +248,14 @@ def _check_same_documents(first: str, left: pd.DataFrame, second: str, right: pd
     if len(missing):
         document = missing[0]
         has, lacks = (first, second) if document in left.index else (second, first)
-        raise ValueError(
+        raise OtherDocuments(
             f"document {document!r} was scored for {has!r} and not for {lacks!r}: "
             "models are compared on the same documents only; evaluate both on the same split"
         )
     differs = left["size"] != right["size"]
     if differs.any():
         document = differs.idxmax()
-        raise ValueError(
+        raise OtherDocuments(
             f"document {document!r} has {left.at[document, 'size']:g} bytes for {first!r} and "
             f"{right.at[document, 'size']:g} for {second!r}: evaluate both on the same split"
         )

@@ -134,6 +134,7 @@ def _cost(tables: Tables, source: Source) -> Answer:
         return Answer(
             "At what cost?", "Not measured", [Markup("No two trainings can be compared.")]
         )
+    sentences.append(Markup("Scoring the teacher, which all runs share, is not in it."))
     return Answer(
         "At what cost?", f"{_reach(factors, digits=2)} times the training time", sentences
     )
@@ -158,7 +159,9 @@ def _certainty(tables: Tables, notes: int) -> Answer:
         sentences.append(Markup(text).format(compared))
     if notes:
         text = '<a href="#notes">{}</a> on this page.'
-        sentences.append(Markup(text).format("One warning" if notes == 1 else f"{notes} warnings"))
+        sentences.append(
+            Markup(text).format("One warning" if notes == 1 else f"{notes} failures and warnings")
+        )
     return Answer("How sure is that?", short, sentences)
 
 

@@ -124,7 +124,9 @@ def read_run(inputs: RunInputs) -> Run:
             found[whose][task] = _read(path)
     training = _read(files[TRAINING]) if files[TRAINING].exists() else {}
     model = sha256_of(files[MODEL]) if files[MODEL].exists() else None
-    outdated = [task for task, figures in found["run"].items() if figures["model_sha256"] != model]
+    outdated = [
+        task for task, figures in found["run"].items() if figures.get("model_sha256") != model
+    ]
     of_run = {task: figures for task, figures in found["run"].items() if task not in outdated}
     corpus, teacher = settings["corpus"], settings["teacher"]
     return Run(

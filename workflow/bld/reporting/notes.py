@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bld.reporting.comparison import BASELINE, BITS
+from bld.reporting.comparison import BASELINE, BITS, Comparison
 from bld.reporting.inputs import MEASURES, METRICS, MODEL, Judged, Run, judged_models
 from bld.reporting.numbers import listed, number, percent
+from bld.reporting.rows import flat
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import TeacherBytes
 
 FEW_DOCUMENTS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in simulations)."""
+OF_METHODS = ("method", "bld.", "warmup.", "seed")
 OVERFITTED = 0.01
 """Bits per byte on the development split between the best look and the last one, relative."""
 
@@ -31,6 +33,7 @@ def notes(tables: Tables, teachers: Sequence[TeacherBytes], missing: Sequence[Pa
     found = [
         *_missing(tables.runs, missing),
         *_other_models(tables.runs),
+        *(Note(True, f"Left out of the comparison: {text}.") for text in tables.incomparable),
         *(note for model in judged_models(tables.runs) for note in _judgements(model)),
         *_comparisons(tables),
         *(note for run in tables.runs for note in _trainings(run)),
@@ -43,8 +46,10 @@ def _missing(runs: Sequence[Run], of_caches: Sequence[Path]) -> Iterator[Note]:
     seen: set[Path] = set()
     for run in runs:
         if not run.training:
-            log = f"logs/distill/{run.name}.log"
-            yield Note(True, f"{run.name} has not been trained to the end; its log is {log}.")
+            yield Note(
+                True,
+                f"{run.name} has not been trained to the end; its logs are in logs/warm_up and logs/distill.",
+            )
         for key, path in run.missing.items():
             whose, _, task = key.partition("/")
             is_of_run = not task or whose == "run"
@@ -112,12 +117,33 @@ def _comparisons(tables: Tables) -> Iterator[Note]:
             "another seed would change is not known.",
         )
     for one in compared:
+        yield from _other_settings(tables.runs, one)
         signs = {math.copysign(1, value) for value in one.by_seed}
         if len(signs) > 1 and one.difference.excludes_zero:
             yield Note(
                 False,
                 f"The seeds of {listed([x.name for x in one.ours])} disagree on whether they are better than SFT.",
             )
+
+
+def _other_settings(runs: Sequence[Run], one: Comparison) -> Iterator[Note]:
+    """What differs beside the method, which is what is compared."""
+    ours, theirs = (
+        dict(flat(run.settings))
+        for name in (one.ours[0].name, one.theirs[0].name)
+        for run in runs
+        if run.name == name
+    )
+    differing = [
+        f"{key} ({ours.get(key)} against {theirs.get(key)})"
+        for key in ours
+        if ours[key] != theirs.get(key) and not key.startswith(OF_METHODS)
+    ]
+    if differing:
+        yield Note(
+            False,
+            f"Beside the method, {one.ours[0].name} differs from {one.theirs[0].name} in {listed(differing)}.",
+        )
 
 
 def _trainings(run: Run) -> Iterator[Note]:

@@ -16,12 +16,14 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number with thin spaces between thousands; a dash where there is none."""
     if value is None or math.isnan(value):
         return NO_VALUE
-    return f"{value:,.{digits}f}".replace(",", "\u2009").replace("-", "\u2212")
+    # What rounds to zero has no sign.
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:,.{digits}f}".replace(",", "\u2009").replace("-", "\u2212")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A change: always with its sign."""
-    sign = "+" if value is not None and value > 0 else ""
+    sign = "+" if value is not None and round(value, digits) > 0 else ""
     return sign + number(value, digits)
 
 

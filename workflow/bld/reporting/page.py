@@ -12,9 +12,9 @@ from markupsafe import Markup
 from bld.reporting.drawing import Drawing
 from bld.reporting.glance import answers
 from bld.reporting.notes import notes
-from bld.reporting.numbers import Source, listed
+from bld.reporting.numbers import Source
 from bld.reporting.shown import shown_tables
-from bld.reporting.style import label, themed
+from bld.reporting.style import themed
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import TeacherBytes, Told
 from bld.reporting.texts import completions, passages
@@ -40,7 +40,6 @@ def render_page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"listed": listed, "label": label}
     source = Source(tables.frames)
     found = notes(tables, teachers, missing)
     return environment.get_template("page.html.j2").render(

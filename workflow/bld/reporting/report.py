@@ -34,8 +34,8 @@ def build_report(
     `output`, or nothing where part of it fails.
 
     Makes index.html, summary.json, a CSV file for every table, and an SVG file for each of `figures`
-    that there is data for. Files that are not there are told of on the page. Raises ValueError where
-    runs cannot be compared: documents that differ, or twin runs.
+    that there is data for, and removes older ones that there is no data for. Files that are not there are
+    told of on the page. Raises ValueError where two runs differ in nothing but their names.
     """
     teachers = [read_teacher_bytes(cache) for cache in caches if not cache.missing]
     missing = [path for cache in caches for path in cache.missing]
@@ -54,6 +54,8 @@ def build_report(
     write_json(output / "summary.json", tables.summary())
     for name, text in files.items():
         _write_text(output / name, text)
+    for name in figures.keys() - drawings.keys():
+        (output / f"{name}.svg").unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

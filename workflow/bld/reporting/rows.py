@@ -173,6 +173,8 @@ def divergence_rows(model: Judged) -> Iterator[dict[str, Any]]:
     head = found["head"]
     if head:
         yield _divergence_row(model, "head", ALL, ALL, head)
+        own = {"symbols": head["symbols"], "kl": None, **head["student_same"]}
+        yield _divergence_row(model, "model", "head", "head", own)
         for row in head["by_position"]:
             yield _divergence_row(model, "head", "position", row["position"], row)
 

@@ -170,7 +170,7 @@ def _heads(tables: Tables, source: Source) -> Shown:
     rows = []
     for at in source.rows("divergence", of="head", by=ALL):
         identity = {name: frame.at[at, name] for name in ("model", "series")}
-        own = source.rows("divergence", of="model", by=ALL, **identity)[0]
+        own = source.rows("divergence", of="model", by="head", **identity)[0]
         cells = [
             _text(frame.at[at, "model"]),
             *(
@@ -188,7 +188,7 @@ def _heads(tables: Tables, source: Source) -> Shown:
         "divergence",
         "Byte heads against their models",
         "What the byte head says of the first ten bytes of every token, against what the model\u2019s own tokens say when "
-        "they are summed to bytes, over all bytes. Heads are for training: the student that comes out has none.",
+        "they are summed to the same bytes. Heads are for training: the student that comes out has none.",
         [
             "Run",
             "JSD of the head",

@@ -45,6 +45,7 @@ class Tables:
     runs: Sequence[Run]
     comparisons: Sequence[Comparison]
     frames: Mapping[str, pd.DataFrame]
+    incomparable: Sequence[str]
 
     def summary(self) -> dict[str, Any]:
         """The contents of summary.json."""
@@ -70,18 +71,25 @@ class Tables:
 def make_tables(runs: Sequence[Run]) -> Tables:
     """Work out all tables.
 
-    Raises ValueError where there is no run, or where runs cannot be compared.
+    What cannot be compared, having been judged on other documents, is said in `incomparable`. Raises
+    ValueError where there is no run, or where two runs differ in nothing but their names.
     """
     if not runs:
         raise ValueError("a report needs a run and found none: add one under `runs:`")
     models = judged_models(runs)
-    comparisons = compare(runs)
+    incomparable: list[str] = []
+    comparisons = compare(runs, incomparable)
     before = {run.name: run.student.bits_per_byte for run in runs}
     bytes_of = own_bytes(runs)
     rows = {
         "models": [model_row(model, before, bytes_of.get(key_of(model), {})) for model in models],
         "comparison": [comparison_row(one) for one in comparisons],
-        "benchmarks": [row for model in models for row in benchmark_rows(model)],
+        # Whatever corpora a model is judged on, a benchmark is the same.
+        "benchmarks": [
+            row
+            for model in {(model.name, model.series): model for model in models}.values()
+            for row in benchmark_rows(model)
+        ],
         "costs": [cost_row(run) for run in runs],
         "bits_per_byte": [row for model in models for row in rows_by_kind(model)],
         "divergence": [row for model in models for row in divergence_rows(model)],
@@ -101,6 +109,7 @@ def make_tables(runs: Sequence[Run]) -> Tables:
             name: frame.astype({"seed": "Int64"}) if "seed" in frame else frame
             for name, frame in frames.items()
         },
+        incomparable,
     )
 
 
