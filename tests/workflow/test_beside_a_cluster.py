@@ -14,21 +14,10 @@ def test_a_plan_asks_nothing_of_the_cluster_whose_jobs_are_running(no_network, t
         command.parent.mkdir(exist_ok=True)
         command.write_text(f'#!/bin/sh\necho {name} "$@" >> {asked}\n')
         command.chmod(0o755)
+    command = ["snakemake", "plan", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+    command += ["--configfile", ROOT / "config/experiments/tiny/t1.yaml"]
     done = subprocess.run(
-        [
-            "snakemake",
-            "plan",
-            "--snakefile",
-            ROOT / "Snakefile",
-            "--directory",
-            tmp_path,
-            "--executor",
-            "slurm",
-            "--jobs",
-            "1",
-            "--configfile",
-            ROOT / "config/experiments/tiny/t1.yaml",
-        ],
+        [*command, "--executor", "slurm", "--jobs", "1"],
         env=no_network | {"PATH": f"{tmp_path / 'bin'}:{no_network['PATH']}"},
         capture_output=True,
         text=True,
