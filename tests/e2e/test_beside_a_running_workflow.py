@@ -37,20 +37,25 @@ def training(copied):
 
 
 def test_its_trainings_are_watched(training):
-    watching = subprocess.Popen(
-        ["snakemake", "watch", "--cores", "1", "--quiet", "all"],
-        cwd=training.folder,
-        env=training.env | {"COLUMNS": "100"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    time.sleep(15)
+    screen = training.folder / "screen.txt"
+    with screen.open("w") as output:
+        watching = subprocess.Popen(
+            ["snakemake", "watch", "--cores", "1", "--quiet", "all"],
+            cwd=training.folder,
+            env=training.env | {"COLUMNS": "100"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    for _ in range(120):
+        if "distill/long" in screen.read_text():
+            break
+        assert watching.poll() is None, screen.read_text()
+        time.sleep(1)
     os.killpg(watching.pid, signal.SIGINT)
-    shown, _ = watching.communicate(timeout=60)
-    assert "distill/long" in shown and "5,000" in shown
-    assert "bits/byte" in shown
+    watching.wait(60)
+    shown = screen.read_text()
+    assert "distill/long" in shown and "of 5,000 steps" in shown
 
 
 def test_a_page_is_made_of_what_there_is_and_names_the_run_that_has_not_ended(training):
