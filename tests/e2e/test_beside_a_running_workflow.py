@@ -47,13 +47,17 @@ def test_its_trainings_are_watched(training):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    for _ in range(120):
-        if "distill/long" in screen.read_text():
-            break
-        assert watching.poll() is None, screen.read_text()
-        time.sleep(1)
-    os.killpg(watching.pid, signal.SIGINT)
-    watching.wait(60)
+    try:
+        for _ in range(120):
+            if "distill/long" in screen.read_text():
+                break
+            assert watching.poll() is None, screen.read_text()
+            time.sleep(1)
+        os.killpg(watching.pid, signal.SIGINT)
+        watching.wait(60)
+    finally:
+        if watching.poll() is None:
+            os.killpg(watching.pid, signal.SIGKILL)
     shown = screen.read_text()
     assert "distill/long" in shown and "of 5,000 steps" in shown
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 NAMES = ["whole", "limited", "forsaken", "on_two_nodes", "lost_its_node", "lost_its_turn"]
-STEPS = 400  # more than fit into a minute, with what comes before and after them
+STEPS = 700  # more than fit into a minute, with what comes before and after them
 TRAINED = "results/runs/{}/model/manifest.json"
 
 
