@@ -1,4 +1,4 @@
-"""Small files that every room writes the same way: JSON by rename, digests, manifests."""
+"""Small files that every room writes the same way: text and JSON by rename, digests, manifests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ def write_json(path: Path | str, value: Any) -> None:
 
     Raises ValueError for NaN and infinity, which JSON cannot hold: write null instead.
     """
-    path = Path(path)
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a file, in UTF-8, that appears by rename."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -111,6 +111,11 @@ def check_halves(lm: PreTrainedModel) -> None:
         )
 
 
+def context_of(lm: PreTrainedModel) -> int | None:
+    """The positions that a model has; None for one that does not number them."""
+    return getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+
+
 def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
     """Raise ValueError unless every token of a sequence can look at all before it: packed rows come
     with a mask of their own, in place of the model's sliding window."""
@@ -172,7 +177,7 @@ class Reader:
     def __init__(
         self, lm: PreTrainedModel, vocabulary: Vocabulary, window: int, batch_tokens: int
     ) -> None:
-        positions = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+        positions = context_of(lm)
         self._lm, self._batch_tokens = lm, batch_tokens
         self._window = min(window, positions or window)
         self._size = len(vocabulary)

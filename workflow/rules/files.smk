@@ -11,6 +11,10 @@ def model_folder(name):
     return f"resources/models/{name}/manifest.json"
 
 
+def teacher_folder(name):
+    return model_folder(SETTINGS.teachers[name].model)
+
+
 def student_folder(name):
     return f"results/students/{name}/manifest.json"
 
@@ -47,7 +51,7 @@ def scratch_documents(wildcards):
 
 
 def teacher_model(wildcards):
-    return model_folder(SETTINGS.teachers[wildcards.teacher].model)
+    return teacher_folder(wildcards.teacher)
 
 
 def cache_shards(wildcards):
@@ -89,7 +93,7 @@ def run_cache(wildcards):
 def run_live_teacher(wildcards):
     """The teacher itself, for runs that ask it on the way."""
     run = SETTINGS.runs[wildcards.run]
-    return run_teacher(wildcards) if learns_from(run, "live", SETTINGS) else []
+    return teacher_folder(run.teacher) if learns_from(run, "live", SETTINGS) else []
 
 
 def run_warmup(wildcards):
@@ -135,7 +139,7 @@ def judged_on(wildcards):
 def judged_model(wildcards):
     who = judged(wildcards)
     if who.kind == "teacher":
-        return model_folder(SETTINGS.teachers[who.name].model)
+        return teacher_folder(who.name)
     if who.kind == "student":
         return student_folder(who.name)
     return f"results/runs/{who.name}/model/manifest.json"
@@ -153,11 +157,7 @@ def judged_head(wildcards):
 
 def judged_teacher(wildcards):
     """The teacher that a student is held against."""
-    return model_folder(SETTINGS.teachers[judged(wildcards).teacher].model)
-
-
-def run_teacher(wildcards):
-    return model_folder(SETTINGS.teachers[SETTINGS.runs[wildcards.run].teacher].model)
+    return teacher_folder(judged(wildcards).teacher)
 
 
 HUB_BENCHMARKS = [name for name, benchmark in SETTINGS.benchmarks.items() if benchmark.task]

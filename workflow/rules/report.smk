@@ -27,7 +27,7 @@ rule report:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=step("report", report_settings()),
+        step=REPORT_STEP,
     shell:
         "python -m bld.stages.report"
         " --step {params.step:q}"
@@ -46,7 +46,7 @@ rule report_so_far:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=step("report", report_settings()),
+        step=REPORT_STEP,
     shell:
         "python -m bld.stages.report"
         " --step {params.step:q}"

@@ -50,6 +50,9 @@ def report_figures():
     }
 
 
+REPORT_STEP = step("report", report_settings())
+
+
 def report_what_there_is():
     """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's environment."""
     is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)

@@ -7,9 +7,10 @@ import torch
 from transformers import GenerationConfig
 
 from bld.documents.document import make_document
-from bld.evaluation.text import Writer, find_passage, has_chat_template, surprise
+from bld.evaluation.text import Writer, find_passage, surprise
 from bld.files import write_json
 from bld.teacher.scoring import Scored
+from bld.tokenization.rendering import load_renderer
 
 KINDS = ["subwords", "bytes", "SentencePiece BPE", "Unigram"]
 PROMPTS = ["Which index?", "Return na\u00efve \U0001f600\x00 <|im_end|>", ""]
@@ -169,10 +170,10 @@ def test_a_completion_ends_with_the_models_context_and_a_prompt_that_fills_it_is
 def test_a_model_without_a_chat_template_continues_the_text(tokenizers, tmp_path):
     tokenizers["subwords"].save_pretrained(tmp_path)
     reading = {"template": "auto", "trust_remote_code": False}
-    assert has_chat_template(tmp_path, reading)
-    assert not has_chat_template(tmp_path, reading | {"template": "plain"})
+    assert load_renderer(tmp_path, **reading).has_chats
+    assert not load_renderer(tmp_path, **reading | {"template": "plain"}).has_chats
     (tmp_path / "chat_template.jinja").unlink()
-    assert not has_chat_template(tmp_path, reading)
+    assert not load_renderer(tmp_path, **reading).has_chats
 
 
 def document(name, *turns):

@@ -24,7 +24,7 @@ from transformers.cache_utils import DynamicLayer
 from bld.covers.forest import Forest, Stretch
 from bld.covers.prefixes import HistoryTree
 from bld.covers.trie import Trie, rank_within
-from bld.models import batches_of_like_length, soft_capped
+from bld.models import batches_of_like_length, context_of, soft_capped
 
 ROW_HISTORIES = 128
 BLOCK_ROWS = 64
@@ -52,7 +52,7 @@ class PackedModel:
             self._weight_IH = head.weight[ids_I]
             self._bias_I = None if bias is None else bias[ids_I]
         self.lm, self.batch_tokens = lm, batch_tokens
-        self.context = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+        self.context = context_of(lm)
         elements = BLOCK_ELEMENTS[lm.device.type]
         self._block_rows = max(BLOCK_ROWS, elements // len(trie.ids_I))
         check_reads_trees(lm)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.models import hidden_states, windows
+from bld.models import context_of, hidden_states, windows
 from bld.students.heads import ByteHead, load_head
 from bld.tokenization.rendering import Rendered
 
@@ -40,9 +40,8 @@ class HeadReader:
     """
 
     def __init__(self, head: ByteHead, lm: PreTrainedModel, window: int) -> None:
-        context = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
         self._head, self._lm = head.to(lm.device).eval(), lm
-        self._window = min(window, context or window)
+        self._window = min(window, context_of(lm) or window)
 
     @torch.no_grad()
     def read(self, document: Rendered) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import math
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,8 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 from bld.documents.document import Document, encode
+from bld.models import context_of
 from bld.teacher.scoring import ByteScorer
-from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import PLAIN_ROLE, Renderer
 from bld.tokenization.symbols import Segment
 from bld.tokenization.vocabulary import Vocabulary
@@ -32,12 +31,6 @@ class Passage(NamedTuple):
     text: str
 
 
-def has_chat_template(folder: Path, reading: Mapping[str, Any]) -> bool:
-    """Whether conversations go through a chat template of the model in `folder`, read like this."""
-    tokenizer = load_tokenizer(folder, reading["trust_remote_code"])
-    return reading["template"] == "auto" and bool(tokenizer.chat_template)
-
-
 class Writer:
     """Completes prompts, one at a time, and every time in the same way.
 
@@ -48,7 +41,7 @@ class Writer:
     def __init__(self, renderer: Renderer, lm: PreTrainedModel, chats: bool) -> None:
         self._renderer, self._lm, self._chats = renderer, lm, chats
         self._generate: Any = lm.generate
-        self._context = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+        self._context = context_of(lm)
         # What the model's own leaves unsaid would be filled in from there: sampling, say, or a
         # penalty on repetition.
         lm.generation_config = GenerationConfig()

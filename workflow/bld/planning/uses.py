@@ -62,29 +62,18 @@ def has_warmup(run: Run) -> bool:
     return run.method == "bld" and run.bld.head in WARMED_UP
 
 
-def judged(settings: Settings) -> list[tuple[str | None, ...]]:
-    """Every model that is judged: ("run", name), and teachers and students before training with the
-    corpus and split that they are judged on, a student also with the teacher that it is held against."""
-    found: dict[tuple[str | None, ...], None] = {}
-    for name, run in settings.runs.items():
-        found["run", name] = None
-        found["student", run.student, run.corpus, run.validation_split, run.teacher] = None
-        if run.teacher:
-            found["teacher", run.teacher, run.corpus, run.validation_split] = None
-    return list(found)
-
-
 def judgements(settings: Settings) -> int:
-    """Jobs that judge a model: by a measure, or by a benchmark."""
-    models = judged(settings)
-    of_split = {model[:4] for model in models}
-    against = [m for m in models if m[0] == "student" and m[4]]
-    against += [m for m in models if m[0] == "run" and settings.runs[str(m[1])].teacher]
-    measures = settings.evaluation.tasks
-    by_itself = sum(task != "byte_divergence" for task in measures)
-    divergences = len(against) if "byte_divergence" in measures else 0
-    benchmarked = len({model[:2] for model in models}) * len(settings.benchmarks)
-    return by_itself * len(of_split) + divergences + benchmarked
+    """Jobs that judge a model, a run, its student before training or its teacher: by a measure, or by a benchmark."""
+    runs = settings.runs.values()
+    taught = [run for run in runs if run.teacher]
+    students = {(run.student, run.corpus, run.validation_split) for run in runs}
+    teachers = {(run.teacher, run.corpus, run.validation_split) for run in taught}
+    held_against = {(run.student, run.corpus, run.validation_split, run.teacher) for run in taught}
+    jobs = {task: len(runs) + len(students) + len(teachers) for task in settings.evaluation.tasks}
+    if "byte_divergence" in jobs:
+        jobs["byte_divergence"] = len(taught) + len(held_against)
+    models = len(runs) + len({run.student for run in runs}) + len({run.teacher for run in taught})
+    return sum(jobs.values()) + models * len(settings.benchmarks)
 
 
 def other_jobs(settings: Settings) -> int:

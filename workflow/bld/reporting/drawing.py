@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bld.reporting.inputs import TEACHER, UNTRAINED
+from bld.reporting.inputs import REFERENCES, TEACHER, UNTRAINED
 from bld.reporting.style import CARD, WIDTH, label
 
 ROLES = {TEACHER: " (teacher)", UNTRAINED: " (untrained)"}
@@ -99,4 +99,4 @@ def legend(figure: Figure, series: Sequence[str], palette: dict[str, str], **loo
 
 def _face(series: str, palette: dict[str, str]) -> str:
     """Hollow dots for the models that no method trained."""
-    return CARD if series in ROLES else palette[series]
+    return CARD if series in REFERENCES else palette[series]

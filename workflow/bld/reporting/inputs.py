@@ -19,6 +19,8 @@ from bld.files import sha256_of
 
 TEACHER = "teacher"
 UNTRAINED = "untrained student"
+REFERENCES = (TEACHER, UNTRAINED)
+"""Series of models that no method trained."""
 METRICS, TRAINING, MODEL = "metrics", "training", "model"
 MEASURES = ("bits_per_byte", "byte_divergence", "text")
 """What is measured by this project itself; all else that is found of a model is a benchmark."""
@@ -108,6 +110,7 @@ class Run:
         """Student and corpus: only runs that share them are compared."""
         return self.settings["student"], self.settings["corpus"]
 
+    @cached_property
     def metrics(self) -> pd.DataFrame | None:
         """The run's metrics, one row per step, in the order of training."""
         path = self.inputs.files[METRICS]
@@ -154,7 +157,7 @@ def by_document(rows: Sequence[Mapping[str, Any]], columns: list[str], model: st
 def judged_models(runs: Sequence[Run]) -> list[Judged]:
     """Teachers and students before training, once each, then the runs."""
     first: dict[tuple[str, str, str], Judged] = {}
-    for series in (TEACHER, UNTRAINED):
+    for series in REFERENCES:
         for run in runs:
             model = run.teacher if series == TEACHER else run.student
             if model and model.found:

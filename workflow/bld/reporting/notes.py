@@ -147,7 +147,7 @@ def _other_settings(runs: Sequence[Run], one: Comparison) -> Iterator[Note]:
 
 
 def _trainings(run: Run) -> Iterator[Note]:
-    metrics = run.metrics()
+    metrics = run.metrics
     if metrics is None or "dev_bits_per_byte" not in metrics:
         return
     looks = metrics.loc[metrics["phase"] == "distill", "dev_bits_per_byte"].dropna()

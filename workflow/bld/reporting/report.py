@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bld.files import write_json
+from bld.files import write_json, write_text
 from bld.reporting.figures import draw_figures
 from bld.reporting.inputs import RunInputs, read_run
 from bld.reporting.page import render_page
@@ -50,15 +49,8 @@ def build_report(
             for name, frame in tables.frames.items()
         },
     }
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "summary.json", tables.summary())
     for name, text in files.items():
-        _write_text(output / name, text)
+        write_text(output / name, text)
     for name in figures.keys() - drawings.keys():
         (output / f"{name}.svg").unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -10,15 +10,14 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE
-from bld.reporting.inputs import TEACHER, UNTRAINED
+from bld.reporting.inputs import REFERENCES
 from bld.reporting.numbers import NO_VALUE, Source, number, percent, precision, signed
 from bld.reporting.rows import ALL
 from bld.reporting.style import label
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import DISTRIBUTIONS
 
-UNTRAINED_BY_A_METHOD = (TEACHER, UNTRAINED)
-METRICS = {BITS: "bits per byte", DIVERGENCE: "JSD to the teacher"}
+METRIC_WORDS = {BITS: "bits per byte", DIVERGENCE: "JSD to the teacher"}
 VERDICTS = {"better": "better", "worse": "worse", "not shown": "no difference shown"}
 GIBIBYTE = 2**30
 HEADS = 10
@@ -78,7 +77,7 @@ def _models(tables: Tables, source: Source) -> Shown:
             cell(at, DIVERGENCE, lambda x: number(x, 4)),
             cell(at, "calibration_error", lambda x: percent(x, 2)),
         ]
-        rows.append((row.series in UNTRAINED_BY_A_METHOD, cells))
+        rows.append((row.series in REFERENCES, cells))
     return Shown(
         "models",
         "All models",
@@ -106,7 +105,7 @@ def _comparison(tables: Tables, source: Source) -> Shown:
         )
         cells = [
             _text(f"{label(one.series)}{where}", runs),
-            _text(METRICS.get(one.metric, one.metric)),
+            _text(METRIC_WORDS.get(one.metric, one.metric)),
             _number(source, "comparison", at, "difference", show),
             Cell(source.interval("comparison", at, show), _key(one.difference.low)),
             _text(VERDICTS[one.verdict]),
@@ -132,7 +131,7 @@ def _benchmarks(tables: Tables, source: Source) -> Shown:
         for name in names:
             at = [row.Index for row in found.itertuples() if row.benchmark == name]
             cells.append(_with_error(source, at[0]) if at else Cell(Markup(NO_VALUE), ""))
-        rows.append((series in UNTRAINED_BY_A_METHOD, cells))
+        rows.append((series in REFERENCES, cells))
     about = frame.drop_duplicates("benchmark").itertuples()
     described = "; ".join(
         f"{one.benchmark}: {one.metric}, n\u00a0=\u00a0{one.documents:,}"

@@ -124,7 +124,7 @@ def shown_models(runs: Sequence[Run]) -> list[Judged]:
 def loss_curves(run: Run) -> pd.DataFrame:
     """The parts of the loss that the objective has, and bits per byte on the development split; steps
     are counted from 1 in each phase."""
-    metrics = run.metrics()
+    metrics = run.metrics
     if metrics is None:
         return pd.DataFrame(columns=COLUMNS["loss"].split())
     parts = [column for column in PARTS if column in metrics]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bld.evaluation.benchmarks.harness import run_benchmark
-from bld.files import MANIFEST, sha256_of, write_json
+from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.provenance.step import step_parser
@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, required=True)
     arguments = parser.parse_args()
     result = run_benchmark(arguments.data, arguments.model, arguments.step.settings)
-    judged = {"model_sha256": sha256_of(arguments.model / MANIFEST)}
-    write_json(arguments.evaluation, result | judged)
+    write_evaluation(arguments.evaluation, result, arguments.model)
     error = "" if result["stderr"] is None else f" ± {result['stderr']:.4f}"
     print(
         f"{result['task']}: {result['metric']} {result['value']:.4f}{error} over "

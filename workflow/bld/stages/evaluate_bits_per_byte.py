@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bld.documents.shards import read_split
 from bld.evaluation.bits_per_byte import bits_per_byte
-from bld.files import MANIFEST, sha256_of, write_json
+from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained, open_model
 from bld.provenance.step import step_parser
@@ -25,8 +25,7 @@ def main() -> None:
         arguments.model, settings["reading"], settings["window"], settings["batch_tokens"]
     )
     result = bits_per_byte(list(read_split(arguments.documents.parent)), renderer, reader)
-    judged = {"model_sha256": sha256_of(arguments.model / MANIFEST)}
-    write_json(arguments.evaluation, result | judged)
+    write_evaluation(arguments.evaluation, result, arguments.model)
     print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")
 
 

@@ -9,12 +9,11 @@ from bld.covers.policy import Policy
 from bld.documents.shards import read_split
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.evaluation.head_bytes import open_head
-from bld.files import MANIFEST, sha256_of, write_json
+from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
-from bld.models import load_language_model, memory_explained
+from bld.models import memory_explained
 from bld.provenance.step import step_parser
-from bld.teacher.scoring import ByteScorer, open_scorer
-from bld.tokenization.rendering import load_renderer
+from bld.teacher.scoring import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")
@@ -33,13 +32,11 @@ def main() -> None:
     window = settings["window"]
     common = Policy(**settings["policy"]), window, settings["batch_tokens"]
     teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
-    reading = settings["reading"]
-    lm = load_language_model(arguments.model, trust_remote_code=reading["trust_remote_code"])
-    student = ByteScorer(load_renderer(arguments.model, **reading), lm, *common)
-    head = open_head(settings["head"], arguments.head, lm, window) if settings["head"] else None
+    student = open_scorer(arguments.model, settings["reading"], *common)
+    kind = settings["head"]
+    head = open_head(kind, arguments.head, student.lm, window) if kind else None
     result = byte_divergence(documents, teacher, student, head) | {"policy": settings["policy"]}
-    judged = {"model_sha256": sha256_of(arguments.model / MANIFEST)}
-    write_json(arguments.evaluation, result | judged)
+    write_evaluation(arguments.evaluation, result, arguments.model)
     print(f"JSD {result['jsd']:.4f} nats over {result['symbols']:,} symbols")
 
 

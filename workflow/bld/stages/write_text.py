@@ -6,13 +6,12 @@ from pathlib import Path
 
 from bld.covers.policy import Policy
 from bld.documents.shards import read_split
-from bld.evaluation.text import Writer, find_passage, has_chat_template, surprise
-from bld.files import MANIFEST, sha256_of, write_json
+from bld.evaluation.results import write_evaluation
+from bld.evaluation.text import Writer, find_passage, surprise
 from bld.folders import whole_folder
-from bld.models import load_language_model, memory_explained
+from bld.models import memory_explained
 from bld.provenance.step import step_parser
-from bld.teacher.scoring import ByteScorer
-from bld.tokenization.rendering import load_renderer
+from bld.teacher.scoring import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")
@@ -24,14 +23,11 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, required=True)
     arguments = parser.parse_args()
     settings = arguments.step.settings
-    reading = settings["reading"]
-    renderer = load_renderer(arguments.model, **reading)
-    lm = load_language_model(arguments.model, trust_remote_code=reading["trust_remote_code"])
     passage = find_passage(read_split(arguments.documents.parent), settings["passage_bytes"])
-    policy = Policy(**settings["policy"])
-    scorer = ByteScorer(renderer, lm, policy, settings["window"], settings["batch_tokens"])
+    common = Policy(**settings["policy"]), settings["window"], settings["batch_tokens"]
+    scorer = open_scorer(arguments.model, settings["reading"], *common)
     bits = surprise(passage, scorer)
-    writer = Writer(renderer, lm, has_chat_template(arguments.model, reading))
+    writer = Writer(scorer.renderer, scorer.lm, scorer.renderer.has_chats)
     result = {
         "task": "text",
         "completions": [
@@ -45,8 +41,7 @@ def main() -> None:
             "bits": bits,
         },
     }
-    judged = {"model_sha256": sha256_of(arguments.model / MANIFEST)}
-    write_json(arguments.evaluation, result | judged)
+    write_evaluation(arguments.evaluation, result, arguments.model)
     print(f"{len(settings['prompts'])} completions and a passage of {len(bits)} bytes")
 
 

@@ -72,7 +72,7 @@ class ByteScorer:
         window: int,
         batch_tokens: int,
     ) -> None:
-        self.renderer = renderer
+        self.renderer, self.lm = renderer, lm
         self.evaluated, self._counting = Evaluated(0, 0), Lock()
         self._policy = policy
         self._trie = Trie(renderer.vocabulary)

@@ -119,6 +119,11 @@ class Renderer:
         self._turn_break = self.content.encode_template(TURN_BREAK)
 
     @property
+    def has_chats(self) -> bool:
+        """Whether conversations go through a chat template of the model."""
+        return self._chat_template is not None
+
+    @property
     def vocabulary_size(self) -> int:
         """The number of ids, used or not; a model may have more logits than that."""
         return len(self.vocabulary)

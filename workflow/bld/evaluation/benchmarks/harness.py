@@ -18,7 +18,7 @@ from lm_eval.utils import hash_string
 
 from bld.evaluation.benchmarks import tasks as checks
 from bld.evaluation.benchmarks.offline import offline
-from bld.models import load_language_model
+from bld.models import context_of, load_language_model
 from bld.tokenization.chat_template import FIXED_DAY
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import Renderer, load_renderer
@@ -75,8 +75,7 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: Mapping[s
         if "strftime_now" in tokenizer.chat_template:
             tokenizer.chat_template = FIXED_DAY + tokenizer.chat_template
     lm = load_language_model(model, settings["precision"], reading["trust_remote_code"])
-    positions = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
-    max_length = min(settings["max_length"], positions or settings["max_length"])
+    max_length = min(settings["max_length"], context_of(lm) or settings["max_length"])
     checks.check_room(name, tasks, max_length)
     arguments = {
         "pretrained": lm,
