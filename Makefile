@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := envs/requirements/workflow.txt
 TEST_REQUIREMENTS := envs/requirements/tests.txt
 BENCH_REQUIREMENTS := envs/requirements/bench.txt
+CRATES_REQUIREMENTS := envs/requirements/crates.txt
 CONSTRAINTS := envs/requirements/constraints.txt
 # The cluster's tests wait most of the time. In the order of the folders, the longest first.
 TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -16,10 +17,10 @@ PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
 
-test: $(VENV)/tests.done
+test: $(VENV)/tests.done $(VENV)/crates.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME) -m "not long"
 
-test-long: $(VENV)/tests.done
+test-long: $(VENV)/tests.done $(VENV)/crates.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
 
 bench: $(VENV)/bench.done
@@ -66,4 +67,10 @@ $(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
 
 $(VENV)/bench.done: $(VENV)/workflow.done $(BENCH_REQUIREMENTS)
 	$(PIP) --requirement $(BENCH_REQUIREMENTS)
+	touch $@
+
+# RO-Crate's validator wants other versions of packages than the workflow does.
+$(VENV)/crates.done: $(VENV)/workflow.done $(CRATES_REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV)/crates
+	$(VENV)/crates/bin/python -m pip install --quiet --requirement $(CRATES_REQUIREMENTS)
 	touch $@

@@ -1,4 +1,4 @@
-# Byte-level distillation, from documents to report.
+# Byte-level distillation, from documents to a report, an archive and model cards.
 #
 # Files are named by what they hold: {model}, {teacher}, {student}, {corpus} and {run} are entries of the
 # configuration, {split} is a part of a corpus and {shard} one of its files. Every folder has a manifest.json,
@@ -29,7 +29,12 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/reporting.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/archiving.smk"
+include: "workflow/rules/archive.smk"
+include: "workflow/rules/card.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/reasons.smk"
+include: "workflow/rules/stale.smk"
 include: "workflow/rules/watch.smk"
 include: "workflow/rules/cluster.smk"
 
@@ -41,6 +46,8 @@ rule all:
     default_target: True
     input:
         REPORT,
+        CRATES,
+        CARDS,
     localrule: True
 
 
@@ -51,6 +58,8 @@ onstart:
 onsuccess:
     if any(job.rule.name == "all" for job in workflow.dag.jobs):
         print(f"\nThe report: {os.path.abspath(REPORT)}")
+        for crate in CRATES:
+            print(f"The archive: {os.path.abspath(crate)}")
 
 
 onerror:

@@ -1,5 +1,6 @@
 """What tests of several folders share: copies of the project, and a stand-in for conda."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -42,11 +43,28 @@ class Checkout:
             if (PROJECT / name).exists() and not name.startswith("tests/"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
+        author = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+        for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a clone"]):
+            subprocess.run(["git", *author, *command], cwd=folder, check=True)
+
+    def copied_to(self, folder: Path) -> "Checkout":
+        """The same with all that was made in it, in a folder of its own that does not exist yet."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = copy.copy(self)
+        other.folder = folder
+        return other
 
     @property
     def env(self) -> dict[str, str]:
         """The environment of a user who has set the project up."""
         return os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def environments(self, env: dict[str, str]) -> dict[str, Path]:
+        """Where Snakemake has put the environment of each envs/*.yaml, by the file's name."""
+        texts = {path.read_text(): path.stem for path in (self.folder / "envs").glob("*.yaml")}
+        made = Path(env["HOME"], ".cache/byte-level-distillation/conda").glob("*.yaml")
+        named = {texts.get(path.read_text()): path.with_suffix("") for path in made}
+        return {name: folder for name, folder in named.items() if name}
 
     def run(self, *command: str, env: dict[str, str] | None = None) -> str:
         """What a command prints when it is run here; fails the test if it fails."""
@@ -93,6 +111,8 @@ def conda(tmp_path_factory):
         "PATH": ":".join(path),
         "CONDA_CHANNEL_ALIAS": (folder / "channels").as_uri(),
         "CONDA_PKGS_DIRS": str(folder / "packages"),
+        # Environments lie in the cache of the user.
+        "HOME": str(folder),
         # As on the login node of a cluster with GPUs.
         "CONDA_OVERRIDE_CUDA": "12.9",
     }

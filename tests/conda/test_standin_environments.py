@@ -19,13 +19,6 @@ RUN_MODELS = ["evaluate", "train"]
 NO_GPU = {"CONDA_OVERRIDE_CUDA": ""}
 
 
-def folders(checkout):
-    """Where Snakemake has put the environment of each file, by the file's name."""
-    texts = {(checkout.folder / f"envs/{name}.yaml").read_text(): name for name in NAMES}
-    made = (checkout.folder / ".snakemake/conda").glob("*.yaml")
-    return {texts[path.read_text()]: path.with_suffix("") for path in made}
-
-
 def builds(folder):
     records = [json.loads(path.read_text()) for path in folder.glob("conda-meta/*.json")]
     return {record["name"]: record["build"] for record in records}
@@ -42,8 +35,8 @@ def made(checkout, conda):
     return checkout
 
 
-def test_make_envs_makes_every_environment(made):
-    assert sorted(folders(made)) == NAMES
+def test_make_envs_makes_every_environment(made, conda):
+    assert sorted(made.environments(conda)) == NAMES
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +55,11 @@ def seen(made, conda):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_job_runs_in_its_own_environment_with_the_package_of_the_workflow(made, seen, name):
+def test_a_job_runs_in_its_own_environment_with_the_package_of_the_workflow(
+    made, conda, seen, name
+):
     prefix, package, _ = seen[name]
-    assert prefix == str(folders(made)[name])
+    assert prefix == str(made.environments(conda)[name])
     assert package == str(made.folder / "workflow/bld/__init__.py")
 
 
@@ -75,8 +70,8 @@ def test_a_job_has_the_hub_switched_off(seen, name):
 
 
 @pytest.mark.parametrize("name", RUN_MODELS)
-def test_a_login_node_without_a_gpu_gets_the_builds_for_gpus(made, name):
-    found = builds(folders(made)[name])
+def test_a_login_node_without_a_gpu_gets_the_builds_for_gpus(made, conda, name):
+    found = builds(made.environments(conda)[name])
     assert {found[package][:4] for package in GPU_BUILDS & found.keys()} == {"cuda"}
 
 
@@ -97,7 +92,7 @@ def test_without_cuda_the_solver_refuses_where_it_would_choose_a_cpu_build(conda
 
 
 def test_the_network_is_refused_and_the_attempt_is_noted(made, conda, tmp_path):
-    python, log = folders(made)["data"] / "bin/python", tmp_path / "attempts"
+    python, log = made.environments(conda)["data"] / "bin/python", tmp_path / "attempts"
     # 192.0.2.0/24 is for documentation; nobody has these addresses.
     attempts = [
         "socket.create_connection(('192.0.2.1', 80), 1)",
@@ -118,14 +113,15 @@ def test_the_network_is_refused_and_the_attempt_is_noted(made, conda, tmp_path):
 
 # The last one, since it leaves pin files behind.
 def test_pin_files_are_written_from_the_environments_and_honoured(made, conda):
-    solved = {name: builds(folder) for name, folder in folders(made).items()}
+    solved = {name: builds(folder) for name, folder in made.environments(conda).items()}
     made.run("make", "pins", env=conda)
     for name in NAMES:
         pinned = (made.folder / f"envs/{name}.linux-64.pin.txt").read_text().splitlines()
         assert len(pinned) == 1 + len(solved[name]) and pinned[0] == "@EXPLICIT"
     # What is listed needs no solver, so it can be made where the solver would refuse.
-    shutil.rmtree(made.folder / ".snakemake/conda")
+    place = made.environments(conda)["data"].parent
+    shutil.rmtree(place)
     printed = made.run("make", "envs", env=conda | NO_GPU)
     assert printed.count("Using pinnings from") == len(NAMES)
-    made_again = [builds(path) for path in (made.folder / ".snakemake/conda").glob("*_")]
+    made_again = [builds(path) for path in place.glob("*_")]
     assert sorted(made_again, key=sorted) == sorted(solved.values(), key=sorted)

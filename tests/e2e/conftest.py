@@ -1,8 +1,6 @@
 """The embedded default, run once for all tests that look at it."""
 
-import copy
 import json
-import shutil
 
 import pytest
 
@@ -23,7 +21,4 @@ def summary(demo):
 @pytest.fixture(scope="module")
 def copied(demo, tmp_path_factory):
     """The demo in a folder of its own, for tests that change it."""
-    other = copy.copy(demo)
-    other.folder = tmp_path_factory.mktemp("copied") / "project"
-    shutil.copytree(demo.folder, other.folder, symlinks=True)
-    return other
+    return demo.copied_to(tmp_path_factory.mktemp("copied") / "project")

@@ -7,6 +7,9 @@ reach another machine.
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -57,10 +60,11 @@ def test_an_experiment_in_small_form_has_the_structure_of_the_full_one(experimen
     assert (given is None, given == "bytes") == (fully_given is None, fully_given == "bytes")
 
 
-def test_no_step_tries_to_reach_another_machine(experiment, attempts):
-    *_, folder = experiment
-    made = (folder / ".snakemake/conda").glob("*/lib/python*/site-packages/no_network.py")
-    assert len(list(made)) == len(list((folder / "envs").glob("*.yaml")))
+def test_no_step_tries_to_reach_another_machine(experiment, checkout, conda, attempts):
+    environments = checkout.environments(conda)
+    assert len(environments) == len(list((checkout.folder / "envs").glob("*.yaml")))
+    for place in environments.values():
+        assert list(place.glob("lib/python*/site-packages/no_network.py"))
     assert not attempts.exists() or attempts.read_text() == ""
 
 
@@ -99,7 +103,7 @@ def test_the_student_is_an_ordinary_model_that_has_learned_and_generates(experim
         assert tokenizer("é", add_special_tokens=False).input_ids == list("é".encode())
 
 
-def test_another_environment_of_the_report_makes_the_report_stale_and_nothing_else(
+def test_another_environment_of_reports_makes_them_stale_and_what_rests_on_them(
     checkout, snakemake
 ):
     file = "config/experiments/tiny/t1.yaml"
@@ -109,7 +113,28 @@ def test_another_environment_of_the_report_makes_the_report_stale_and_nothing_el
     environment.write_text(before + "  - tzdata\n")
     printed = snakemake("--configfile", file, "--dry-run")
     environment.write_text(before)
-    assert set(re.findall(r"^(?:local)?rule (\w+):", printed, re.MULTILINE)) == {"report", "all"}
+    told = {"report", "report_selection", "write_crate", "write_card", "all"}
+    assert set(re.findall(r"^(?:local)?rule (\w+):", printed, re.MULTILINE)) == told
+
+
+def test_from_its_crate_alone_an_experiment_is_made_again_with_the_same_numbers(
+    checkout, snakemake, conda, tmp_path
+):
+    snakemake("--configfile", "config/experiments/tiny/t2.yaml")
+    crate, folder = tmp_path / "t2.crate.zip", tmp_path / "anew"
+    crate.write_bytes((checkout.folder / "results/archive/t2.crate.zip").read_bytes())
+
+    def stage(name, *arguments, within):
+        command = [sys.executable, "-m", f"bld.stages.{name}", *map(str, arguments)]
+        env = checkout.env | {"PYTHONPATH": str(within / "workflow")}
+        return subprocess.check_output(command, cwd=within, env=env, text=True)
+
+    said = stage("reproduce", crate, folder, within=checkout.folder)
+    [command] = re.findall(r"^ +(snakemake --profile profiles/local .*)$", said, re.MULTILINE)
+    subprocess.run([*shlex.split(command), "--sdm", "conda"], cwd=folder, env=conda, check=True)
+    # Its own code compares, which is that of the crate.
+    summary = "results/archive/t2/report/summary.json"
+    stage("verify", crate, "--against", summary, within=folder)
 
 
 def test_a_teacher_that_is_asked_on_the_way_says_what_its_cache_says(checkout, snakemake):

@@ -55,7 +55,8 @@ def equal(found, expected):
 
 
 def test_the_command_as_typed_makes_everything_by_jobs_with_what_their_rules_ask_for(site):
-    assert (site.folder / "results/report/index.html").exists()
+    for made in ("report/index.html", "archive/t1.crate.zip", "runs/t1_bld/model/README.md"):
+        assert (site.folder / "results" / made).exists()
     rules = [path.name for path in (site.folder / "logs").iterdir()]
     for rule in ("build_split", "train_tokenizer", "prepare_student", "gather_cache", "report"):
         for job in site.jobs(rule):
@@ -125,6 +126,11 @@ def test_a_training_with_too_little_time_is_sent_again_until_it_is_done_and_ends
     assert len(jobs) > 1 and {job["TimeLimit"] for job in jobs} == {"00:01:00"}
     assert [job["JobState"] for job in jobs] == ["FAILED"] * (len(jobs) - 1) + ["COMPLETED"]
     assert equal(weights(site, "limited"), whole)
+    record = json.loads(
+        (site.folder / TRAINED.format("limited")).with_suffix(".record.json").read_text()
+    )
+    assert record["scheduler"] == "slurm"
+    assert [attempt["job"] for attempt in record["attempts"]] == [job["JobId"] for job in jobs]
 
 
 def test_a_killed_snakemake_and_a_cancelled_job_lose_nothing_and_never_make_two_trainers(

@@ -122,6 +122,14 @@ def test_a_link_to_a_link_points_to_the_file_itself(folder, tmp_path, monkeypatc
     assert (tmp_path / "two" / "weights").readlink().parts == ("..", "model", "weights")
 
 
+def test_what_tells_of_a_folder_is_not_linked_with_it(folder, tmp_path):
+    for name in ("manifest.record.json", "manifest.record.attempts", "README.record.json"):
+        (folder / name).write_text("{}")
+    link_files(folder, tmp_path / "student")
+    linked = {path.name for path in (tmp_path / "student").rglob("*") if path.is_symlink()}
+    assert linked == {"weights", "file"}
+
+
 def test_there_must_be_something_to_link_to(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty: no files there; expected a folder with a model"):

@@ -16,20 +16,31 @@ ROOT = Path(__file__).parents[2]
 
 
 class Plan:
-    """What a dry run says: `counts` of jobs by rule, and the step line of every job, named by its rule and wildcards."""
+    """What a dry run says: `counts` of jobs by rule; by job, named by its rule and wildcards, its `steps` line, the
+    files that it `reads` and `makes`, and the `reasons` for it."""
 
     def __init__(self, text):
+        self.counts, self.steps, self.reads, self.makes, self.reasons = {}, {}, {}, {}, {}
+        if "Nothing to be done" in text:
+            return
         table = text.split("Job stats:\n", 1)[1].split("\n\n")[0].splitlines()[2:]
         self.counts = {line.split()[0]: int(line.split()[1]) for line in table}
         assert self.counts.pop("total") == sum(self.counts.values())
-        self.steps = {}
         for job in re.split(r"\n(?=(?:local)?rule \S+:\n)", text)[1:]:
-            rule = re.match(r"(?:local)?rule (\S+):", job)[1]
-            wildcards = re.search(r"^    wildcards: (.*)$", job, re.MULTILINE)
-            values = [part.split("=")[1] for part in wildcards[1].split(", ")] if wildcards else []
-            command = shlex.split(re.search(r"^Shell command: (.*)$", job, re.MULTILINE)[1])
-            if "--step" in command:
-                self.steps[" ".join([rule, *values])] = command[command.index("--step") + 1]
+
+            def said(what, job=job):
+                found = re.search(rf"^    {what}: (.*)$", job, re.MULTILINE)
+                return found[1] if found else ""
+
+            wildcards = [part.split("=")[1] for part in said("wildcards").split(", ") if part]
+            name = " ".join([re.match(r"(?:local)?rule (\S+):", job)[1], *wildcards])
+            self.reads[name] = {path for path in said("input").split(", ") if path}
+            self.makes[name] = {path for path in said("output").split(", ") if path}
+            self.reasons[name] = said("reason")
+            if command := re.search(r"^Shell command: (.*)$", job, re.MULTILINE):
+                parts = shlex.split(command[1])
+                if "--step" in parts:
+                    self.steps[name] = parts[parts.index("--step") + 1]
 
     def settings(self, job):
         return json.loads(self.steps[job])["settings"]
@@ -94,6 +105,87 @@ def plan(tmp_path_factory, snakemake, write_default):
 @pytest.fixture(scope="session")
 def default_plan(plan):
     return plan(ROOT / "config/config.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished(new_checkout):
+    """A copy of the project in which, for all that Snakemake knows, everything was made; each file holds its own name."""
+    checkout = new_checkout()
+    lines = [line.split("\t") for line in checkout.snakemake("--summary").splitlines()]
+    made = [line[0] for line in lines if len(line) > 1][1:]
+    for name in made:
+        (checkout.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.folder / name).write_text(name)
+    checkout.snakemake("--touch", "--forceall")
+    return checkout
+
+
+class Made:
+    """A copy of the finished folder, to be edited, somewhere else."""
+
+    def __init__(self, checkout):
+        self.folder, self.env, self._checkout = checkout.folder, checkout.env, checkout
+
+    def configure(self, configuration):
+        text = yaml.safe_dump(configuration, sort_keys=False)
+        (self.folder / "config/config.yaml").write_text(text)
+
+    def edit(self, name, change):
+        path = self.folder / name
+        text = path.read_text()
+        assert change(text) != text, "nothing was there to be edited"
+        path.write_text(change(text))
+
+    def plan(self, *arguments, env=None):
+        return Plan(self._checkout.snakemake("--dry-run", *arguments, env=env))
+
+    def stale(self, *arguments, env=None):
+        """The jobs that would run again; the shards of a split count as one."""
+        return names(self.plan(*arguments, env=env).reads)
+
+
+def one_name(job):
+    return re.sub(r" \d{5}-of-\d{5}$", "", job)
+
+
+def names(jobs):
+    return {one_name(job) for job in jobs} - {"all"}
+
+
+@pytest.fixture
+def made(finished, tmp_path):
+    return Made(finished.copied_to(tmp_path / "moved"))
+
+
+@pytest.fixture
+def made_in_environments(finished, conda, tmp_path):
+    """Each job of the finished folder had the environment of its rule; the folder lies somewhere else now."""
+    before = finished.copied_to(tmp_path / "before")
+    before.snakemake("--touch", "--forceall", "--sdm", "conda", env=conda)
+    return Made(before.copied_to(tmp_path / "moved"))
+
+
+@pytest.fixture(scope="session")
+def every_job(finished):
+    """Each job of the embedded default with what it reads and makes."""
+    return Plan(finished.snakemake("--dry-run", "--forceall"))
+
+
+@pytest.fixture(scope="session")
+def with_followers(every_job):
+    """These jobs, or all jobs of these rules, and whatever reads what they make, however far on."""
+
+    def walk(stale):
+        found = {job for job in every_job.reads if {one_name(job), job.split()[0]} & set(stale)}
+        assert names(found) >= {job for job in stale if " " in job}
+        while True:
+            made = set().union(*(every_job.makes[job] for job in found))
+            more = {job for job, reads in every_job.reads.items() if reads & made} - found
+            if not more:
+                return names(found)
+            found |= more
+
+    return walk
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ with SnakemakeApi(OutputSettings()) as api:
     workflow.include(root / "Snakefile", overwrite_default_target=True)
     rules = {
         rule.name: {
+            "output": [str(path) for path in rule.output],
+            "record": str(getattr(rule.output, "record", "")),
             "log": [str(path) for path in rule.log],
             "benchmark": rule.benchmark and str(rule.benchmark),
             "conda": rule.conda_env and Path(str(rule.conda_env)).name,

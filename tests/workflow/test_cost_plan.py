@@ -11,7 +11,8 @@ EXPERIMENTS = ROOT / "config/experiments"
 # Of an A100: 312 TFLOP/s in bfloat16, of which 35 % are assumed.
 PER_SECOND = 312e12 * 0.35
 GIB = 2**30
-LOCAL = {"fetch_model", "fetch_dataset", "fetch_benchmark", "link_model", "link_dataset", "all"}
+FETCHING = {"fetch_model", "fetch_dataset", "fetch_benchmark", "link_model", "link_dataset"}
+LOCAL = FETCHING | {"write_crate", "write_card", "all"}
 PROFILE = {
     "executor": "local",
     "cores": 1,

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import pytest
 import yaml
 
-from bld.provenance.fingerprint import DEFINITIONS_ONLY, PACKAGE, import_closure
+from bld.provenance.fingerprint import PACKAGE, WITHOUT_EFFECT, code_modules
 
 ENVS = PACKAGE.parents[1] / "envs"
 PACKAGES = {"yaml": "pyyaml", "lm_eval": "lm-eval"}
@@ -38,10 +38,11 @@ def source(module):
 def third_party(stage):
     """The packages that a stage imports, by itself or through the modules of this project."""
     names = set()
-    for module in import_closure(f"bld.stages.{stage}"):
+    for module in code_modules(f"bld.stages.{stage}"):
         names |= set(imported(source(module)))
-    if "bld.config" in names:  # which the closure leaves out, with what it is made of
-        names |= {name for module in DEFINITIONS_ONLY for name in imported(source(module))}
+    if "bld.config" in names:  # which the digest leaves out, with what it is made of
+        definitions = WITHOUT_EFFECT - {"bld.provenance"}
+        names |= {name for module in definitions for name in imported(source(module))}
     tops = {name.split(".")[0] for name in names}
     return {PACKAGES.get(name, name) for name in tops - set(sys.stdlib_module_names) - {"bld"}}
 

@@ -28,12 +28,14 @@ LEVELS = [
     {
         "cluster",
         "config",
+        "config_archive",
         "config_documents",
         "config_evaluation",
         "config_models",
         "files",
         "folders",
         "hub",
+        "privacy",
         "progress",
         "provenance",
     },
@@ -41,6 +43,7 @@ LEVELS = [
     {"models"},
     {"covers", "documents"},
     {"evaluation", "planning", "reporting", "students", "teacher", "training", "watching"},
+    {"archiving"},
     {"launch", "stages"},
 ]
 # These read and explain the configuration for Snakemake and for people; no step imports them.
@@ -97,8 +100,9 @@ def test_what_stands_at_the_top_is_known_to_nobody(name):
     assert {here for here, there in imports_between_rooms() if there == name} == set()
 
 
-def test_only_stages_know_of_steps():
-    assert {here for here, there in imports_between_rooms() if there == "provenance"} == {"stages"}
+def test_only_stages_and_archives_know_of_steps():
+    knowing = {here for here, there in imports_between_rooms() if there == "provenance"}
+    assert knowing == {"stages", "archiving"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

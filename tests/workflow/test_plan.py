@@ -12,6 +12,8 @@ EVERYWHERE = {
     "audit_cache": 1,
     "measure_information": 1,
     "report": 1,
+    "report_selection": 1,
+    "write_crate": 1,
     "all": 1,
 }
 # What is done for a byte cache and no longer needed where the teacher answers in training.
@@ -23,7 +25,7 @@ def run_jobs(count, benchmarks):
     judged = count + 2
     by_itself = dict.fromkeys(("evaluate_bits_per_byte", "write_text"), judged)
     divergences = {"evaluate_byte_divergence": count + 1, "evaluate_benchmark": benchmarks * judged}
-    return {"distill": count} | by_itself | divergences
+    return {"distill": count, "write_card": count} | by_itself | divergences
 
 
 def corpus_jobs(name, configuration):
@@ -120,6 +122,7 @@ def test_a_run_without_a_teacher_is_trained_and_judged_alone(plan, default):
     expected = {"train_tokenizer": 2, "pretrain": 1, "prepare_student": 1, "distill": 1}
     expected |= {"evaluate_bits_per_byte": 2, "write_text": 2, "report": 1, "all": 1}
     expected |= {"build_benchmark": 4, "evaluate_benchmark": 8, "build_split": 4}
+    expected |= {"report_selection": 1, "write_crate": 1, "write_card": 1}
     assert plan(alone).counts == expected
 
 

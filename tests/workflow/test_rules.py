@@ -10,8 +10,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 # It shows what others do, live: it has no settings, and only errors are logged.
 WATCHING = {"watch"}
+# Commands for people who were given an archive.
+OF_ARCHIVES = {"verify", "reproduce"}
 # A benchmark counts as made, and a rule that makes nothing runs whenever it is asked for.
-WITHOUT_BENCHMARK = {"plan", "report_so_far"}
+WITHOUT_BENCHMARK = {"plan", "report_so_far", "stale"}
 STAGES = {path.stem for path in (ROOT / "workflow/bld/stages").glob("[a-z]*.py")}
 
 
@@ -36,11 +38,22 @@ def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
         assert len(stages) == 1 and rule["shell"].count("python") == 1, (name, rule["shell"])
         assert " --step {params.step:q} " in rule["shell"], name
         called.update(stages)
-    assert called | WATCHING == STAGES
+    assert called | WATCHING | OF_ARCHIVES == STAGES
 
 
 def test_every_rule_has_one_param_its_step(working):
     assert {name for name, rule in working.items() if rule["params"] != ["step"]} == set()
+
+
+def test_every_rule_that_makes_something_has_a_record_beside_its_first_output(working):
+    for name, rule in working.items():
+        records = [path for path in rule["output"] if path.endswith(".record.json")]
+        if rule["output"]:
+            first = Path(rule["output"][0])
+            assert records == [rule["record"]] == [str(first.with_suffix(".record.json"))], name
+            assert " --record {output.record:q} --log {log:q} " in rule["shell"], name
+        else:
+            assert "--record" not in rule["shell"], name
 
 
 def test_what_a_job_says_is_seen_and_kept(working):

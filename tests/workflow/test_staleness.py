@@ -1,6 +1,9 @@
-"""What an edit makes stale: a job reruns when its step line, which Snakemake compares, is another."""
+"""What an edit makes stale: exactly the jobs that Snakemake would run again.
 
-import re
+Each edit is done to a copy of a folder in which everything was made. Which jobs it touches itself is said here; those that
+follow from them are found by walking from what they make to who reads it.
+"""
+
 from pathlib import Path
 
 import pytest
@@ -37,14 +40,8 @@ SCORED = ("demo python_docs distillation", "demo python_docs development")
 SCORING = jobs("score_teacher", *SCORED) | jobs("gather_cache", *SCORED)
 AUDIT = "audit_cache demo python_docs distillation"
 INFORMATION = "measure_information demo python_docs distillation"
+REPORTS = {"report", "report_selection"}
 SHAPE = {"vocabulary": 9, "hidden": 8, "layers": 1, "heads": 1, "intermediate": 8}
-
-
-def changed(before, after):
-    """The jobs whose step line differs; the shards of a split count as one."""
-    assert before.steps.keys() == after.steps.keys()
-    jobs = {job for job in before.steps if before.steps[job] != after.steps[job]}
-    return {re.sub(r" \d{5}-of-\d{5}$", "", job) for job in jobs}
 
 
 def put(configuration, path, value):
@@ -54,6 +51,23 @@ def put(configuration, path, value):
         section = section.setdefault(name, {})
     section[key] = value
     return configuration
+
+
+def drop(configuration, path):
+    *sections, key = path.split(".")
+    section = configuration
+    for name in sections:
+        section = section[name]
+    del section[key]
+    return configuration
+
+
+# The configuration as resolved lies in every crate.
+ARCHIVED = {"write_crate"}
+
+
+def test_moving_the_whole_folder_makes_nothing_stale(made):
+    assert made.stale() == set()
 
 
 @pytest.mark.parametrize(
@@ -130,37 +144,31 @@ def put(configuration, path, value):
             9,
             {"build_split python_docs development"},
         ),
+        ("runs.bld.seed", 7, {"warm_up bld", "distill bld", "report"}),
     ],
 )
-def test_an_edit_makes_stale_what_reads_it_and_nothing_else(
-    plan, default, default_plan, path, value, stale
+def test_a_setting_makes_stale_what_reads_it_and_what_follows(
+    made, default, with_followers, path, value, stale
 ):
-    assert changed(default_plan, plan(put(default(), path, value))) == stale
+    made.configure(put(default(), path, value))
+    assert made.stale() == with_followers(stale | ARCHIVED)
 
 
-def test_a_live_teacher_is_read_by_the_runs_that_learn_from_it(plan, default, default_plan):
-    def live(**settings):
-        own = default()
-        own["teachers"]["demo"] |= {"mode": "live"} | settings
-        return plan(own)
-
-    before, learners = live(), {"distill bld", "distill bld_marginal"}
-    differs = {job for job in before.steps if before.steps[job] != default_plan.steps[job]}
-    assert differs == learners | {"report"}
-    assert changed(before, live(keep_symbols=5)) == learners
+def test_an_input_with_another_content_makes_stale_what_reads_it(made, with_followers):
+    made.edit("results/corpora/python_docs/validation/manifest.json", lambda text: text + " ")
+    judged = STUDENT_BITS | TEACHER_BITS | DIVERGENCES | TEXTS
+    read = judged | jobs("build_benchmark", *BENCHMARKS)
+    assert made.stale() == with_followers(read)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [f"{rule}:checkpoint_minutes=3" for rule in ("pretrain", "warm_up", "distill")],
-        ["distill:runtime=90", "distill:nodes=2"],
-    ],
-    ids=["checkpoint_minutes", "runtime and nodes"],
-)
-def test_how_and_where_a_training_runs_makes_nothing_stale(plan, default, default_plan, arguments):
-    there = plan(default(), arguments=["--profile", LOCAL, "--set-resources", *arguments])
-    assert changed(default_plan, there) == set()
+def test_what_is_deleted_is_made_again_when_somebody_needs_it(made, default, with_followers):
+    (made.folder / "results/students/swapped/manifest.json").unlink()
+    assert made.stale() == set()
+    (made.folder / "results/report/index.html").unlink()
+    assert made.stale() == with_followers({"report"})
+    made.configure(put(default(), "runs.sft.training.steps", 99))
+    read_by_sft = with_followers(jobs("distill", "sft") | {"report"} | ARCHIVED)
+    assert made.stale() == read_by_sft | with_followers({"prepare_student swapped"})
 
 
 def turned(value, path=()):
@@ -171,28 +179,58 @@ def turned(value, path=()):
     return {key: turned(value[key], (*path, key)) for key in keys}
 
 
-def test_key_order_comments_and_spellings_of_numbers_make_nothing_stale(
-    plan, default, default_plan
-):
+def test_key_order_comments_and_spellings_of_numbers_make_nothing_stale(made, default):
     rate = default()["training"]["learning_rate"]
     text = yaml.safe_dump(turned(default()), sort_keys=False)
     assert f"learning_rate: {rate}\n" in text
     spelt = f"{rate * 1e4:g}e-4"
     text = text.replace(f"learning_rate: {rate}\n", f"learning_rate: {spelt}  # a comment\n\n\n")
-    assert changed(default_plan, plan(f"# another comment\n{text}")) == set()
+    (made.folder / "config/config.yaml").write_text(f"# another comment\n{text}")
+    assert made.stale() == set()
 
 
-def test_another_run_makes_nothing_stale_but_the_report(plan, default, default_plan):
-    more = put(default(), "runs.second", default()["runs"]["bld"] | {"seed": 7})
-    steps = plan(more).steps
-    assert {job for job, step in default_plan.steps.items() if steps[job] != step} == {"report"}
+def test_another_run_makes_nothing_stale_but_the_reports(made, default, with_followers):
+    made.configure(put(default(), "runs.second", default()["runs"]["bld"] | {"seed": 7}))
     judged = ("evaluate_bits_per_byte", "evaluate_byte_divergence", "write_text")
-    assert steps.keys() - default_plan.steps.keys() == (
+    own = (
         jobs("warm_up", "second")
         | jobs("distill", "second")
         | {f"{rule} runs/second/evaluation" for rule in judged}
         | benchmarked("runs/second/evaluation")
+        | jobs("write_card", "second")
     )
+    stale = with_followers(REPORTS | ARCHIVED)
+    assert made.stale() == own | stale
+
+
+def test_a_run_less_makes_nothing_stale_but_the_reports(made, default, with_followers):
+    made.configure(drop(default(), "runs.bld_marginal"))
+    stale = with_followers(REPORTS | ARCHIVED)
+    assert made.stale() == stale - jobs("write_card", "bld_marginal")
+
+
+def test_another_number_of_shards_makes_its_split_again_and_what_follows(
+    made, default, with_followers
+):
+    made.configure(put(default(), "corpora.python_docs.splits.distillation.shards", 3))
+    assert made.plan().counts["score_teacher"] == 3
+    assert made.stale() == with_followers({"build_split python_docs distillation"} | ARCHIVED)
+
+
+def test_a_live_teacher_is_read_by_the_runs_that_learn_from_it(plan, default, default_plan):
+    def live(**settings):
+        own = default()
+        own["teachers"]["demo"] |= {"mode": "live"} | settings
+        return plan(own)
+
+    before, learners = live(), {"distill bld", "distill bld_marginal"}
+    differs = {job for job in before.steps if before.steps[job] != default_plan.steps[job]}
+    told = {"report", "report_selection demo", "write_crate demo"}
+    told |= jobs("write_card", "bld", "bld_marginal")
+    assert differs == learners | told
+    after = live(keep_symbols=5).steps
+    stale = {job for job, line in after.items() if line != before.steps[job]}
+    assert stale == learners | {"write_crate demo"}
 
 
 def test_a_finished_corpus_is_made_again_for_other_text_only(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from bld.config_archive import Archive, Author
 from bld.config_documents import (
     Columns,
     Corpus,
@@ -46,7 +47,9 @@ from bld.config_models import (
 
 __all__ = [
     "Architecture",
+    "Archive",
     "Audit",
+    "Author",
     "Benchmark",
     "Bld",
     "Columns",
@@ -204,6 +207,8 @@ class Settings(Section):
     """How teachers' byte distributions are checked."""
     report: Report = Report()
     """The page at the end."""
+    archives: dict[Name, Archive] = Field({})
+    """What `snakemake archive` makes, by name."""
     plan: Plan = Plan()
     """What `snakemake plan` assumes of the machines."""
 

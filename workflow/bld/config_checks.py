@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from bld.config import (
+    Archive,
     Audit,
     Benchmark,
     Columns,
@@ -101,6 +102,8 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     for name, benchmark in settings.benchmarks.items():
         yield from _benchmark_problems(name, benchmark, settings)
     yield from comparison_problems(settings)
+    for name, archive in settings.archives.items():
+        yield from _archive_problems(f"archives.{name}", archive, settings)
     yield from _plan_problems(settings.plan)
 
 
@@ -141,6 +144,14 @@ def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> 
         for who, split in trained_on(run, settings):
             if split == (local.corpus, local.split):
                 yield f"{key}.local.split: found {shown(local.split)}, expected a split that {who} is not trained on"
+
+
+def _archive_problems(key: str, archive: Archive, settings: Settings) -> Iterator[str]:
+    names = archive.runs or []
+    for number, name in enumerate(names):
+        yield from known(f"{key}.runs[{number}]", name, settings, "runs")
+        if name in names[:number]:
+            yield f"{key}.runs[{number}]: found `{name}` a second time, expected every run once"
 
 
 def _plan_problems(plan: Plan) -> Iterator[str]:

@@ -71,11 +71,9 @@ def _sections_inside(place: Place) -> Iterator[Place]:
     for name, node in place.section["properties"].items():
         key = f"{place.key}.{name}".removeprefix(".")
         for branch in node.get("oneOf", [node]):
-            entry = entry_of(branch)
-            if entry is not None and "properties" in section_of(entry):
-                yield Place(f"{key}.NAME", section_of(entry))
-            elif "properties" in section_of(branch):
-                yield Place(key, section_of(branch))
+            places = {f"{key}.NAME": entry_of(branch), f"{key}[]": branch.get("items"), key: branch}
+            inner = {where: section_of(found) for where, found in places.items() if found}
+            yield from (Place(where, x) for where, x in inner.items() if "properties" in x)
 
 
 def _section_text(place: Place, places: Mapping[str, Place]) -> str:
@@ -103,14 +101,14 @@ def _heading(place: Place) -> str:
 def _values(node: Node, places: Mapping[str, Place]) -> Iterator[str]:
     """What a key holds: links to sections, words for all else."""
     for branch in node.get("oneOf", [node]):
-        entry = entry_of(branch)
-        inner = section_of(entry or branch)
+        inner = section_of(entry_of(branch) or branch.get("items") or branch)
         if "properties" not in inner:
             yield in_words(branch)
             continue
         heading = _heading(places[inner["title"]])
         anchor = re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
-        yield f"[{heading}](#{anchor})" + ", or null" * ("anyOf" in branch)
+        several = "a list of " * ("items" in branch)
+        yield f"{several}[{heading}](#{anchor})" + ", or null" * ("anyOf" in branch)
 
 
 def _default(node: Node) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+RECORD = ".record.json"
+"""How the names of run records end."""
 
 
 def write_json(path: Path | str, value: Any) -> None:

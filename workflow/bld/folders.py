@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bld.files import MANIFEST, read_manifest, sha256_of, write_json
+from bld.files import MANIFEST, RECORD, read_manifest, sha256_of, write_json
+
+# What tells of files and is no part of a model or a data set.
+RECORDS = (RECORD, ".record.attempts")
 
 
 @contextmanager
@@ -88,7 +91,8 @@ def link_files(source: Path, target: Path) -> None:
 
     Raises ValueError if there are none.
     """
-    files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.name != MANIFEST]
+    found = (p for p in sorted(source.rglob("*")) if p.is_file() and p.name != MANIFEST)
+    files = [p for p in found if not p.name.endswith(RECORDS)]
     if not files:
         raise ValueError(f"{source}: no files there; expected a folder with a model or a data set")
     for path in files:

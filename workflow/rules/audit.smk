@@ -8,6 +8,7 @@ rule audit_cache:
         cache="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
     output:
         audit="results/teachers/{teacher}/{corpus}/{split}/audit.json",
+        record="results/teachers/{teacher}/{corpus}/{split}/audit.record.json",
     log:
         "logs/audit_cache/{teacher}/{corpus}/{split}.log",
     benchmark:
@@ -26,6 +27,8 @@ rule audit_cache:
         " --teacher {input.teacher:q}"
         " --cache {input.cache:q}"
         " --audit {output.audit:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -35,6 +38,7 @@ rule measure_information:
         teacher=teacher_model,
     output:
         information="results/teachers/{teacher}/{corpus}/{split}/information.json",
+        record="results/teachers/{teacher}/{corpus}/{split}/information.record.json",
     log:
         "logs/measure_information/{teacher}/{corpus}/{split}.log",
     benchmark:
@@ -52,4 +56,6 @@ rule measure_information:
         " --documents {input.documents:q}"
         " --teacher {input.teacher:q}"
         " --information {output.information:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

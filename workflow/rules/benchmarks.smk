@@ -4,6 +4,7 @@
 rule fetch_benchmark:
     output:
         manifest="resources/benchmarks/{benchmark}/manifest.json",
+        record="resources/benchmarks/{benchmark}/manifest.record.json",
     log:
         "logs/fetch_benchmark/{benchmark}.log",
     benchmark:
@@ -23,6 +24,8 @@ rule fetch_benchmark:
         "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch_benchmark"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -31,6 +34,7 @@ rule build_benchmark:
         documents=benchmark_documents,
     output:
         manifest="results/benchmarks/{benchmark}/manifest.json",
+        record="results/benchmarks/{benchmark}/manifest.record.json",
     log:
         "logs/build_benchmark/{benchmark}.log",
     benchmark:
@@ -47,6 +51,8 @@ rule build_benchmark:
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -56,6 +62,7 @@ rule evaluate_benchmark:
         model=judged_model,
     output:
         evaluation="results/{judged}/{benchmark}.json",
+        record="results/{judged}/{benchmark}.record.json",
     log:
         "logs/evaluate_benchmark/{judged}/{benchmark}.log",
     benchmark:
@@ -75,4 +82,6 @@ rule evaluate_benchmark:
         " --data {input.data:q}"
         " --model {input.model:q}"
         " --evaluation {output.evaluation:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

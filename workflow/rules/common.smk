@@ -59,3 +59,20 @@ def one_of(names):
 def step(stage, settings):
     """The one parameter of a rule: what its stage reads and the digest of what it runs."""
     return step_line(f"bld.stages.{stage}", settings)
+
+
+def has_environments():
+    """Whether each rule runs in an environment of its own."""
+    return bool(workflow.deployment_settings.deployment_method)
+
+
+def snakemake_command(target):
+    """A Snakemake of its own for `target`, as this one was called; it still needs its `--configfile`."""
+    deployment = workflow.deployment_settings
+    methods = sorted(str(method) for method in deployment.deployment_method)
+    return (
+        [sys.executable, "-m", "snakemake", target, "--cores", "1", "--no-hooks"]
+        + ["--snakefile", workflow.main_snakefile]
+        + ["--software-deployment-method", *methods] * bool(methods)
+        + ["--conda-prefix", str(deployment.conda_prefix)] * bool(deployment.conda_prefix)
+    )

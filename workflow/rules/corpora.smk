@@ -4,10 +4,11 @@
 
 rule build_split:
     input:
-        lambda wildcards: corpus_inputs(wildcards.corpus),
+        lambda wildcards: corpus_inputs(wildcards.corpus, wildcards.split),
     output:
         # The shards are named in it, with their digests, and not here: there may be thousands.
         manifest="results/corpora/{corpus}/{split}/manifest.json",
+        record="results/corpora/{corpus}/{split}/manifest.record.json",
     log:
         "logs/build_split/{corpus}/{split}.log",
     benchmark:
@@ -22,4 +23,6 @@ rule build_split:
         " --step {params.step:q}"
         " --datasets resources/datasets"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -8,6 +8,7 @@ rule evaluate_bits_per_byte:
         model=judged_model,
     output:
         evaluation="results/{judged}/bits_per_byte.json",
+        record="results/{judged}/bits_per_byte.record.json",
     log:
         "logs/evaluate_bits_per_byte/{judged}.log",
     benchmark:
@@ -25,6 +26,8 @@ rule evaluate_bits_per_byte:
         " --documents {input.documents:q}"
         " --model {input.model:q}"
         " --evaluation {output.evaluation:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -36,6 +39,7 @@ rule evaluate_byte_divergence:
         teacher=judged_teacher,
     output:
         evaluation="results/{judged}/byte_divergence.json",
+        record="results/{judged}/byte_divergence.record.json",
     log:
         "logs/evaluate_byte_divergence/{judged}.log",
     benchmark:
@@ -55,6 +59,8 @@ rule evaluate_byte_divergence:
         " --head {input.head:q}"
         " --teacher {input.teacher:q}"
         " --evaluation {output.evaluation:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -64,6 +70,7 @@ rule write_text:
         model=judged_model,
     output:
         evaluation="results/{judged}/text.json",
+        record="results/{judged}/text.record.json",
     log:
         "logs/write_text/{judged}.log",
     benchmark:
@@ -81,4 +88,6 @@ rule write_text:
         " --documents {input.documents:q}"
         " --model {input.model:q}"
         " --evaluation {output.evaluation:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -3,6 +3,7 @@
 from collections import namedtuple
 
 from bld.planning.uses import caches, has_warmup, is_watched, learns_from
+from bld.provenance.touched import unchanged
 
 REPORT = "results/report/index.html"
 
@@ -35,10 +36,21 @@ def matching_files(pattern):
     return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
 
 
-def corpus_inputs(corpus):
+def external(paths, record):
+    """Files of the user's own, which may be large: a date alone makes nothing stale."""
+    known = unchanged(paths, record)
+    return [ancient(path) if path in known else path for path in paths]
+
+
+def linked_files(folder, kind, name):
+    return external(files_under(folder), f"resources/{kind}/{name}/manifest.record.json")
+
+
+def corpus_inputs(corpus, split):
     source = SETTINGS.corpora[corpus].source
     if source.kind == "files":
-        return [path for pattern in source.paths for path in matching_files(pattern)]
+        paths = [path for pattern in source.paths for path in matching_files(pattern)]
+        return external(paths, f"results/corpora/{corpus}/{split}/manifest.record.json")
     if source.kind == "dataset":
         return f"resources/datasets/{source.dataset}/manifest.json"
     return []
@@ -62,6 +74,11 @@ def cache_shards(wildcards):
         f"results/teachers/{teacher}/{corpus}/{split}/{shard_name(number, count)}.parquet"
         for number in range(count)
     ]
+
+
+def cache_records(wildcards):
+    """The records of those shards, small files that Snakemake compares by content."""
+    return [shard.replace(".parquet", ".record.json") for shard in cache_shards(wildcards)]
 
 
 def given_tokenizer(wildcards):
@@ -175,10 +192,6 @@ def benchmark_documents(wildcards):
     return split_manifest(local.corpus, local.split)
 
 
-# The byte caches that runs learn from: teacher, corpus, split.
-CACHES = sorted(caches(SETTINGS, looked_at=False))
-
-
 def run_files(name):
     """What the report reads of a run: what its training left, and what was found of it, of its student before and of its
     teacher, by measure or benchmark."""
@@ -212,11 +225,16 @@ def cache_files(cache):
     return {what: f"{folder}/{what}.json" for what in ("audit", "information")}
 
 
-def report_inputs(wildcards):
-    """Everything that the report tells of."""
+def caches_of(runs):
+    """The byte caches that these runs learn from."""
+    return sorted(caches(SETTINGS, looked_at=False, runs=runs))
+
+
+def report_files(runs):
+    """Everything that a report on these runs tells of."""
     return sorted(
         {
-            *(file for run in SETTINGS.runs for file in run_files(run).values()),
-            *(file for cache in CACHES for file in cache_files(cache).values()),
+            *(file for run in runs for file in run_files(run).values()),
+            *(file for cache in caches_of(runs) for file in cache_files(cache).values()),
         }
     )

@@ -8,6 +8,7 @@ rule train_tokenizer:
         documents=scratch_documents,
     output:
         manifest="resources/tokenizers/{model}/manifest.json",
+        record="resources/tokenizers/{model}/manifest.record.json",
     log:
         "logs/train_tokenizer/{model}.log",
     benchmark:
@@ -24,6 +25,8 @@ rule train_tokenizer:
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -33,6 +36,7 @@ rule pretrain:
         tokenizer="resources/tokenizers/{model}/manifest.json",
     output:
         manifest="resources/models/{model}/manifest.json",
+        record="resources/models/{model}/manifest.record.json",
     log:
         "logs/pretrain/{model}.log",
     benchmark:
@@ -58,4 +62,6 @@ rule pretrain:
         " --checkpoints checkpoints/pretrain/{wildcards.model}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -3,7 +3,7 @@
 
 rule report:
     input:
-        report_inputs,
+        lambda wildcards: report_files(SETTINGS.runs),
     output:
         page=report(
             REPORT, caption="../report/index.rst", category="Report", labels={"what": "page"}
@@ -19,6 +19,7 @@ rule report:
             )
             for name, title in FIGURES.items()
         ],
+        record="results/report/index.record.json",
     log:
         "logs/report.log",
     benchmark:
@@ -32,6 +33,8 @@ rule report:
         "python -m bld.stages.report"
         " --step {params.step:q}"
         " --report results/report"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 

@@ -6,31 +6,38 @@ import tempfile
 from pathlib import Path
 
 
-def compared():
+def compared(runs):
     """Whether two runs can be compared: one is plain fine-tuning, the other is not, and all else is shared."""
     pairs = {True: set(), False: set()}
-    for run in SETTINGS.runs.values():
+    for run in runs:
         pairs[run.method == "sft"].add((run.student, run.corpus, run.seed))
     return bool(pairs[True] & pairs[False])
 
 
-IS_TAUGHT = any(run.teacher for run in SETTINGS.runs.values())
-# What is drawn and under which heading; the captions are workflow/report/{figure}.rst, on the page and in Snakemake's report.
-FIGURES = {
-    **({"comparison": "Differences from SFT"} if compared() else {}),
-    "bits_per_byte": "Bits per byte",
-    "bits_per_byte_by_kind": "Bits per byte by kind of document",
-    **({"benchmarks": "Benchmarks"} if SETTINGS.benchmarks else {}),
-    "loss": "Training losses",
-    "costs": "What trainings took",
-}
-if IS_TAUGHT and "byte_divergence" in SETTINGS.evaluation.tasks:
-    FIGURES["divergence"] = "Distance to the teacher"
-    FIGURES["reliability"] = "Whether they know what they know"
-# Only where a run learns from a teacher's bytes is there something to say of them.
-if CACHES:
-    FIGURES["audit"] = "How faithful the byte caches are"
-    FIGURES["information"] = "What bytes tell of a token"
+def figures_of(names):
+    """What is drawn of these runs and under which heading; the captions are workflow/report/{figure}.rst, on the page and
+    in Snakemake's report."""
+    runs = [SETTINGS.runs[name] for name in names]
+    is_held_against_teacher = "byte_divergence" in SETTINGS.evaluation.tasks and any(
+        run.teacher for run in runs
+    )
+    # Only where a run learns from a teacher's bytes is there something to say of them.
+    learns_bytes = bool(caches_of(names))
+    return {
+        **({"comparison": "Differences from SFT"} if compared(runs) else {}),
+        "bits_per_byte": "Bits per byte",
+        "bits_per_byte_by_kind": "Bits per byte by kind of document",
+        **({"benchmarks": "Benchmarks"} if SETTINGS.benchmarks else {}),
+        "loss": "Training losses",
+        "costs": "What trainings took",
+        **({"divergence": "Distance to the teacher"} if is_held_against_teacher else {}),
+        **({"reliability": "Whether they know what they know"} if is_held_against_teacher else {}),
+        **({"audit": "How faithful the byte caches are"} if learns_bytes else {}),
+        **({"information": "What bytes tell of a token"} if learns_bytes else {}),
+    }
+
+
+FIGURES = figures_of(SETTINGS.runs)
 TABLES = [
     *("models", "comparison", "benchmarks", "costs", "bits_per_byte", "loss", "divergence"),
     *("calibration", "settings", "completions", "surprise"),
@@ -38,19 +45,19 @@ TABLES = [
 ]
 
 
-def report_figures():
-    """The headings and captions of the figures."""
-    captions = {name: f"{workflow.basedir}/workflow/report/{name}.rst" for name in FIGURES}
+def report_figures(names):
+    """The headings and captions of the figures on these runs."""
+    captions = f"{workflow.basedir}/workflow/report"
     return {
-        name: {
+        figure: {
             "title": title,
-            "caption": " ".join(Path(captions[name]).read_text(encoding="utf-8").split()),
+            "caption": " ".join(Path(captions, f"{figure}.rst").read_text("utf-8").split()),
         }
-        for name, title in FIGURES.items()
+        for figure, title in figures_of(names).items()
     }
 
 
-REPORT_STEP = step("report", report_settings())
+REPORT_STEP = step("report", report_settings(SETTINGS.report.title, SETTINGS.runs))
 
 
 def report_what_there_is():
@@ -58,23 +65,10 @@ def report_what_there_is():
     is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)
     if not (is_wanted and any(os.path.exists(run_files(run)["training"]) for run in SETTINGS.runs)):
         return
-    deployment = workflow.deployment_settings
-    methods = sorted(str(method) for method in deployment.deployment_method)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as settings:
         json.dump(config, settings)
         settings.flush()
-        done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "report_so_far", "--cores", "1", "--no-hooks"]
-            + [
-                "--snakefile",
-                workflow.main_snakefile,
-                "--configfile",
-                settings.name,
-                "--quiet",
-                "all",
-            ]
-            + ["--software-deployment-method", *methods] * bool(methods)
-            + ["--conda-prefix", str(deployment.conda_prefix)] * bool(deployment.conda_prefix)
-        )
+        command = snakemake_command("report_so_far")
+        done = subprocess.run([*command, "--configfile", settings.name, "--quiet", "all"])
     if done.returncode == 0:
         print(f"\nNot everything was made. The report of what there is: {os.path.abspath(REPORT)}")

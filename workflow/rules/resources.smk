@@ -18,6 +18,7 @@ rule fetch:
 rule fetch_model:
     output:
         manifest="resources/models/{model}/manifest.json",
+        record="resources/models/{model}/manifest.record.json",
     log:
         "logs/fetch_model/{model}.log",
     benchmark:
@@ -40,12 +41,15 @@ rule fetch_model:
         " --kind model"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule fetch_dataset:
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
+        record="resources/datasets/{dataset}/manifest.record.json",
     log:
         "logs/fetch_dataset/{dataset}.log",
     benchmark:
@@ -66,14 +70,19 @@ rule fetch_dataset:
         " --kind dataset"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule link_model:
     input:
-        lambda wildcards: files_under(SETTINGS.models[wildcards.model].path),
+        lambda wildcards: linked_files(
+            SETTINGS.models[wildcards.model].path, "models", wildcards.model
+        ),
     output:
         manifest="resources/models/{model}/manifest.json",
+        record="resources/models/{model}/manifest.record.json",
     log:
         "logs/link_model/{model}.log",
     benchmark:
@@ -92,14 +101,19 @@ rule link_model:
         "python -m bld.stages.link"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule link_dataset:
     input:
-        lambda wildcards: files_under(SETTINGS.datasets[wildcards.dataset].path),
+        lambda wildcards: linked_files(
+            SETTINGS.datasets[wildcards.dataset].path, "datasets", wildcards.dataset
+        ),
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
+        record="resources/datasets/{dataset}/manifest.record.json",
     log:
         "logs/link_dataset/{dataset}.log",
     benchmark:
@@ -118,4 +132,6 @@ rule link_dataset:
         "python -m bld.stages.link"
         " --step {params.step:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -8,6 +8,7 @@ rule warm_up:
         development=run_development,
     output:
         manifest="results/runs/{run}/warmup/manifest.json",
+        record="results/runs/{run}/warmup/manifest.record.json",
     log:
         "logs/warm_up/{run}.log",
     benchmark:
@@ -32,6 +33,8 @@ rule warm_up:
         " --checkpoints checkpoints/warm_up/{wildcards.run}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -49,6 +52,7 @@ rule distill:
         metrics="results/runs/{run}/metrics.parquet",
         training="results/runs/{run}/training.json",
         head="results/runs/{run}/head/manifest.json",
+        record="results/runs/{run}/model/manifest.record.json",
     log:
         "logs/distill/{run}.log",
     benchmark:
@@ -80,4 +84,6 @@ rule distill:
         " --checkpoints checkpoints/distill/{wildcards.run}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -1,15 +1,21 @@
 # What each step reads of the settings: besides its inputs and its code, this is what it is rerun for.
 
+import platform
+
 
 def split_settings(wildcards):
-    """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last."""
+    """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last; of
+    Python's own documentation also the Python, which an environment of its own would fix."""
     corpus, split = wildcards.corpus, wildcards.split
     settings = SETTINGS.corpora[corpus].model_dump(exclude={"expected"})
     names = list(settings["splits"])
     before = [
         [name, {"share": settings["splits"][name]["share"]}] for name in names[: names.index(split)]
     ]
-    return settings | {"splits": [*before, [split, settings["splits"][split]]]}
+    described = settings | {"splits": [*before, [split, settings["splits"][split]]]}
+    if settings["source"]["kind"] != "python_docs" or has_environments():
+        return {"corpus": described}
+    return {"corpus": described, "python": platform.python_version()}
 
 
 def reading(model):
@@ -171,21 +177,22 @@ def benchmark_settings(wildcards):
     }
 
 
-def report_settings():
-    """What the report tells of and where it is found; of settings also those that are not as they are by themselves."""
+def report_settings(title, runs):
+    """What the report on these runs tells of and where it is found; of settings also those that are not as they are by
+    themselves."""
     return {
-        "title": SETTINGS.report.title,
+        "title": title,
         "runs": {
             name: {
-                "settings": run.model_dump(),
-                "changed": run.model_dump(exclude_defaults=True),
+                "settings": SETTINGS.runs[name].model_dump(),
+                "changed": SETTINGS.runs[name].model_dump(exclude_defaults=True),
                 "files": run_files(name),
             }
-            for name, run in SETTINGS.runs.items()
+            for name in runs
         },
         "caches": [
             dict(zip(("teacher", "corpus", "split"), cache)) | {"files": cache_files(cache)}
-            for cache in CACHES
+            for cache in caches_of(runs)
         ],
-        "figures": report_figures(),
+        "figures": report_figures(runs),
     }

@@ -7,6 +7,7 @@ rule prepare_student:
         tokenizer=given_tokenizer,
     output:
         manifest="results/students/{student}/manifest.json",
+        record="results/students/{student}/manifest.record.json",
     log:
         "logs/prepare_student/{student}.log",
     benchmark:
@@ -22,4 +23,6 @@ rule prepare_student:
         " --model {input.model:q}"
         " --tokenizer {input.tokenizer:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

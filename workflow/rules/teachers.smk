@@ -7,6 +7,7 @@ rule score_teacher:
         teacher=teacher_model,
     output:
         shard="results/teachers/{teacher}/{corpus}/{split}/{shard}.parquet",
+        record="results/teachers/{teacher}/{corpus}/{split}/{shard}.record.json",
     log:
         "logs/score_teacher/{teacher}/{corpus}/{split}/{shard}.log",
     benchmark:
@@ -25,6 +26,8 @@ rule score_teacher:
         " --teacher {input.teacher:q}"
         " --shard {output.shard:q}"
         " --checkpoints checkpoints/score_teacher/{wildcards.teacher}/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -32,9 +35,12 @@ rule gather_cache:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
         teacher=teacher_model,
-        shards=cache_shards,
+        records=cache_records,
+        # Their records say whether they are others; a date on a big file does not.
+        shards=lambda wildcards: ancient(cache_shards(wildcards)),
     output:
         manifest="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
+        record="results/teachers/{teacher}/{corpus}/{split}/manifest.record.json",
     log:
         "logs/gather_cache/{teacher}/{corpus}/{split}.log",
     benchmark:
@@ -50,4 +56,6 @@ rule gather_cache:
         " --documents {input.documents:q}"
         " --teacher {input.teacher:q}"
         " --manifest {output.manifest:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
         " 2>&1 | tee {log:q}"

@@ -264,6 +264,16 @@ def test_a_dataset_folder_is_read_without_network(dataset_folder, no_network):
     assert [d.id for d in documents] == [f"chats/test:{i}" for i in (1, 2, 3)]
 
 
+def test_what_the_workflow_says_of_a_dataset_is_not_read_as_data(tmp_path, no_network):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    write_parquet(folder / "data.parquet", [{"text": "a"}, {"text": "b"}])
+    for name in ("manifest.json", "manifest.record.json"):
+        (folder / name).write_text('{"files": {}}')
+    documents = read_dataset(str(folder), "train", columns(text="text"))
+    assert [d.content for d in documents] == [b"a", b"b"]
+
+
 def test_a_saved_dataset_is_read_without_network(tmp_path, hurtful, no_network):
     import datasets
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.provenance.fingerprint import code_digest
-from bld.provenance.step import parse_step, step_line, step_parser
+from bld.provenance.step import StepParser, parse_step, step_line
 
 STAGE = "bld.stages.link"
 VALUES = st.recursive(
@@ -38,6 +38,7 @@ def test_a_stage_reads_back_the_settings_that_its_rule_wrote(read):
     step = parse_step(line)
     assert step.settings == json.loads(json.dumps(read))
     assert step.identity == hashlib.sha256(line.encode()).hexdigest()
+    assert step.code == code_digest(STAGE)
 
 
 @settings(deadline=None, max_examples=50)
@@ -61,5 +62,5 @@ def test_a_number_makes_the_same_line_however_it_is_written(one, other):
 
 def test_a_stage_cannot_run_without_its_step(capsys):
     with pytest.raises(SystemExit):
-        step_parser("A stage.").parse_args([])
+        StepParser("A stage.").parse_args([])
     assert "--step" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from functools import cache
 import pandas as pd
 import pytest
 
-from bld.reporting.numbers import Source, listed, number, percent, precision, signed
+from bld.reporting.numbers import listed, number, percent, precision, signed
+from bld.reporting.source import Source
 
 SCALES = {"peak_memory_bytes": 2.0**30}
 TOLD_IN_WORDS = {"change", "difference", "low", "high"}

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from bld.files import sha256_of
 from bld.provenance.step import step_line
 from bld.stages import report
 
@@ -30,7 +31,8 @@ def stage(monkeypatch, tmp_path, factory):
         }
         output = tmp_path / "report"
         arguments = ["report", "--step", step_line("bld.stages.report", settings)]
-        monkeypatch.setattr("sys.argv", [*arguments, "--report", str(output)])
+        record = ["--record", str(tmp_path / "report.record.json")]
+        monkeypatch.setattr("sys.argv", [*arguments, "--report", str(output), *record])
         report.main()
         return output
 
@@ -46,3 +48,17 @@ def test_the_stage_writes_the_report_with_sft_runs_first(stage, factory):
     assert "<h1>From the stage</h1>" in page and "Training losses" in page
     assert "large on docs, train" in page
     assert (output / "loss.svg").exists()
+
+
+def test_the_record_names_every_file_that_was_read_and_written(stage, factory, tmp_path):
+    runs, cache = [factory.run("bld-1", "bld"), factory.run("sft-1")], factory.cache()
+    files = {path for one in (*runs, cache) for path in one.files.values()}
+    gone = runs[0].files["run/bits_per_byte"]
+    gone.unlink()
+    output = stage(*runs, caches=[cache])
+    record = json.loads((tmp_path / "report.record.json").read_text())
+    there = {path for path in files if path.exists()}
+    assert gone not in there
+    assert record["inputs"] == {str(path): sha256_of(path) for path in there}
+    written = {str(path): sha256_of(path) for path in output.iterdir()}
+    assert {path: made["sha256"] for path, made in record["outputs"].items()} == written

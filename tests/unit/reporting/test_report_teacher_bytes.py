@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from bld.reporting.numbers import Source
+from bld.reporting.source import Source
 from bld.reporting.teacher_bytes import Told, cache_tables, read_teacher_bytes
 
 

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from bld.reporting.numbers import Source
+from bld.reporting.source import Source
 from bld.reporting.texts import completions, passages
 
 COLUMNS = ["model", "series", "document", "character", "text", "bits"]

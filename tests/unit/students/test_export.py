@@ -1,7 +1,9 @@
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bld.config import Lora, Training
@@ -100,6 +102,19 @@ def test_beside_a_tokenizer_alone_a_model_keeps_the_number_format_of_its_weights
     lm = tiny_model(tokenizer).bfloat16()
     save_model(lm, lm.state_dict(), tmp_path / "tokenizer", tmp_path / "model")
     assert stored_dtype(tmp_path / "model") == torch.bfloat16
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_embeddings_that_are_one_are_stored_once(reading, tiny_model, tmp_path, tied, dtype):
+    lm = tiny_model(reading("bytes")[0], tied)
+    for name in ("student", "model"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "student/config.json").write_text(json.dumps({"dtype": dtype}))
+    weights = {name: weight.clone() for name, weight in lm.state_dict().items()}
+    save_model(lm, weights, tmp_path / "student", tmp_path / "model")
+    stored = load_file(tmp_path / "model/model.safetensors")
+    assert sum(weight.numel() for weight in stored.values()) == lm.num_parameters()
 
 
 def test_older_configurations_name_the_number_format_otherwise(tmp_path):

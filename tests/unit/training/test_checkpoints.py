@@ -18,6 +18,7 @@ import pytest
 
 from bld.config import Training
 from bld.folders import new_folder
+from bld.provenance.record import Record
 from bld.provenance.step import Step
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, fingerprint, with_checkpoints
@@ -189,8 +190,9 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, capsys):
 def run_step(tmp_path, monkeypatch):
     """Run a step that writes a folder and a file, with checkpoints in the folder `run`."""
     monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(sys, "argv", ["", "--step", "{}"])
     (tmp_path / "input.json").write_text("{}")
-    outputs = [tmp_path / "model/manifest.json", tmp_path / "metrics"]
+    files = [tmp_path / "input.json"], [tmp_path / "model/manifest.json", tmp_path / "metrics"]
 
     def make(arguments, checkpoints):
         (checkpoints.folder / "step-00000001").mkdir(parents=True)
@@ -199,14 +201,16 @@ def run_step(tmp_path, monkeypatch):
         (tmp_path / "metrics").write_text(arguments.text)
 
     def run(text="made", step=make):
+        this, path = Step({}, "identity", ""), tmp_path / "metrics.record.json"
         arguments = Namespace(
-            step=Step({}, "identity"),
+            step=this,
+            record=Record(path, "link", this, None, *files),
             checkpoints=tmp_path / "run",
             runtime=0.0,
             checkpoint_minutes=0.0,
             text=text,
         )
-        with_checkpoints(arguments, [tmp_path / "input.json"], outputs, step)
+        with_checkpoints(arguments, step)
         return [(tmp_path / name).read_text() for name in ("model/weights", "metrics")]
 
     return run
@@ -230,11 +234,15 @@ def test_what_was_finished_unseen_is_put_back_and_not_made_again(run_step, tmp_p
     run_step("first")
     shutil.rmtree(tmp_path / "model")
     (tmp_path / "metrics").unlink()
+    record = (tmp_path / "metrics.record.json").read_bytes()
+    (tmp_path / "metrics.record.json").unlink()
     assert run_step("second") == ["first", "first"]
+    assert (tmp_path / "metrics.record.json").read_bytes() == record
     assert "done before with the same settings, code and inputs" in capsys.readouterr().out
     assert run_step("third") == ["first", "first"]
     assert (tmp_path / "model/weights").stat().st_nlink == 2  # it takes no room
-    assert {path.name for path in tmp_path.iterdir()} == {"input.json", "metrics", "model", "run"}
+    names = {"input.json", "metrics", "metrics.record.json", "model", "run"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 @pytest.mark.parametrize("change", ["input", "kept"])

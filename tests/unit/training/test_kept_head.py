@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from bld.config import Architecture, Bld, RunTraining
 from bld.documents.document import make_document
 from bld.documents.shards import write_splits
+from bld.files import sha256_of
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.students.heads import HEADS_FILE, CausalHeads, load_head, save_head
@@ -79,6 +80,7 @@ def distill(made, tmp_path):
             *("--metrics", tmp_path / "run/metrics.parquet"),
             *("--training", tmp_path / "run/training.json"),
             *("--head", tmp_path / "run/head/manifest.json"),
+            *("--record", tmp_path / "run/model/manifest.record.json"),
             *("--checkpoints", tmp_path / "checkpoints"),
         ]
         (tmp_path / "run").mkdir(exist_ok=True)  # as Snakemake does before a job
@@ -123,9 +125,26 @@ def test_a_trained_head_is_kept_whole_from_whatever_zero_stage(distill, made, tm
 
 def test_a_run_without_such_a_head_says_so_and_gets_it_back_with_the_rest(distill, tmp_path):
     distill(method="sft")
-    manifest = tmp_path / "run/head/manifest.json"
-    said = manifest.read_bytes()
+    manifest, record = (
+        tmp_path / "run" / name for name in ("head/manifest.json", "model/manifest.record.json")
+    )
+    said, recorded = manifest.read_bytes(), record.read_bytes()
     assert json.loads(said) == {"files": {}, "head": None}
     manifest.unlink()
+    record.unlink()
     assert "done before" in distill(method="sft")
     assert manifest.read_bytes() == said and whole_folder(manifest)
+    assert record.read_bytes() == recorded
+    assert not list(tmp_path.rglob("*.attempts"))
+
+
+def test_the_record_of_a_training_names_all_that_it_read_and_made(distill, made, tmp_path):
+    distill(method="sft")
+    record = json.loads((tmp_path / "run/model/manifest.record.json").read_text())
+    expected = {str(made[name]): sha256_of(made[name]) for name in ("train", "student")}
+    assert record["inputs"] == expected
+    names = ("model/manifest.json", "metrics.parquet", "training.json", "head/manifest.json")
+    paths = {str(tmp_path / "run" / name) for name in names}
+    assert record["outputs"].keys() == paths
+    assert (record["seed"], record["stage"]) == (0, "distill")
+    assert record["environment"]["packages"]["deepspeed"]

@@ -146,8 +146,9 @@ class Job:
         self.folder = folder
         self.out = folder / "out.pt"
         launch = ["-m", "bld.launch", "--processes", str(processes), "-m", "toy_training"]
+        step = json.dumps({"code": "", "settings": settings})
         self.command = [
-            *(sys.executable, *launch, "--settings", json.dumps(settings), "--out", self.out),
+            *(sys.executable, *launch, "--step", step, "--out", self.out),
             *("--checkpoints", folder / "run", *options),
         ]
         self.environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED} | {

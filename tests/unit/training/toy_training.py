@@ -1,15 +1,11 @@
 """A small training as a stage runs it, for tests that interrupt it; run as a script."""
 
-import json
-from argparse import ArgumentParser
-from pathlib import Path
-
 import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from bld.config import Training
-from bld.provenance.step import Step
+from bld.provenance.step import StepParser
 from bld.students.export import trained_weights
 from bld.students.heads import LinearHeads
 from bld.tokenization.rendering import Rendered
@@ -52,18 +48,16 @@ def new_trainee(dropout=0.1):
 
 
 def main():
-    parser = ArgumentParser()
-    parser.add_argument("--settings", required=True)
+    parser = StepParser(__doc__)
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--out", type=Path)
+    parser.writes("--out")
     add_checkpoint_arguments(parser)
-    arguments = parser.parse_args()
-    arguments.step = Step({}, arguments.settings)
-    with_checkpoints(arguments, [], [arguments.out], run)
+    with parser.recorded() as arguments:
+        with_checkpoints(arguments, run)
 
 
 def run(arguments, checkpoints):
-    settings = Training.model_validate(json.loads(arguments.settings))
+    settings = Training.model_validate(arguments.step.settings)
     engine, metrics = train(
         new_trainee(arguments.dropout),
         Batches(documents(40, 0)),

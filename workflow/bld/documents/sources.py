@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from bld.config import Columns
 from bld.documents.document import Document, make_document
 from bld.documents.parquet import open_parquet, record_batches
+from bld.folders import link_files
 
 SUFFIXES = {"jsonl": ".jsonl", "parquet": ".parquet", "text": ".txt"}
 ROLES = ("system", "user", "assistant")
@@ -42,6 +44,11 @@ def read_files(paths: Sequence[str], format: str, columns: Columns | None) -> It
     else:
         assert columns is not None, f"{format} needs columns"
         yield from _documents(_file_rows(files, format, columns), columns)
+
+
+def source_files(paths: Sequence[str], format: str) -> list[Path]:
+    """The files that `read_files` reads."""
+    return [path for _, path in _named_files(paths, SUFFIXES[format])]
 
 
 def read_dataset(folder: str, split: str, columns: Columns) -> Iterator[Document]:
@@ -151,9 +158,12 @@ def _dataset_rows(path: Path, split: str) -> Iterator[Mapping[str, Any]]:
             yield from saved[split]
         else:
             offline = datasets.DownloadConfig(local_files_only=True)
-            yield from datasets.load_dataset(
-                str(path), split=split, streaming=True, download_config=offline
-            )
+            # Without our manifest and record, which may be taken for its data.
+            with tempfile.TemporaryDirectory(prefix="bld_dataset_") as alone:
+                link_files(path, Path(alone))
+                yield from datasets.load_dataset(
+                    alone, split=split, streaming=True, download_config=offline
+                )
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(f"{path}: cannot read split {split!r} of this dataset: {error}") from error
 

@@ -5,6 +5,8 @@ The rules ask here too which caches, trainings and looks there are; that the pla
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bld.config import Run, Settings
 
 WARMED_UP = ("linear", "causal")
@@ -32,10 +34,14 @@ def splits_read(settings: Settings) -> list[tuple[str, str]]:
     return list(read)
 
 
-def caches(settings: Settings, looked_at: bool = True) -> list[tuple[str, str, str]]:
-    """(teacher, corpus, split) of all byte caches; without `looked_at` those that are learned from alone."""
+def caches(
+    settings: Settings, looked_at: bool = True, runs: Iterable[str] | None = None
+) -> list[tuple[str, str, str]]:
+    """(teacher, corpus, split) of the byte caches of these runs, by default of all; without `looked_at`
+    those that are learned from alone."""
     found: dict[tuple[str, str, str], None] = {}
-    for run in settings.runs.values():
+    for name in settings.runs if runs is None else runs:
+        run = settings.runs[name]
         if learns_from(run, "cached", settings):
             found[str(run.teacher), run.corpus, run.train_split] = None
             if looked_at and is_watched(run):
@@ -78,9 +84,9 @@ def judgements(settings: Settings) -> int:
 
 def other_jobs(settings: Settings) -> int:
     """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, benchmarks made
-    here, judgements, report."""
+    here, judgements, the report and that of each archive."""
     needed = {*models_read(settings), *tokenizers_read(settings)}
-    report = 1
+    reports = 1 + len(settings.archives)
     return (
         len(splits_read(settings))
         + sum(settings.models[name].scratch is not None for name in needed)
@@ -89,5 +95,5 @@ def other_jobs(settings: Settings) -> int:
         + 2 * len(caches(settings, looked_at=False))
         + sum(benchmark.local is not None for benchmark in settings.benchmarks.values())
         + judgements(settings)
-        + report
+        + reports
     )

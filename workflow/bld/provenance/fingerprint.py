@@ -2,52 +2,73 @@
 it imports, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
-changes the digest. The definitions of settings are left out: they do nothing, and the values that a
-step reads stand beside the digest. Templates and style sheets count as code of the modules
-in their folder.
+changes the digest; and in a form of our own, since Python's changes from version to version. The
+definitions of settings are left out: they do nothing, and the values that a step reads stand beside
+the digest. So is what tells of a step without changing what it makes. Templates and style sheets count
+as code of the modules in their folder.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
-DEFINITIONS_ONLY = {
+WITHOUT_EFFECT = {
     "bld.config",
+    "bld.config_archive",
     "bld.config_documents",
     "bld.config_evaluation",
     "bld.config_models",
+    "bld.provenance",
 }
 DATA = {".j2", ".css", ".js", ".yaml"}
 
 
 @cache
-def code_digest(module: str) -> str:
+def code_digest(module: str, package: Path = PACKAGE) -> str:
     """SHA-256 over the modules that `module` runs, itself included."""
-    digest = hashlib.sha256()
-    for name in sorted(import_closure(module)):
-        digest.update(f"{name} {_module_digest(name)}\n".encode())
-    return digest.hexdigest()
+    return digest_of(code_modules(module, package))
 
 
-def import_closure(module: str) -> set[str]:
+def digest_of(modules: Mapping[str, str]) -> str:
+    """SHA-256 over modules and their digests."""
+    lines = (f"{name} {modules[name]}\n" for name in sorted(modules))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def code_modules(module: str, package: Path = PACKAGE) -> dict[str, str]:
+    """The modules that `module` runs, itself included, sorted, with the SHA-256 of each.
+
+    `package` is the folder of the package `bld`.
+    """
+    return {name: _digest(name, package) for name in sorted(_closure(module, package))}
+
+
+def _closure(module: str, package: Path) -> set[str]:
     """`module` and every module of the package that it imports, directly or through another."""
     found, waiting = set(), [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in DEFINITIONS_ONLY:
+        if name not in found and not _is_without_effect(name):
             found.add(name)
-            waiting += _imports(name)
+            waiting += _imports(name, package)
     return found
 
 
+def _is_without_effect(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in WITHOUT_EFFECT)
+
+
 @cache
-def _imports(module: str) -> tuple[str, ...]:
-    return tuple(name for name in _imported_names(_tree(module)) if _path(name).exists())
+def _imports(module: str, package: Path) -> tuple[str, ...]:
+    names = _imported_names(_tree(module, package))
+    return tuple(name for name in names if _path(name, package).exists())
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
@@ -60,15 +81,24 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 
 
 @cache
-def _module_digest(module: str) -> str:
-    tree = _tree(module)
+def _digest(module: str, package: Path) -> str:
+    tree = _tree(module, package)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             body[:] = [child for child in body if not _is_text(child)] or [ast.Pass()]
-    digest = hashlib.sha256(ast.dump(tree).encode())
-    for data in sorted(p for p in _path(module).parent.iterdir() if p.suffix in DATA):
+    digest = hashlib.sha256(repr(plain(tree)).encode())
+    for data in sorted(p for p in _path(module, package).parent.iterdir() if p.suffix in DATA):
         digest.update(data.read_bytes())
     return digest.hexdigest()
+
+
+def plain(node: Any) -> Any:
+    """A syntax tree as nested tuples; fields without a value are left out, since each version of Python
+    adds some."""
+    if isinstance(node, ast.AST):
+        fields = ((name, plain(value)) for name, value in ast.iter_fields(node))
+        return type(node).__name__, *(pair for pair in fields if pair[1] not in (None, ()))
+    return tuple(plain(item) for item in node) if isinstance(node, list) else node
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -79,11 +109,16 @@ def _is_text(node: ast.stmt) -> bool:
     )
 
 
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_path(module).read_text(encoding="utf-8"))
+@cache
+def _source(module: str, package: Path) -> str:
+    return _path(module, package).read_text(encoding="utf-8")
 
 
-def _path(module: str) -> Path:
+def _tree(module: str, package: Path) -> ast.Module:
+    return ast.parse(_source(module, package))
+
+
+def _path(module: str, package: Path) -> Path:
     relative = Path(*module.split(".")[1:])
-    folder = PACKAGE / relative
+    folder = package / relative
     return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")

@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE, Comparison
 from bld.reporting.inputs import TEACHER, UNTRAINED, Run
-from bld.reporting.numbers import Source, listed, number, precision, signed
+from bld.reporting.numbers import listed, number, precision, signed
+from bld.reporting.source import Source
 from bld.reporting.style import label
 from bld.reporting.tables import Tables
 

@@ -16,9 +16,8 @@ from typing import Any
 import pandas as pd
 
 from bld.files import sha256_of
+from bld.reporting.words import TEACHER, UNTRAINED
 
-TEACHER = "teacher"
-UNTRAINED = "untrained student"
 REFERENCES = (TEACHER, UNTRAINED)
 """Series of models that no method trained."""
 METRICS, TRAINING, MODEL = "metrics", "training", "model"

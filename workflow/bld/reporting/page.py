@@ -12,8 +12,8 @@ from markupsafe import Markup
 from bld.reporting.drawing import Drawing
 from bld.reporting.glance import answers
 from bld.reporting.notes import notes
-from bld.reporting.numbers import Source
 from bld.reporting.shown import shown_tables
+from bld.reporting.source import Source
 from bld.reporting.style import themed
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import TeacherBytes, Told

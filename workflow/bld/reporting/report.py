@@ -28,9 +28,9 @@ def build_report(
     figures: Mapping[str, Figure],
     title: str,
     output: Path,
-) -> None:
+) -> list[Path]:
     """Write the report on `runs`, and on the byte caches that they learn from, into the folder
-    `output`, or nothing where part of it fails.
+    `output`, or nothing where part of it fails; returns what was written.
 
     Makes index.html, summary.json, a CSV file for every table, and an SVG file for each of `figures`
     that there is data for, and removes older ones that there is no data for. Files that are not there are
@@ -54,3 +54,4 @@ def build_report(
         write_text(output / name, text)
     for name in figures.keys() - drawings.keys():
         (output / f"{name}.svg").unlink(missing_ok=True)
+    return [output / name for name in ("summary.json", *files)]

@@ -11,15 +11,14 @@ from markupsafe import Markup, escape
 
 from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE
 from bld.reporting.inputs import REFERENCES
-from bld.reporting.numbers import NO_VALUE, Source, number, percent, precision, signed
+from bld.reporting.numbers import GIBIBYTE, NO_VALUE, number, percent, precision, signed
 from bld.reporting.rows import ALL
+from bld.reporting.source import Source
 from bld.reporting.style import label
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import DISTRIBUTIONS
+from bld.reporting.words import METRIC_WORDS, VERDICTS
 
-METRIC_WORDS = {BITS: "bits per byte", DIVERGENCE: "JSD to the teacher"}
-VERDICTS = {"better": "better", "worse": "worse", "not shown": "no difference shown"}
-GIBIBYTE = 2**30
 HEADS = 10
 
 

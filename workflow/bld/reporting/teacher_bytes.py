@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bld.reporting.numbers import Source, number, percent
+from bld.reporting.numbers import number, percent
+from bld.reporting.source import Source
 
 DISTRIBUTIONS = {
     "strict": "stricter policy",

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from bld.reporting.numbers import Source, number
+from bld.reporting.numbers import number
+from bld.reporting.source import Source
 from bld.reporting.style import label
 
 LEVELS = 8

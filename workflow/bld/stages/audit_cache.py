@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from bld.covers.policy import Policy
 from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
@@ -12,7 +11,7 @@ from bld.files import MANIFEST, read_manifest, write_json
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.progress import progress
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.teacher.cache import ByteCache
 from bld.teacher.scoring import Scored, open_scorer
 
@@ -20,36 +19,36 @@ from bld.teacher.scoring import Scored, open_scorer
 @memory_explained("lower `batch_tokens` or `window` of the teacher")
 def main() -> None:
     """Write the audit of one cache."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--teacher", type=whole_folder, required=True)
-    parser.add_argument("--cache", type=Path, required=True, help="manifest of the byte cache")
-    parser.add_argument("--audit", type=Path, required=True)
-    arguments = parser.parse_args()
-    settings = arguments.step.settings
-    corpus, folder = arguments.documents.parent, arguments.cache.parent
-    cache = ByteCache(folder, corpus)
-    documents = sample_documents(corpus, settings["documents"], settings["seed"])
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--teacher", type=whole_folder)
+    parser.reads("--cache", help="manifest of the byte cache")
+    parser.writes("--audit")
+    with parser.recorded() as arguments:
+        settings = arguments.step.settings
+        corpus, folder = arguments.documents.parent, arguments.cache.parent
+        cache = ByteCache(folder, corpus)
+        documents = sample_documents(corpus, settings["documents"], settings["seed"])
 
-    def scored(which: str) -> Iterable[Scored]:
-        policy = Policy(**settings[which])
-        limits = settings["window"], settings["batch_tokens"], settings["precision"]
-        scorer = open_scorer(arguments.teacher, settings["reading"], policy, *limits)
-        found = scorer.distributions(documents)
-        return progress(f"{which} policy", len(documents), "documents", iterable=found)
+        def scored(which: str) -> Iterable[Scored]:
+            policy = Policy(**settings[which])
+            limits = settings["window"], settings["batch_tokens"], settings["precision"]
+            scorer = open_scorer(arguments.teacher, settings["reading"], policy, *limits)
+            found = scorer.distributions(documents)
+            return progress(f"{which} policy", len(documents), "documents", iterable=found)
 
-    # One after the other, so that the teacher is in memory once.
-    own = list(scored("own"))
-    stored = (Stored(cache.read_dense(d.id), cache.read(d.id).lost_mass_N) for d in documents)
-    result = audit(stored, own, scored("strict"), ROUNDING[settings["precision"]])
-    result |= {
-        "ids": [document.id for document in documents],
-        "settings": settings,
-        "bytes_on_disk": read_manifest(folder / MANIFEST)["bytes_on_disk"],
-        "supervised_bytes": read_manifest(corpus / MANIFEST)["supervised_bytes"],
-    }
-    write_json(arguments.audit, result)
-    print(audit_table(result))
+        # One after the other, so that the teacher is in memory once.
+        own = list(scored("own"))
+        stored = (Stored(cache.read_dense(d.id), cache.read(d.id).lost_mass_N) for d in documents)
+        result = audit(stored, own, scored("strict"), ROUNDING[settings["precision"]])
+        result |= {
+            "ids": [document.id for document in documents],
+            "settings": settings,
+            "bytes_on_disk": read_manifest(folder / MANIFEST)["bytes_on_disk"],
+            "supervised_bytes": read_manifest(corpus / MANIFEST)["supervised_bytes"],
+        }
+        write_json(arguments.audit, result)
+        print(audit_table(result))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from transformers import PreTrainedModel
 
 from bld.config import Bld as BldSettings
 from bld.config import RunTraining
-from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.models import check_context, load_language_model
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.students.export import save_model, trained_weights
 from bld.students.heads import (
     TRAINED_HEADS,
@@ -42,31 +41,21 @@ from bld.training.trainee import Objective, Trainee
 def main() -> None:
     """Write the trained model into the folder of the manifest, its metrics beside that folder, and its
     byte head, for looking at, into a folder of its own."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--student", type=whole_folder, required=True)
-    parser.add_argument("--cache", type=Path, nargs="?", help="manifest of its byte cache")
-    parser.add_argument("--teacher", type=whole_folder, nargs="?", help="a live teacher's folder")
-    parser.add_argument("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
-    parser.add_argument("--development", type=Path, nargs="?", help="manifest of a split")
-    parser.add_argument("--development-cache", type=Path, nargs="?", help="its byte cache")
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--training", type=Path, required=True)
-    parser.add_argument("--head", type=Path, required=True, help="manifest of the trained head")
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--student", type=whole_folder)
+    parser.reads("--cache", nargs="?", help="manifest of its byte cache")
+    parser.reads("--teacher", type=whole_folder, nargs="?", help="a live teacher's folder")
+    parser.reads("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
+    parser.reads("--development", nargs="?", help="manifest of a split")
+    parser.reads("--development-cache", nargs="?", help="its byte cache")
+    parser.writes("--manifest")
+    parser.writes("--metrics")
+    parser.writes("--training")
+    parser.writes("--head", help="manifest of the trained head")
     add_checkpoint_arguments(parser)
-    arguments = parser.parse_args()
-    inputs = [
-        arguments.documents,
-        arguments.student / MANIFEST,
-        arguments.cache,
-        arguments.teacher and arguments.teacher / MANIFEST,
-        arguments.warmup and arguments.warmup / MANIFEST,
-        arguments.development,
-        arguments.development_cache,
-    ]
-    outputs = [arguments.manifest, arguments.metrics, arguments.training, arguments.head]
-    with_checkpoints(arguments, inputs, outputs, _distill)
+    with parser.recorded() as arguments:
+        with_checkpoints(arguments, _distill)
 
 
 def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:

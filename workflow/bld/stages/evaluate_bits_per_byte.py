@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bld.documents.shards import read_split
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained, open_model
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")
 def main() -> None:
     """Write the evaluation of one model."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--model", type=whole_folder, required=True)
-    parser.add_argument("--evaluation", type=Path, required=True)
-    arguments = parser.parse_args()
-    settings = arguments.step.settings
-    renderer, reader = open_model(
-        arguments.model, settings["reading"], settings["window"], settings["batch_tokens"]
-    )
-    result = bits_per_byte(list(read_split(arguments.documents.parent)), renderer, reader)
-    write_evaluation(arguments.evaluation, result, arguments.model)
-    print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--model", type=whole_folder)
+    parser.writes("--evaluation")
+    with parser.recorded() as arguments:
+        settings = arguments.step.settings
+        renderer, reader = open_model(
+            arguments.model, settings["reading"], settings["window"], settings["batch_tokens"]
+        )
+        result = bits_per_byte(list(read_split(arguments.documents.parent)), renderer, reader)
+        write_evaluation(arguments.evaluation, result, arguments.model)
+        print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")
 
 
 if __name__ == "__main__":

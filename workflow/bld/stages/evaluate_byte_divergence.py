@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
 from bld.covers.policy import Policy
 from bld.documents.shards import read_split
@@ -12,7 +11,7 @@ from bld.evaluation.head_bytes import open_head
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.teacher.scoring import open_scorer
 
 
@@ -20,24 +19,24 @@ from bld.teacher.scoring import open_scorer
 def main() -> None:
     """Write the evaluation of one student, and of its byte head if it has a trained one, against its
     teacher."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--model", type=whole_folder, required=True)
-    parser.add_argument("--head", type=whole_folder, nargs="?", help="folder of its byte head")
-    parser.add_argument("--teacher", type=whole_folder, required=True)
-    parser.add_argument("--evaluation", type=Path, required=True)
-    arguments = parser.parse_args()
-    settings = arguments.step.settings
-    documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
-    window = settings["window"]
-    common = Policy(**settings["policy"]), window, settings["batch_tokens"]
-    teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
-    student = open_scorer(arguments.model, settings["reading"], *common)
-    kind = settings["head"]
-    head = open_head(kind, arguments.head, student.lm, window) if kind else None
-    result = byte_divergence(documents, teacher, student, head) | {"policy": settings["policy"]}
-    write_evaluation(arguments.evaluation, result, arguments.model)
-    print(f"JSD {result['jsd']:.4f} nats over {result['symbols']:,} symbols")
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--model", type=whole_folder)
+    parser.reads("--head", type=whole_folder, nargs="?", help="folder of its byte head")
+    parser.reads("--teacher", type=whole_folder)
+    parser.writes("--evaluation")
+    with parser.recorded() as arguments:
+        settings = arguments.step.settings
+        documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
+        window = settings["window"]
+        common = Policy(**settings["policy"]), window, settings["batch_tokens"]
+        teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
+        student = open_scorer(arguments.model, settings["reading"], *common)
+        kind = settings["head"]
+        head = open_head(kind, arguments.head, student.lm, window) if kind else None
+        result = byte_divergence(documents, teacher, student, head) | {"policy": settings["policy"]}
+        write_evaluation(arguments.evaluation, result, arguments.model)
+        print(f"JSD {result['jsd']:.4f} nats over {result['symbols']:,} symbols")
 
 
 if __name__ == "__main__":

@@ -13,25 +13,25 @@ import nltk
 from bld.evaluation.benchmarks.offline import NLTK_DATA
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 
 
 def main() -> None:
     """Fetch data sets, and what NLTK needs, into the folder of the manifest."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--manifest", type=Path, required=True)
-    arguments = parser.parse_args()
-    settings = arguments.step.settings
-    about: dict[str, Any] = {"source": settings, "licence": {}}
-    with new_folder(arguments.manifest.parent, about) as folder:
-        try:
-            for name, revision in sorted(settings["data"].items()):
-                fetch(name, revision, "dataset", ["*"], folder / name)
-                about["licence"][name] = licence_of(folder / name)
-            for resource in settings["nltk"]:
-                _fetch_for_nltk(resource, folder / NLTK_DATA)
-        except ValueError as error:
-            raise SystemExit(str(error)) from None
+    parser = StepParser(__doc__)
+    parser.writes("--manifest")
+    with parser.recorded() as arguments:
+        settings = arguments.step.settings
+        about: dict[str, Any] = {"source": settings, "licence": {}}
+        with new_folder(arguments.manifest.parent, about) as folder:
+            try:
+                for name, revision in sorted(settings["data"].items()):
+                    fetch(name, revision, "dataset", ["*"], folder / name)
+                    about["licence"][name] = licence_of(folder / name)
+                for resource in settings["nltk"]:
+                    _fetch_for_nltk(resource, folder / NLTK_DATA)
+            except ValueError as error:
+                raise SystemExit(str(error)) from None
 
 
 def _fetch_for_nltk(resource: str, folder: Path) -> None:

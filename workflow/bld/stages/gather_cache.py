@@ -3,25 +3,24 @@ the manifest."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.teacher.gathering import write_manifest
 
 
 def main() -> None:
     """Write the manifest of the cache."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of the split")
-    parser.add_argument("--teacher", type=Path, required=True, help="manifest of the teacher")
-    parser.add_argument("--manifest", type=Path, required=True)
-    arguments = parser.parse_args()
-    write_manifest(
-        arguments.manifest.parent,
-        arguments.documents.parent,
-        arguments.teacher,
-        arguments.step.settings,
-    )
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of the split")
+    parser.reads("--teacher", help="manifest of the teacher")
+    parser.writes("--manifest")
+    with parser.recorded() as arguments:
+        shards = write_manifest(
+            arguments.manifest.parent,
+            arguments.documents.parent,
+            arguments.teacher,
+            arguments.step.settings,
+        )
+        arguments.record.knows(shards)
 
 
 if __name__ == "__main__":

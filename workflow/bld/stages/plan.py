@@ -8,12 +8,12 @@ from bld.config import Settings
 from bld.planning.limits import limits_of
 from bld.planning.page import print_plan
 from bld.planning.plan import make_plan
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 
 
 def main() -> None:
     """Print the plan of the configuration in the settings, under the limits beside it."""
-    parser = step_parser(__doc__)
+    parser = StepParser(__doc__)
     parser.add_argument("--working-folder", type=Path, required=True, help="where results/ lies")
     arguments = parser.parse_args()
     settings = arguments.step.settings

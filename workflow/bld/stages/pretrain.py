@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from bld.config import Scratch
-from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.students.export import save_model, trained_weights
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
@@ -25,14 +23,13 @@ from bld.training.trainee import Trainee
 
 def main() -> None:
     """Write the model into the folder of the manifest, with the metrics of its training."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--tokenizer", type=whole_folder, required=True)
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--tokenizer", type=whole_folder)
+    parser.writes("--manifest")
     add_checkpoint_arguments(parser)
-    arguments = parser.parse_args()
-    inputs = arguments.documents, arguments.tokenizer / MANIFEST
-    with_checkpoints(arguments, inputs, [arguments.manifest], _pretrain)
+    with parser.recorded() as arguments:
+        with_checkpoints(arguments, _pretrain)
 
 
 def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:

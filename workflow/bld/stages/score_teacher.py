@@ -11,7 +11,7 @@ from bld.documents.shards import checked_digest
 from bld.files import MANIFEST, sha256_of
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.teacher.resume import ScoredPart, score_part, score_shard
 from bld.teacher.scoring import open_teacher
 from bld.teacher.shards import Origin
@@ -22,31 +22,33 @@ from bld.teacher.shards import Origin
 )
 def main() -> None:
     """Write the shard of the cache that belongs to a shard of documents."""
-    parser = step_parser(__doc__)
+    parser = StepParser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="a shard of documents")
-    parser.add_argument("--teacher", type=whole_folder, required=True)
-    parser.add_argument("--shard", type=Path, required=True)
+    parser.reads("--teacher", type=whole_folder)
+    parser.writes("--shard")
     parser.add_argument(
         "--checkpoints", type=Path, required=True, help="folder for what an interrupted run left"
     )
-    arguments = parser.parse_args()
-    step, documents_sha256 = arguments.step, checked_digest(arguments.documents)
-    scoring = Scoring.model_validate(step.settings["scoring"])
-    scorer = open_teacher(arguments.teacher, step.settings["reading"], scoring)
-    for note in scorer.renderer.notes:
-        print(f"tokenizer: {note}")
+    with parser.recorded() as arguments:
+        step, documents_sha256 = arguments.step, checked_digest(arguments.documents)
+        arguments.record.reads([arguments.documents.parent / MANIFEST])
+        arguments.record.knows({arguments.documents: documents_sha256})
+        scoring = Scoring.model_validate(step.settings["scoring"])
+        scorer = open_teacher(arguments.teacher, step.settings["reading"], scoring)
+        for note in scorer.renderer.notes:
+            print(f"tokenizer: {note}")
 
-    def score(documents: Sequence[Document]) -> ScoredPart:
-        found = scorer.distributions(documents)
-        return score_part(found, scoring.keep_mass, scoring.keep_symbols)
+        def score(documents: Sequence[Document]) -> ScoredPart:
+            found = scorer.distributions(documents)
+            return score_part(found, scoring.keep_mass, scoring.keep_symbols)
 
-    origin = Origin(
-        documents_sha256=documents_sha256,
-        teacher_sha256=sha256_of(arguments.teacher / MANIFEST),
-        step=step.identity,
-        settings=step.settings,
-    )
-    score_shard(arguments.shard, arguments.documents, origin, arguments.checkpoints, score)
+        origin = Origin(
+            documents_sha256=documents_sha256,
+            teacher_sha256=sha256_of(arguments.teacher / MANIFEST),
+            step=step.identity,
+            settings=step.settings,
+        )
+        score_shard(arguments.shard, arguments.documents, origin, arguments.checkpoints, score)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from bld.config import Bld as BldSettings
 from bld.config import RunTraining, Warmup
-from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
-from bld.provenance.step import step_parser
+from bld.provenance.step import StepParser
 from bld.students.export import save_model, trained_weights
 from bld.students.heads import TRAINED_HEADS, save_head
 from bld.tokenization.rendering import load_renderer
@@ -27,15 +25,14 @@ from bld.training.trainee import Trainee
 
 def main() -> None:
     """Write the head (and the body, if it was trained too) into the folder of the manifest."""
-    parser = step_parser(__doc__)
-    parser.add_argument("--documents", type=Path, required=True, help="manifest of a split")
-    parser.add_argument("--student", type=whole_folder, required=True)
-    parser.add_argument("--development", type=Path, nargs="?", help="manifest of a split")
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser = StepParser(__doc__)
+    parser.reads("--documents", help="manifest of a split")
+    parser.reads("--student", type=whole_folder)
+    parser.reads("--development", nargs="?", help="manifest of a split")
+    parser.writes("--manifest")
     add_checkpoint_arguments(parser)
-    arguments = parser.parse_args()
-    inputs = arguments.documents, arguments.student / MANIFEST, arguments.development
-    with_checkpoints(arguments, inputs, [arguments.manifest], _warm_up)
+    with parser.recorded() as arguments:
+        with_checkpoints(arguments, _warm_up)
 
 
 def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:

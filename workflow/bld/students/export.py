@@ -53,6 +53,8 @@ def save_model(
     whole = empty_like(lm)
     whole.load_state_dict(weights, assign=True)
     nn.Module.to(whole, dtype=stored_dtype(source))
+    # Copies and conversions part embeddings that are one, and both would be stored.
+    whole.tie_weights()
     whole.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         if (source / name).exists():

@@ -57,9 +57,11 @@ class _Figures:
         }
 
 
-def write_manifest(folder: Path, corpus: Path, teacher: Path, settings: Mapping[str, Any]) -> None:
+def write_manifest(
+    folder: Path, corpus: Path, teacher: Path, settings: Mapping[str, Any]
+) -> dict[Path, str]:
     """Check that the shards in `folder` are whole, of this teacher (the manifest of a model) under
-    these settings, and of the split in `corpus`; then write manifest.json.
+    these settings, and of the split in `corpus`; then write manifest.json. Returns the shards' digests.
 
     Raises ValueError that names the shard and what does not fit.
     """
@@ -96,6 +98,7 @@ def write_manifest(folder: Path, corpus: Path, teacher: Path, settings: Mapping[
         "shards": shards,
     }
     write_json(folder / MANIFEST, manifest)
+    return {folder / f"{shard['name']}.parquet": shard["sha256"] for shard in shards}
 
 
 def _check_origin(path: Path, expected: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ import random
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -63,29 +63,28 @@ def add_checkpoint_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def with_checkpoints(
-    arguments: Namespace,
-    inputs: Sequence[Path | None],
-    outputs: Sequence[Path],
-    step: Callable[[Namespace, Checkpoints], None],
-) -> None:
-    """Run a step that reads these manifests, with its checkpoints, under their lock; a step that was
-    finished before with the same settings, code and inputs is not run: its outputs are put back.
+def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoints], None]) -> None:
+    """Run a step with its checkpoints, under their lock; a step that was finished before with the same
+    settings, code and inputs is not run: its outputs are put back, and the record of how they were made.
 
-    What other settings have left in the folder is removed when the step is done: their outputs were
-    just replaced. Raises RuntimeError if another process works here.
+    `arguments.record` knows the manifests that the step reads and its outputs. What other settings have
+    left in the folder is removed when the step is done: their outputs were just replaced. Raises
+    RuntimeError if another process works here.
     """
-    own = arguments.checkpoints / fingerprint(arguments.step.identity, *inputs)
+    record, outputs = arguments.record, arguments.record.outputs
+    own = arguments.checkpoints / fingerprint(arguments.step.identity, *record.inputs)
     is_first = os.environ.get("RANK", "0") == "0"
     with locked(arguments.checkpoints) if is_first else nullcontext():
         if is_kept(outputs, own / FINISHED):
             if is_first:
                 put_back(outputs, own / FINISHED)
+                record.was_put_back()
                 print(
                     f"done before with the same settings, code and inputs: taken from {own / FINISHED}"
                 )
             return
         step(arguments, Checkpoints(own, Deadline(arguments.runtime, arguments.checkpoint_minutes)))
+        record.write()
         if is_first:
             for path in arguments.checkpoints.iterdir():
                 if path.is_dir():

@@ -1,0 +1,1 @@
+"""Crates: everything that a result came from in one file, written, checked and worked on again."""

@@ -1,0 +1,1 @@
+"""What is checked of a crate, one question a module."""
