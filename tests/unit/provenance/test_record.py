@@ -92,6 +92,7 @@ def test_a_record_tells_what_was_run_on_what(run, working):
     split, benchmark = f"{SPLIT}/manifest.json", f"{BENCHMARK}/manifest.json"
     assert record["command"][:5] == ["python", "-m", STAGE, "--documents", split]
     assert record["inputs"] == {split: sha256(working / split)}
+    assert record["outside"] == []
     made = working / benchmark
     size = {"bytes": made.stat().st_size, "sha256": sha256(made)}
     assert record["outputs"] == {benchmark: size}
@@ -201,6 +202,7 @@ def test_files_that_are_linked_are_inputs_with_their_digests(call, working):
     assert code == 0, found
     digests = {name: sha256(folder / name) for name in ("weights", "deep/LICENSE")}
     assert found["inputs"] == {f"~/models/tiny/{name}": sha for name, sha in digests.items()}
+    assert found["outside"] == sorted(found["inputs"])
     assert list(found["outputs"]) == [manifest]
     assert (found["rule"], found["log"], found["benchmark"]) == (None, None, None)
 
