@@ -18,6 +18,7 @@ import pytest
 
 from bld.config import Training
 from bld.folders import new_folder
+from bld.provenance.fingerprint import code_digest
 from bld.provenance.record import Record
 from bld.provenance.step import Step
 from bld.training.batches import Batches
@@ -201,7 +202,8 @@ def run_step(tmp_path, monkeypatch):
         (tmp_path / "metrics").write_text(arguments.text)
 
     def run(text="made", step=make):
-        this, path = Step({}, "identity", ""), tmp_path / "metrics.record.json"
+        path = tmp_path / "metrics.record.json"
+        this = Step({}, "identity", code_digest("bld.stages.link"))
         arguments = Namespace(
             step=this,
             record=Record(path, "link", this, None, *files),

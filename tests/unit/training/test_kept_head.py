@@ -17,6 +17,7 @@ from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
+from bld.provenance.step import step_line
 from bld.students.heads import HEADS_FILE, CausalHeads, load_head, save_head
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import train_tokenizer
@@ -74,7 +75,7 @@ def distill(made, tmp_path):
         warmup = ["--warmup", made["warmup"]] if settings["method"] == "bld" else []
         command = [
             *(sys.executable, "-m", "bld.stages.distill"),
-            *("--step", json.dumps({"code": "", "settings": settings})),
+            *("--step", step_line("bld.stages.distill", settings)),
             *("--documents", made["train"], "--student", made["student"], *warmup),
             *("--manifest", tmp_path / "run/model/manifest.json"),
             *("--metrics", tmp_path / "run/metrics.parquet"),
