@@ -114,7 +114,9 @@ class _Parts:
             part = _read_part(path, documents)
             if part is None:
                 part = self._score(documents)
-                write_tables(path, [part.table], {TAIL_SUMS: part.tails.packed()})
+                # Another who scores the same shard may have finished, and removed the folder of the parts.
+                with suppress(FileNotFoundError):
+                    write_tables(path, [part.table], {TAIL_SUMS: part.tails.packed()})
                 self.scored += 1
             else:
                 self.reused += 1
