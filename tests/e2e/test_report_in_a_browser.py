@@ -9,7 +9,8 @@ from playwright.sync_api import sync_playwright
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = {"phone": 390, "tablet": 820, "screen": 1440}
 FIGURES = {
-    *("comparison", "bits_per_byte", "bits_per_byte_by_kind", "benchmarks", "loss", "costs"),
+    *("comparison", "ranks", "bits_per_byte", "bits_per_byte_by_kind", "benchmarks"),
+    *("loss", "costs"),
     *("divergence", "reliability", "audit", "information"),
 }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bld.config import Settings
+from bld.config import Methods, Settings
 from bld.config_checks import ConfigError, read_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -140,3 +140,22 @@ def test_a_live_teacher_is_fine_for_every_run():
 def test_the_default_and_the_experiments_have_no_mistakes():
     for path in [CONFIG / "config.yaml", *sorted((CONFIG / "experiments").rglob("*.yaml"))]:
         read_settings(yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize("name", ["t1", "t3"])
+def test_every_method_can_be_laid_over_an_experiment_of_the_paper(name):
+    base, over = (
+        yaml.safe_load((CONFIG / folder / f"{name}.yaml").read_text())
+        for folder in ("experiments", "methods")
+    )
+    teacher = next(iter(over["teachers"]))
+    base["teachers"][teacher] |= over["teachers"][teacher]
+    found = read_settings(base | {"runs": base["runs"] | over["runs"]})
+    assert {run.method for run in found.runs.values()} == {"sft", *Methods.model_fields}
+    assert {run.seed for run in found.runs.values()} == {0, 1, 2}
+
+
+def test_all_methods_are_compared_over_three_seeds():
+    found = read_settings(yaml.safe_load((CONFIG / "experiments/compare.yaml").read_text()))
+    assert {run.method for run in found.runs.values()} == {"sft", *Methods.model_fields}
+    assert len(found.runs) == 3 * len({name.rpartition("_")[0] for name in found.runs})

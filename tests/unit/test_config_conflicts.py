@@ -45,6 +45,67 @@ CONFLICTS = {
         "runs.bld.validation_split",
         ["the model `teacher` is not trained on"],
     ),
+    "a teacher of neither one model nor several": (
+        {"teachers.demo.model": None},
+        "teachers.demo",
+        ["neither of `model` and `average`", "expected one of them"],
+    ),
+    "a teacher of one model and of several": (
+        {"teachers.demo.average": {"models": {"teacher": 1, "other": 1}}},
+        "teachers.demo",
+        ["both of `model` and `average`"],
+    ),
+    "an average of a model that is not there": (
+        {"teachers.demo": {"average": {"models": {"teacher": 1, "techer": 1}}}},
+        "teachers.demo.average.models",
+        ['"techer"', "did you mean `teacher`"],
+    ),
+    "an average of a model without weights": (
+        {"teachers.demo": {"average": {"models": {"teacher": 1, "other": 1}}}},
+        "teachers.demo.average.models",
+        ["`other`", "`weights: false`"],
+    ),
+    "an average whose window is too long for one of its models": (
+        {
+            "models.other": {"scratch": DEFAULT["models"]["teacher"]["scratch"]},
+            "teachers.demo": {
+                "average": {"models": {"teacher": 1, "other": 1}},
+                "window": 2048,
+            },
+        },
+        "teachers.demo.window",
+        ["2048", "`positions` of its model (1024)"],
+    ),
+    "an average that keeps tokens": (
+        {
+            "teachers.demo": {
+                "average": {"models": {"teacher": 1, "third": 2}},
+                "keep_tokens": 16,
+            },
+            "models.third": DEFAULT["models"]["teacher"],
+        },
+        "teachers.demo.keep_tokens",
+        ["16", "expected 0", "no tokens in common"],
+    ),
+    "a method of tokens that learns from an average": (
+        {
+            "teachers.demo": {"average": {"models": {"teacher": 1, "third": 2}}},
+            "models.third": DEFAULT["models"]["teacher"],
+            "runs.bld.method": "one_to_one",
+        },
+        "runs.bld.teacher",
+        ["`demo`", "no tokens in common", "`one_to_one` learns from tokens"],
+    ),
+    "validated on what one of several teachers is trained on": (
+        {
+            "teachers.demo": {"average": {"models": {"teacher": 1, "third": 2}}},
+            "models.third": {
+                "scratch": DEFAULT["models"]["teacher"]["scratch"] | {"split": "validation"}
+            },
+        },
+        "runs.bld.validation_split",
+        ["the model `third` is not trained on"],
+    ),
     "a benchmark of neither kind": (
         {"benchmarks.empty": {}},
         "benchmarks.empty",
@@ -237,6 +298,25 @@ CONFLICTS = {
         {"training.offload": "optimizer"},
         "training.zero_stage",
         ["found 0", "expected 1, 2 or 3", "`offload` is `optimizer`"],
+    ),
+    "a student that writes under a cached teacher": (
+        {"runs.bld.sampling": {"on_policy": 0.5}},
+        "runs.bld.sampling.on_policy",
+        ["found 0.5", "`demo` is cached", "`mode: live`"],
+    ),
+    "a student that writes and has no teacher": (
+        {"runs.sft.sampling": {"on_policy": 1}},
+        "runs.sft.sampling.on_policy",
+        ["found 1", "expected 0", "`sft` learns nothing"],
+    ),
+    "a student that writes while its parameters are parted": (
+        {
+            "runs.bld.sampling": {"on_policy": 0.25},
+            "runs.bld.training": {"zero_stage": 3},
+            "teachers.demo.mode": "live",
+        },
+        "runs.bld.sampling.on_policy",
+        ["found 0.25", "`training.zero_stage` is 3"],
     ),
     "parameters offloaded below stage 3": (
         {"runs.sft.training": {"offload": "parameters", "zero_stage": 2}},

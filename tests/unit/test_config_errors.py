@@ -188,7 +188,7 @@ MISTAKES = {
     "method": (
         put("runs.bld.method", "bdl"),
         "runs.bld.method",
-        ['"bdl"', "`sft` or `bld`", "did you mean `bld`?"],
+        ['"bdl"', "`sft`, `bld`", "did you mean `bld`?"],
     ),
     "kind of source": (
         put(f"{CORPUS}.source.kind", "file"),

@@ -188,7 +188,9 @@ def test_every_assumption_is_said(t1):
         assert said in t1.words
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "experiments/t1.yaml", "experiments/t3.yaml"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", *(f"experiments/{x}.yaml" for x in ("t1", "t3", "two_teachers"))]
+)
 def test_as_many_jobs_are_planned_as_are_run(cost_plan, plan, name):
     endless = PROFILE | {"set-resources": {}, "default-resources": {"runtime": 100_000}}
     endless["set-resources"] = {

@@ -31,6 +31,7 @@ LEVELS = [
         "config_archive",
         "config_documents",
         "config_evaluation",
+        "config_methods",
         "config_models",
         "files",
         "folders",

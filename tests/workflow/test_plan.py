@@ -11,6 +11,7 @@ EVERYWHERE = {
     "gather_cache": 1,
     "audit_cache": 1,
     "measure_information": 1,
+    "measure_alignment": 1,
     "report": 1,
     "report_selection": 1,
     "write_crate": 1,
@@ -55,6 +56,48 @@ def test_a_live_teacher_is_asked_in_training_and_has_no_cache(plan, default, def
     asked = planned.settings("distill bld")["teacher"]["scoring"]
     assert asked["keep_symbols"] == own["teachers"]["demo"]["keep_symbols"]
     assert "teacher" not in planned.settings("distill sft")
+
+
+@pytest.mark.parametrize("method", ["x_token", "mined"])
+def test_a_vocabulary_map_is_made_once_for_runs_of_a_method_that_reads_one(plan, default, method):
+    own = default()
+    own["teachers"]["demo"]["keep_tokens"] = 8
+    [student] = {run["student"] for run in own["runs"].values()}
+    own["runs"] |= {f"run_{n}": own["runs"]["bld"] | {"method": method, "seed": n} for n in (0, 1)}
+    planned = plan(own)
+    assert planned.counts["map_vocabulary"] == planned.counts["measure_alignment"] == 1
+    settings = planned.settings(f"map_vocabulary {method} {student} demo")
+    assert settings.keys() == {"kind", "student_reading", "teacher_reading"}
+    assert settings["kind"] == method
+
+
+def test_an_average_reads_all_its_models_and_is_judged_by_its_bytes_alone(plan):
+    planned = plan(EXPERIMENTS / "two_teachers.yaml")
+    models = {f"resources/models/{name}/manifest.json" for name in ("bpe", "unigram")}
+    where = "python_docs distillation"
+    for mean in ("geometric", "arithmetic"):
+        jobs = [f"score_teacher {mean} {where} 00000-of-00002", f"gather_cache {mean} {where}"]
+        jobs += [f"audit_cache {mean} {where}", f"evaluate_average {mean} python_docs validation"]
+        jobs += [f"evaluate_byte_divergence runs/from_{mean}/evaluation"]
+        for job in jobs:
+            assert models <= planned.reads[job], job
+        settings = planned.settings(jobs[0])
+        assert settings["average"] == {"mean": mean, "models": {"bpe": 1.0, "unigram": 1.0}}
+        assert settings["reading"].keys() == {"bpe", "unigram"}
+        assert planned.settings(jobs[-1])["teacher_average"] == settings["average"]
+    assert planned.counts["evaluate_average"] == planned.counts["measure_information"] == 2
+    alone = planned.settings(f"score_teacher bpe {where} 00000-of-00002")
+    assert alone.keys() == {"scoring", "reading"}
+    assert not {"model", "average", "mode"} & alone["scoring"].keys()
+    assert alone["reading"].keys() >= {"template", "end_tokens"}
+
+
+def test_the_order_of_the_models_of_an_average_reruns_nothing(plan):
+    raw = yaml.safe_load((EXPERIMENTS / "two_teachers.yaml").read_text())
+    raw["teachers"]["geometric"]["average"]["models"] = {"unigram": 1, "bpe": 1}
+    job = "score_teacher geometric python_docs distillation 00000-of-00002"
+    ours, theirs = plan(raw), plan(EXPERIMENTS / "two_teachers.yaml")
+    assert ours.steps[job] == theirs.steps[job] and ours.reads[job] == theirs.reads[job]
 
 
 def test_without_evaluation_on_the_way_the_development_split_is_not_made(

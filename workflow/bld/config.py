@@ -30,6 +30,12 @@ from bld.config_documents import (
     Split,
 )
 from bld.config_evaluation import Audit, Benchmark, Evaluation, LocalBenchmark
+from bld.config_methods import (
+    Bld,
+    Method,
+    Methods,
+    Sampling,
+)
 from bld.config_models import (
     Architecture,
     Histories,
@@ -46,6 +52,7 @@ from bld.config_models import (
 )
 
 __all__ = [
+    "COMMON",
     "Architecture",
     "Archive",
     "Audit",
@@ -62,12 +69,15 @@ __all__ = [
     "Histories",
     "LocalBenchmark",
     "Lora",
+    "Method",
+    "Methods",
     "Model",
     "Plan",
     "PythonDocs",
     "Report",
     "Run",
     "RunTraining",
+    "Sampling",
     "Scoring",
     "Scratch",
     "ScratchTokenizer",
@@ -80,6 +90,10 @@ __all__ = [
     "Training",
     "Warmup",
 ]
+
+
+COMMON = ("training", "warmup", *Methods.model_fields)
+"""Sections that every run inherits."""
 
 
 class Warmup(Section):
@@ -97,39 +111,13 @@ class Warmup(Section):
     """Stop after this many evaluations in which the byte loss did not fall (`training.evaluate_every`); null never stops."""
 
 
-class Bld(Section):
-    """Byte-level distillation, Eq. 5 of arXiv 2604.07466."""
-
-    reruns = "runs with method bld and the report"
-
-    head: Literal["linear", "causal", "marginal", "output"] = "linear"
-    """What gives the student's byte distributions: `linear`, ten projections beside the output head; `causal`, the same
-    with the token's earlier bytes to read; `marginal`, its token distributions summed to bytes; `output`, for byte students."""
-    histories: Literal["trunk", "prefix"] = "trunk"
-    """Over which histories `marginal` sums; the teacher's should be the same. `prefix` costs several times the positions."""
-    token_weight: NonNegative = 1.0
-    """Weight of the token cross-entropy."""
-    byte_weight: NonNegative = 1.0
-    """Weight of the byte cross-entropy (lambda_b)."""
-    kl_weight: NonNegative = 0.1
-    """Weight of the divergence from the teacher (lambda_KL)."""
-    reduction: Literal["token", "byte"] = "token"
-    """Mean over supervised tokens of the sum over their bytes, or mean over bytes."""
-    temperature: Positive = 1.0
-    """Both sides of the divergence are softened by this; 1 leaves them."""
-    mask_end: bool = False
-    """Leave the end of a turn out of the byte losses."""
-    mask_whitespace: bool = False
-    """Leave bytes of tokens that are only whitespace out of the byte losses; they hurt code."""
-
-
-class Run(Section):
-    """One training run; what it does not say itself it takes from the sections of the same name above."""
+class _Run(Section):
+    """A run, but for the settings of its method."""
 
     reruns = "this run and the report"
 
-    method: Literal["sft", "bld"]
-    """The objective: token cross-entropy alone, or byte-level distillation."""
+    method: Literal["sft", *Methods.model_fields]  # type: ignore[valid-type]
+    """The objective: token cross-entropy alone (sft), or a method with a section of its name."""
     student: Name
     """The entry under `students`."""
     teacher: Name | None = None
@@ -148,8 +136,19 @@ class Run(Section):
     """Overrides of `training`."""
     warmup: Warmup = Warmup()
     """Overrides of `warmup`."""
-    bld: Bld = Bld()
-    """Overrides of `bld`."""
+    sampling: Sampling = Sampling()
+    """What the student writes itself while it is trained."""
+
+
+class Run(Methods, _Run):
+    """One training run; what it does not say itself it takes from the sections of the same name above."""
+
+    reruns = "this run and the report"
+
+    @property
+    def taught(self) -> Method | None:
+        """The settings of its method; none of sft."""
+        return getattr(self, self.method, None)
 
 
 class Report(Section):
@@ -178,8 +177,8 @@ class Plan(Section):
     """Minutes that a job needs besides its work: to start, load, read its documents and save."""
 
 
-class Settings(Section):
-    """The whole configuration."""
+class _Settings(Section):
+    """The configuration, but for the settings of methods."""
 
     datasets: dict[Name, Dataset] = Field({})
     """Data sets to fetch, by name."""
@@ -195,8 +194,6 @@ class Settings(Section):
     """How every run is trained unless it says otherwise."""
     warmup: Warmup = Warmup()
     """How every byte head is warmed up unless its run says otherwise."""
-    bld: Bld = Bld()
-    """The objective of every run with method bld unless it says otherwise."""
     runs: dict[Name, Run] = Field(min_length=1)
     """What is trained and compared, by name."""
     evaluation: Evaluation = Evaluation()
@@ -212,13 +209,17 @@ class Settings(Section):
     plan: Plan = Plan()
     """What `snakemake plan` assumes of the machines."""
 
+
+class Settings(Methods, _Settings):
+    """The whole configuration; a method's section holds for every run of that method unless it says otherwise."""
+
     @model_validator(mode="before")
     @classmethod
     def runs_inherit(cls, raw: Any) -> Any:
         """Put the common sections under what each run says itself."""
         if not (isinstance(raw, dict) and isinstance(raw.get("runs"), dict)):
             return raw
-        common = {key: raw[key] for key in ("training", "warmup", "bld") if key in raw}
+        common = {key: raw[key] for key in COMMON if key in raw}
         return raw | {"runs": {name: _over(common, run) for name, run in raw["runs"].items()}}
 
 

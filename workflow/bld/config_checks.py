@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from bld.config import (
+    COMMON,
     Archive,
     Audit,
     Benchmark,
@@ -43,8 +44,6 @@ from bld.config_run_checks import (
 )
 from bld.config_words import did_you_mean, either, listed, problem_in_words, shown
 from bld.planning.gpus import PEAKS
-
-COMMON_SECTIONS = ("training", "warmup", "bld")
 
 MEASURES = get_args(get_args(Evaluation.model_fields["tasks"].annotation)[0])
 TAKEN = (*MEASURES, "byte_jsd")
@@ -77,7 +76,7 @@ def _listing(problems: Iterable[str]) -> ConfigError:
 def _is_inherited(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> bool:
     """Whether a run only has this setting from the common section, where the problem is reported already."""
     match location:
-        case ("runs", run, section, key, *_) if section in COMMON_SECTIONS:
+        case ("runs", run, section, key, *_) if section in COMMON:
             return section in raw and key not in (raw["runs"][run].get(section) or {})
     return False
 
@@ -90,9 +89,7 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     for name, model in settings.models.items():
         yield from _model_problems(f"models.{name}", model, settings)
     for name, teacher in settings.teachers.items():
-        yield from _weights_problems(f"teachers.{name}.model", teacher.model, settings)
-        for text in fits(teacher.window, settings.models.get(teacher.model)):
-            yield f"teachers.{name}.window: {text}"
+        yield from _teacher_problems(f"teachers.{name}", teacher, settings)
         yield from _audit_problems(name, teacher, settings.audit)
     for name, student in settings.students.items():
         yield from _weights_problems(f"students.{name}.model", student.model, settings)
@@ -105,6 +102,22 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
     for name, archive in settings.archives.items():
         yield from _archive_problems(f"archives.{name}", archive, settings)
     yield from _plan_problems(settings.plan)
+
+
+def _teacher_problems(key: str, teacher: Teacher, settings: Settings) -> Iterator[str]:
+    if (teacher.model is None) == (teacher.average is None):
+        found = "both" if teacher.average else "neither"
+        yield f"{key}: found {found} of `model` and `average`, expected one of them"
+    for name in teacher.models:
+        where = f"{key}.average.models" if teacher.average else f"{key}.model"
+        yield from _weights_problems(where, name, settings)
+        for text in fits(teacher.window, settings.models.get(name)):
+            yield f"{key}.window: {text}"
+    if teacher.average and teacher.keep_tokens:
+        yield (
+            f"{key}.keep_tokens: found {teacher.keep_tokens}, expected 0 since models that are averaged have no tokens in "
+            "common"
+        )
 
 
 def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:

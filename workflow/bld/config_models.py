@@ -202,6 +202,8 @@ class Scoring(Histories):
     """Keep the most probable symbols of a byte until they hold this mass..."""
     keep_symbols: int = Field(16, ge=1, le=256)
     """...but at most this many; the rest is kept as one tail mass."""
+    keep_tokens: int = Field(0, ge=0)
+    """Keep this many of the most probable tokens at each of its own tokens, for methods that compare tokens; 0 keeps none."""
     window: Count = 1024
     """Longest context in tokens; longer documents are read in windows that overlap by half."""
     batch_tokens: Count = 8192
@@ -210,15 +212,35 @@ class Scoring(Histories):
     """Arithmetic of the forward pass; masses are summed in float32 or better."""
 
 
-class Teacher(Scoring):
-    """A model whose byte distributions are learned from."""
+class Average(Section):
+    """Several models as one teacher: their byte distributions averaged, whatever their tokenizers."""
 
     reruns = Scoring.reruns
 
-    model: Name
-    """The entry under `models`."""
+    models: dict[Name, Positive] = Field(min_length=2)
+    """Entries under `models`, each with its weight; only the ratios of weights count."""
+    mean: Literal["geometric", "arithmetic"] = "geometric"
+    """`geometric`: what all of them hold possible, sharper. `arithmetic`: what any of them does."""
+
+
+class Teacher(Scoring):
+    """A model, or several averaged, whose byte distributions are learned from."""
+
+    reruns = Scoring.reruns
+
+    model: Name | None = None
+    """The entry under `models`; or say `average`."""
+    average: Average | None = None
+    """Several models instead of one."""
     mode: Literal["cached", "live"] = "cached"
     """`cached`: scored once, for all runs. `live`: scored inside each training step, for documents read once."""
+
+    @property
+    def models(self) -> list[str]:
+        """The entries under `models` that it is made of, sorted where there are several."""
+        if self.average:
+            return sorted(self.average.models)
+        return [self.model] if self.model else []
 
 
 class Student(Section):

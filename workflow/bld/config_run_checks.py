@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bld.config import Bld, Model, Run, Settings, Student, Training
+from bld.config import Bld, Model, Run, Settings, Student, Teacher, Training
 from bld.config_words import did_you_mean, shown
-from bld.planning.uses import has_warmup
+from bld.planning.uses import has_warmup, reads_tokens
 
 
 def comparison_problems(settings: Settings) -> Iterator[str]:
@@ -50,6 +50,11 @@ def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any])
     model = settings.models.get(student.model) if student else None
     for fields, text in training_problems(run.training, model):
         yield f"{_where(key, raw, 'training', fields)}: {text}"
+    if run.sampling.on_policy:
+        for text in _sampling_problems(run, settings.teachers.get(run.teacher or "")):
+            yield f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since {text}"
+    if run.teacher in settings.teachers and reads_tokens(run):
+        yield from _token_problems(key, run, settings.teachers[run.teacher])
     if run.method == "bld":
         for fields, text in _bld_problems(run.bld):
             yield f"{_where(key, raw, 'bld', fields)}: {text}"
@@ -60,6 +65,31 @@ def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any])
             )
         if student:
             yield from _head_problems(f"{key}.bld.head", run, student, settings)
+
+
+def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
+    if teacher.average:
+        yield (
+            f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in common; expected a "
+            f"teacher with `model` since `{run.method}` learns from tokens"
+        )
+    elif not teacher.keep_tokens:
+        yield (
+            f"teachers.{run.teacher}.keep_tokens: found 0, expected at least 1 since `{key}` learns from the teacher's "
+            "tokens (16 is a good number)"
+        )
+
+
+def _sampling_problems(run: Run, teacher: Teacher | None) -> Iterator[str]:
+    """Why the student cannot write documents itself."""
+    if run.taught is None:
+        yield f"`{run.method}` learns nothing from what its student writes"
+    elif teacher and teacher.mode != "live":
+        yield f"the teacher `{run.teacher}` is {teacher.mode} and reads no new text; give it `mode: live`"
+    if run.training.zero_stage == 3:
+        yield (
+            "`training.zero_stage` is 3, where no process has the whole student to write with; stage 2 leaves it whole"
+        )
 
 
 def _where(key: str, raw: Mapping[str, Any], section: str, fields: Sequence[str]) -> str:
@@ -118,8 +148,8 @@ def _head_problems(key: str, run: Run, student: Student, settings: Settings) -> 
 def trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
     """Who is trained on which (corpus, split) before the run is judged."""
     yield "the run", (run.corpus, run.train_split)
-    users = (settings.students.get(run.student), settings.teachers.get(run.teacher or ""))
-    for name in (user.model for user in users if user):
+    student, teacher = settings.students.get(run.student), settings.teachers.get(run.teacher or "")
+    for name in [*([student.model] if student else []), *(teacher.models if teacher else [])]:
         model = settings.models.get(name)
         if model and model.scratch:
             yield f"the model `{name}`", (model.scratch.corpus, model.scratch.split)

@@ -50,13 +50,13 @@ def card_crate(wildcards):
 
 def card_teacher(run):
     """The teacher that a run learns from; plain fine-tuning only measures its distance to one."""
-    return SETTINGS.teachers[run.teacher] if run.method == "bld" else None
+    return SETTINGS.teachers[run.teacher] if run.taught else None
 
 
 def card_models(run):
     """The models that a run was made from: base model, tokenizer, teacher."""
     student, teacher = SETTINGS.students[run.student], card_teacher(run)
-    names = [student.model, student.tokenizer, teacher and teacher.model]
+    names = [student.model, student.tokenizer, *(teacher.models if teacher else [])]
     return [name for name in dict.fromkeys(names) if name in SETTINGS.models]
 
 
@@ -86,11 +86,12 @@ def card_made_from(wildcards):
 def card_settings(wildcards):
     run = SETTINGS.runs[wildcards.run]
     student, teacher = SETTINGS.students[run.student], card_teacher(run)
+    told = {"average" if teacher and teacher.average else "model", "histories", "eps", "mode"}
     return {
         "name": wildcards.run,
         "run": run.model_dump(),
         "student": student.model_dump(include={"model", "tokenizer", "initialisation"}),
-        "teacher": teacher and teacher.model_dump(include={"model", "histories", "eps", "mode"}),
+        "teacher": teacher and teacher.model_dump(include=told),
         "scratch": {name: scratch.model_dump() for name, scratch in card_scratch(run).items()},
         "trust_remote_code": SETTINGS.models[student.model].trust_remote_code,
     }

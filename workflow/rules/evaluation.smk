@@ -31,6 +31,41 @@ rule evaluate_bits_per_byte:
         " 2>&1 | tee {log:q}"
 
 
+# Several models averaged have no tokens in common: their bytes are judged, in the same words.
+ruleorder: evaluate_average > evaluate_bits_per_byte
+
+
+rule evaluate_average:
+    input:
+        documents="results/corpora/{corpus}/{split}/manifest.json",
+        models=teacher_models,
+    output:
+        evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
+        record="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.record.json",
+    log:
+        "logs/evaluate_average/{teacher}/{corpus}/{split}.log",
+    benchmark:
+        "logs/evaluate_average/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    wildcard_constraints:
+        teacher=one_of(AVERAGES),
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        step=lambda wildcards: step("evaluate_average", average_settings(wildcards)),
+    shell:
+        "python -m bld.stages.evaluate_average"
+        " --step {params.step:q}"
+        " --documents {input.documents:q}"
+        " --models {input.models:q}"
+        " --evaluation {output.evaluation:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
+        " 2>&1 | tee {log:q}"
+
+
 rule evaluate_byte_divergence:
     input:
         documents=judged_on,

@@ -2,7 +2,16 @@
 
 from collections import namedtuple
 
-from bld.planning.uses import caches, has_warmup, is_watched, learns_from
+from bld.planning.uses import (
+    MAPPED,
+    alignments_measured,
+    caches,
+    has_map,
+    has_warmup,
+    is_watched,
+    learns_from,
+    reads_tokens,
+)
 from bld.provenance.touched import unchanged
 
 REPORT = "results/report/index.html"
@@ -12,8 +21,9 @@ def model_folder(name):
     return f"resources/models/{name}/manifest.json"
 
 
-def teacher_folder(name):
-    return model_folder(SETTINGS.teachers[name].model)
+def teacher_folders(name):
+    """The model that a teacher is, or those of which it is the average."""
+    return [model_folder(model) for model in SETTINGS.teachers[name].models]
 
 
 def student_folder(name):
@@ -62,8 +72,12 @@ def scratch_documents(wildcards):
     return split_manifest(scratch.corpus, scratch.split)
 
 
-def teacher_model(wildcards):
-    return teacher_folder(wildcards.teacher)
+# Teachers that average several models, which have no tokens in common.
+AVERAGES = [name for name, teacher in SETTINGS.teachers.items() if teacher.average]
+
+
+def teacher_models(wildcards):
+    return teacher_folders(wildcards.teacher)
 
 
 def cache_shards(wildcards):
@@ -107,10 +121,18 @@ def run_cache(wildcards):
     return [f"results/teachers/{run.teacher}/{run.corpus}/{run.train_split}/manifest.json"]
 
 
-def run_live_teacher(wildcards):
-    """The teacher itself, for runs that ask it on the way."""
+def run_teacher(wildcards):
+    """The teacher itself, for runs that ask it on the way, and its tokenizer, for those that read its tokens."""
     run = SETTINGS.runs[wildcards.run]
-    return teacher_folder(run.teacher) if learns_from(run, "live", SETTINGS) else []
+    asked = learns_from(run, "live", SETTINGS) or reads_tokens(run)
+    return teacher_folders(run.teacher) if asked else []
+
+
+def run_map(wildcards):
+    """How the vocabularies are mapped to each other, for methods that do so."""
+    run = SETTINGS.runs[wildcards.run]
+    where = f"results/vocabulary_maps/{run.method}/{run.student}/{run.teacher}.parquet"
+    return [where] if has_map(run) else []
 
 
 def run_warmup(wildcards):
@@ -156,7 +178,7 @@ def judged_on(wildcards):
 def judged_model(wildcards):
     who = judged(wildcards)
     if who.kind == "teacher":
-        return teacher_folder(who.name)
+        return teacher_folders(who.name)
     if who.kind == "student":
         return student_folder(who.name)
     return f"results/runs/{who.name}/model/manifest.json"
@@ -174,7 +196,7 @@ def judged_head(wildcards):
 
 def judged_teacher(wildcards):
     """The teacher that a student is held against."""
-    return teacher_folder(judged(wildcards).teacher)
+    return teacher_folders(judged(wildcards).teacher)
 
 
 HUB_BENCHMARKS = [name for name, benchmark in SETTINGS.benchmarks.items() if benchmark.task]
@@ -193,8 +215,8 @@ def benchmark_documents(wildcards):
 
 
 def run_files(name):
-    """What the report reads of a run: what its training left, and what was found of it, of its student before and of its
-    teacher, by measure or benchmark."""
+    """What the report reads of a run: what its training left, how its student's tokens stand to its teacher's, and what
+    was found of it, of its student before and of its teacher, by measure or benchmark."""
     run = SETTINGS.runs[name]
     kept = {
         "metrics": "metrics.parquet",
@@ -202,19 +224,22 @@ def run_files(name):
         "model": "model/manifest.json",
     }
     files = {what: f"results/runs/{name}/{file}" for what, file in kept.items()}
+    for pair in alignments_measured(SETTINGS, [name]):
+        files["alignment"] = f"results/alignments/{'/'.join(pair)}/alignment.json"
     of_student = f"results/evaluation/students/{run.student}"
     of_teacher = f"results/evaluation/teachers/{run.teacher}"
     folders = {"run": f"results/runs/{name}/evaluation", "student": of_student}
     folders |= {"teacher": of_teacher} if run.teacher else {}
     for whose, folder in folders.items():
         where = [] if whose == "run" else [run.corpus, run.validation_split]
-        for task in SETTINGS.evaluation.tasks:
+        is_average = whose == "teacher" and run.teacher in AVERAGES
+        for task in ["bits_per_byte"] if is_average else SETTINGS.evaluation.tasks:
             if task != "byte_divergence":
                 files[f"{whose}/{task}"] = os.path.join(folder, *where, f"{task}.json")
             elif run.teacher and whose != "teacher":
                 against = [run.teacher] if whose == "student" else []
                 files[f"{whose}/{task}"] = os.path.join(folder, *where, *against, f"{task}.json")
-        for benchmark in SETTINGS.benchmarks:
+        for benchmark in [] if is_average else SETTINGS.benchmarks:
             files[f"{whose}/{benchmark}"] = f"{folder}/{benchmark}.json"
     return files
 
@@ -222,7 +247,8 @@ def run_files(name):
 def cache_files(cache):
     """What the report reads of a byte cache."""
     folder = f"results/teachers/{'/'.join(cache)}"
-    return {what: f"{folder}/{what}.json" for what in ("audit", "information")}
+    found = ["audit"] if cache[0] in AVERAGES else ["audit", "information"]
+    return {what: f"{folder}/{what}.json" for what in found}
 
 
 def caches_of(runs):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 
@@ -14,6 +15,12 @@ def compared(runs):
     return bool(pairs[True] & pairs[False])
 
 
+def ranked(runs):
+    """Whether three methods or more share student, documents and a seed."""
+    fields = Counter((run.student, run.corpus, run.validation_split, run.seed) for run in runs)
+    return max(fields.values()) > 2
+
+
 def figures_of(names):
     """What is drawn of these runs and under which heading; the captions are workflow/report/{figure}.rst, on the page and
     in Snakemake's report."""
@@ -22,9 +29,10 @@ def figures_of(names):
         run.teacher for run in runs
     )
     # Only where a run learns from a teacher's bytes is there something to say of them.
-    learns_bytes = bool(caches_of(names))
+    of_caches = {what for cache in caches_of(names) for what in cache_files(cache)}
     return {
         **({"comparison": "Differences from SFT"} if compared(runs) else {}),
+        **({"ranks": "Ranks over documents"} if ranked(runs) else {}),
         "bits_per_byte": "Bits per byte",
         "bits_per_byte_by_kind": "Bits per byte by kind of document",
         **({"benchmarks": "Benchmarks"} if SETTINGS.benchmarks else {}),
@@ -32,14 +40,15 @@ def figures_of(names):
         "costs": "What trainings took",
         **({"divergence": "Distance to the teacher"} if is_held_against_teacher else {}),
         **({"reliability": "Whether they know what they know"} if is_held_against_teacher else {}),
-        **({"audit": "How faithful the byte caches are"} if learns_bytes else {}),
-        **({"information": "What bytes tell of a token"} if learns_bytes else {}),
+        **({"audit": "How faithful the byte caches are"} if "audit" in of_caches else {}),
+        **({"information": "What bytes tell of a token"} if "information" in of_caches else {}),
     }
 
 
 FIGURES = figures_of(SETTINGS.runs)
 TABLES = [
-    *("models", "comparison", "benchmarks", "costs", "bits_per_byte", "loss", "divergence"),
+    *("models", "methods", "comparison", "ranks", "benchmarks", "alignment", "costs"),
+    *("bits_per_byte", "loss", "divergence"),
     *("calibration", "settings", "completions", "surprise"),
     *("caches", "audit", "audit_worst", "information"),
 ]

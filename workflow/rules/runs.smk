@@ -43,8 +43,9 @@ rule distill:
         documents=run_documents,
         student=run_student,
         cache=run_cache,
-        teacher=run_live_teacher,
+        teacher=run_teacher,
         warmup=run_warmup,
+        map=run_map,
         development=run_development,
         development_cache=run_development_cache,
     output:
@@ -75,6 +76,7 @@ rule distill:
         " --cache {input.cache:q}"
         " --teacher {input.teacher:q}"
         " --warmup {input.warmup:q}"
+        " --map {input.map:q}"
         " --development {input.development:q}"
         " --development-cache {input.development_cache:q}"
         " --manifest {output.manifest:q}"

@@ -2,6 +2,8 @@
 
 import platform
 
+from bld.config import Methods
+
 
 def split_settings(wildcards):
     """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last; of
@@ -57,10 +59,18 @@ def teacher_settings(wildcards):
     return scoring_settings(SETTINGS.teachers[wildcards.teacher])
 
 
+def teacher_reading(teacher):
+    """How documents are rendered for a teacher; for each of its models, where it averages several."""
+    if not teacher.average:
+        return {"reading": reading(teacher.model)}
+    readings = {model: reading(model) for model in teacher.models}
+    return {"reading": readings, "average": teacher.average.model_dump()}
+
+
 def scoring_settings(teacher):
     """How a teacher's byte distributions are made."""
-    unread = {"model", "mode"} | UNREAD[teacher.histories]
-    return {"scoring": teacher.model_dump(exclude=unread), "reading": reading(teacher.model)}
+    unread = {"model", "average", "mode"} | UNREAD[teacher.histories]
+    return {"scoring": teacher.model_dump(exclude=unread)} | teacher_reading(teacher)
 
 
 def sample_settings(wildcards):
@@ -68,7 +78,7 @@ def sample_settings(wildcards):
     teacher = SETTINGS.teachers[wildcards.teacher]
     sample = SETTINGS.audit.model_dump(include={"documents", "seed"})
     limits = teacher.model_dump(include={"window", "batch_tokens", "precision"})
-    return sample | limits | {"reading": reading(teacher.model)}
+    return sample | limits | teacher_reading(teacher)
 
 
 def audit_settings(wildcards):
@@ -93,6 +103,24 @@ def student_settings(wildcards):
         | seed,
         "model_reading": reading(student.model),
         "reading": student_reading(wildcards.student),
+    }
+
+
+def map_settings(wildcards):
+    """Between which vocabularies a map leads, and of which kind it is."""
+    return {"kind": wildcards.kind} | readings_of_both(wildcards)
+
+
+def alignment_settings(wildcards):
+    """How many documents tokens are counted on, at most, and how both models read them."""
+    return {"documents": 200} | readings_of_both(wildcards)
+
+
+def readings_of_both(wildcards):
+    """How documents are rendered for a student, and for a teacher of one model."""
+    return {
+        "student_reading": student_reading(wildcards.student),
+        "teacher_reading": reading(SETTINGS.teachers[wildcards.teacher].model),
     }
 
 
@@ -124,8 +152,12 @@ def distill_settings(wildcards):
         "seed": run.seed,
         "reading": student_reading(run.student),
     }
-    if run.method == "bld":
-        settings["bld"] = run.bld.model_dump()
+    if run.taught:
+        settings[run.method] = run.taught.model_dump()
+        if run.taught.reads_tokens:
+            settings["teacher_reading"] = reading(SETTINGS.teachers[run.teacher].model)
+    if run.sampling.on_policy:
+        settings["sampling"] = run.sampling.model_dump()
     if learns_from(run, "live", SETTINGS):
         settings["teacher"] = scoring_settings(SETTINGS.teachers[run.teacher])
     return settings
@@ -144,13 +176,22 @@ def evaluation_settings(wildcards):
     return settings | {"reading": judged_reading(wildcards)}
 
 
+def average_settings(wildcards):
+    """An average has no tokens, and is judged by its bytes."""
+    settings = SETTINGS.evaluation.model_dump(include={"window", "batch_tokens"})
+    teacher = SETTINGS.teachers[wildcards.teacher]
+    return settings | teacher_reading(teacher) | {"policy": policy(SETTINGS.evaluation)}
+
+
 def divergence_settings(wildcards):
     who = judged(wildcards)
-    return evaluation_settings(wildcards) | {
+    of_teacher = teacher_reading(SETTINGS.teachers[who.teacher])
+    return {
+        **evaluation_settings(wildcards),
+        **{f"teacher_{key}": value for key, value in of_teacher.items()},
         "documents": SETTINGS.evaluation.divergence_documents,
         "policy": policy(SETTINGS.evaluation),
         "head": SETTINGS.runs[who.name].bld.head if has_trained_head(who) else None,
-        "teacher_reading": reading(SETTINGS.teachers[who.teacher].model),
     }
 
 
@@ -177,6 +218,12 @@ def benchmark_settings(wildcards):
     }
 
 
+def own_settings(run, **how):
+    """A run's settings without those of other methods."""
+    others = {name for name in Methods.model_fields if name != run.method}
+    return run.model_dump(exclude=others, **how)
+
+
 def report_settings(title, runs):
     """What the report on these runs tells of and where it is found; of settings also those that are not as they are by
     themselves."""
@@ -184,8 +231,8 @@ def report_settings(title, runs):
         "title": title,
         "runs": {
             name: {
-                "settings": SETTINGS.runs[name].model_dump(),
-                "changed": SETTINGS.runs[name].model_dump(exclude_defaults=True),
+                "settings": own_settings(SETTINGS.runs[name]),
+                "changed": own_settings(SETTINGS.runs[name], exclude_defaults=True),
                 "files": run_files(name),
             }
             for name in runs

@@ -8,7 +8,7 @@ import pytest
 
 from bld.documents.shards import write_splits
 from bld.folders import new_folder
-from bld.stages import evaluate_byte_divergence, write_text
+from bld.stages import evaluate_average, evaluate_byte_divergence, write_text
 from bld.students.heads import LinearHeads, save_head
 
 READING = {
@@ -63,6 +63,21 @@ def test_a_student_is_measured_with_its_trained_head_and_without_one(run, manife
     assert (found["task"], found["documents"]) == ("byte_divergence", 3)
     assert found["policy"] == COMMON["policy"]
     assert bool(found["head"]) == bool(kind)
+
+
+def test_an_average_is_measured_and_is_a_teacher_to_be_held_against(run, manifests):
+    models = [manifests["teacher"], manifests["student"]]
+    reading = {"teacher": READING, "student": READING}
+    average = {"models": {"teacher": 1, "student": 2}, "mean": "geometric"}
+    documents = ["--documents", manifests["documents"]]
+    settings = {"reading": reading, "average": average}
+    found = run(evaluate_average, settings, *documents, "--models", *models)
+    assert found["task"] == "bits_per_byte" and len(found["per_document"]) == found["documents"]
+    held = {"documents": 4, "head": None, "teacher_reading": reading, "teacher_average": average}
+    options = [*documents, "--model", manifests["student"], "--head", "--teacher", *models]
+    against = run(evaluate_byte_divergence, held, *options)
+    bits = against["models"]["teacher"]["bits_per_byte"]
+    assert bits == pytest.approx(found["bits_per_byte"], rel=1e-5)
 
 
 def test_completions_and_a_passage_are_written(run, manifests, documents):

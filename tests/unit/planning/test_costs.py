@@ -140,12 +140,46 @@ def test_no_cache_is_larger_than_planned(tmp_path, keep_symbols):
 def test_the_memory_of_a_teacher_by_hand(premises):
     settings = configuration()
     teacher = Teacher(model="m", window=64, batch_tokens=512, precision="bf16")
-    found = scoring.scoring_memory(premises(settings).shapes.model("m"), teacher)
+    found = scoring.scoring_memory([premises(settings).shapes.model("m")], teacher)
     assert found.weights == 2 * (PARAMETERS + HEAD)
     keys = 2 * 2 * 8 * (512 * 2.5) * 2
     layer = 512 * (16 * 8 + 8 * 8 + 8 * 16 + 4 * 2 + 32)
     assert found.work == keys + layer + 16 * 2**26
     assert BLOCK_ELEMENTS["cuda"] == scoring.BLOCK_ELEMENTS
+
+
+def averaging():
+    """Teacher `t` is the average of `m` and of `n`, which has one layer more."""
+    models = configuration().model_dump()["models"]
+    deeper = models["m"]["scratch"]["architecture"] | {"layers": 3}
+    models["n"] = models["m"] | {"scratch": models["m"]["scratch"] | {"architecture": deeper}}
+    return {"models": models, "teachers": {"t": {"average": {"models": {"m": 1, "n": 3}}}}}
+
+
+def test_models_that_are_averaged_are_all_run_and_all_in_memory_one_at_work(premises):
+    one = configuration(models=averaging()["models"], teachers={"t": {"model": "n"}})
+    parts = [scoring_job(premises(x), "t", "c", "train") for x in (configuration(), one)]
+    job = scoring_job(premises(configuration(**averaging())), "t", "c", "train")
+    assert job.gpu_hours == pytest.approx(sum(part.gpu_hours for part in parts))
+    assert job.memory.weights == sum(part.memory.weights for part in parts)
+    assert job.memory.work == parts[1].memory.work > parts[0].memory.work
+    assert job.cache_bytes == parts[0].cache_bytes
+
+
+def test_a_live_average_is_asked_in_every_step(premises):
+    taught = {"method": "bld", "bld": {"head": "marginal"}}
+
+    def flops(**sections):
+        runs = {"bld": RUN | taught}
+        [job] = trainings_of_run(premises(configuration(**sections, runs=runs)), "bld")
+        return job.flops_per_step, job.memory.teacher
+
+    models, live = averaging()["models"], {"mode": "live"}
+    alone = flops()[0]
+    asked = [flops(models=models, teachers={"t": {"model": x} | live}) for x in ("m", "n")]
+    both, memory = flops(models=models, teachers={"t": averaging()["teachers"]["t"] | live})
+    assert both - alone == pytest.approx(sum(one - alone for one, _ in asked))
+    assert asked[1][1] < memory < asked[0][1] + asked[1][1]
 
 
 def test_a_fine_tuning_takes_six_operations_for_each_weight_and_token(premises):

@@ -19,7 +19,7 @@ from bld.reporting.teacher_bytes import CacheInputs
 KINDS = ("class", "function", "module")
 PASSAGE = "na\u00efve \U0001f40d <b>\n"
 CACHE = json.loads(Path(__file__).with_name("byte_cache.json").read_text(encoding="utf-8"))
-"""What the audit and the measure of information find of a byte cache."""
+"""What is measured of a byte cache, and of how the tokens of its teacher fit a student's."""
 
 
 def number_of(*names):
@@ -44,8 +44,8 @@ class Factory:
         self.difficulty_D = rng.normal(0, 0.3, documents)
 
     def run(self, name, method="sft", seed=1, level=2.5, head="linear", **changes):
-        """A run with all its files; `changes` are of its settings, or `scores` of its bits per byte,
-        `costs` of its training and `questions` of its benchmark of right answers."""
+        """A run with all its files; `changes` are of its settings, or `own` those of its method, `scores`
+        of its bits per byte, `costs` of its training and `questions` of its benchmark of right answers."""
         settings = {
             "method": method,
             "student": "small",
@@ -54,14 +54,17 @@ class Factory:
             "seed": seed,
             "bld": {"head": head, "kl_weight": 1.0},
             "training": {"steps": 60, "learning_rate": 5e-4},
+            "sampling": {"on_policy": 0.0, "temperature": 1.0},
         }
+        if "own" in changes:
+            settings[method] = settings.get(method, {}) | changes["own"]
         settings |= {key: value for key, value in changes.items() if key in settings}
-        student, teacher, corpus = (settings[key] for key in ("student", "teacher", "corpus"))
+        student, teacher, corpus = settings["student"], settings["teacher"], settings["corpus"]
         manifest = self.write(f"{name}.manifest", {"model": name})
         stamp = {"model_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
         taught = method == "bld"
         files = {
-            "metrics": self.metrics(name, 20 if taught else 0, taught),
+            "metrics": self.metrics(name, 20 if taught else 0, taught, method),
             "training": self.training(name, method, **changes.get("costs", {})),
             "model": manifest,
             **self.judged("run", name, corpus, level, stamp, head if taught else None, changes),
@@ -69,6 +72,7 @@ class Factory:
         }
         if teacher:
             files |= self.judged("teacher", teacher, corpus, 2.2)
+            files["alignment"] = self.write(f"{student} {teacher} {corpus}", CACHE["alignment"])
         else:
             files = {key: path for key, path in files.items() if "divergence" not in key}
         return RunInputs(name, settings, files, {"training": settings["training"]})
@@ -243,7 +247,7 @@ class Factory:
         }
         return self.write(f"{name}.training", costs | figures)
 
-    def metrics(self, name, warmup, taught, steps=60, looks=(2.7, 2.6, 2.55)):
+    def metrics(self, name, warmup, taught, method, steps=60, looks=(2.7, 2.6, 2.55)):
         """Losses of every step, and looks at the development split, the last at the last step."""
         rows = [
             {"phase": "warmup", "step": step, "byte_loss": 4.0 - step / 20}
@@ -257,12 +261,12 @@ class Factory:
                 "token_loss": 4.0 + (-1) ** step - step / 60,
                 "byte_loss": 6.0 - step / 60 if taught else None,
                 "kl_loss": 2.0 - step / 60 if taught else None,
+                "teacher_loss": None if taught or method == "sft" else 1 / step,
                 "dev_bits_per_byte": at.get(step),
             }
             for step in range(1, steps + 1)
         ]
-        columns = ["phase", "step", "token_loss", "byte_loss", "kl_loss", "dev_bits_per_byte"]
-        frame = pd.DataFrame(rows, columns=columns).assign(tokens=1000, seconds=0.3)
+        frame = pd.DataFrame(rows).assign(tokens=1000, seconds=0.3)
         path = self.path(f"{name}.metrics", "parquet")
         frame.to_parquet(path)
         return path
@@ -384,6 +388,7 @@ def whole(tmp_path_factory):
         factory.run("bld-1", "bld", level=2.4, head="linear"),
         factory.run("bld-2", "bld", seed=2, level=2.46, head="linear"),
         factory.run("none-1", "bld", level=2.51, head="marginal"),
+        factory.run("one-1", "one_to_one", level=2.44),
     ]
     caches = [factory.cache(), factory.cache("larger")]
     output = tmp_path_factory.mktemp("whole") / "report"

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from bld.reporting.comparison import Comparison, compare, difference, paired
-from bld.reporting.inputs import read_run
+from bld.reporting.inputs import read_runs
 from bld.reporting.statistics import Estimate
 
 
 def read(*inputs):
-    return [read_run(one) for one in inputs]
+    return read_runs(inputs)
 
 
 def judged(*inputs):
@@ -232,7 +232,7 @@ def test_a_question_that_was_asked_twice_is_an_error_that_names_it(factory):
     rows = [{"id": "recall:1", "value": 1.0}, {"id": "recall:1", "value": 0.0}]
     factory.edit(run.files["run/recall"], per_document=rows)
     with pytest.raises(ValueError, match="'recall:1' was scored twice for 'a'"):
-        paired(read_run(run).judged, "recall")
+        paired(read_runs([run])[0].judged, "recall")
 
 
 @pytest.mark.parametrize("metric", ["bits_per_byte", "byte_jsd", "recall", "prose"])
@@ -242,7 +242,7 @@ def test_the_order_of_documents_in_a_file_does_not_matter(factory, metric):
         if key.startswith("run/") and not key.endswith("text"):
             rows = json.loads(path.read_text())["per_document"]
             factory.edit(path, per_document=rows[::-1])
-    ours, theirs = (read_run(run).judged for run in (first, second))
+    ours, theirs = (read_runs([run])[0].judged for run in (first, second))
     assert difference([ours], [theirs], metric).value == pytest.approx(0)
     assert paired(ours, metric).documents.index.is_monotonic_increasing
 
@@ -252,7 +252,7 @@ def test_nothing_is_paired_where_nothing_was_measured(factory):
     for key, path in run.files.items():
         if key.startswith("run/"):
             path.unlink()
-    model = read_run(run).judged
+    model = read_runs([run])[0].judged
     assert model.bits_per_byte is None
     for metric in ("bits_per_byte", "byte_jsd", "recall"):
         assert paired(model, metric) is None

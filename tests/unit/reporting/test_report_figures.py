@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bld.reporting.style import FIXED, INK, MUTED
+from bld.reporting.style import FIXED, INK, MUTED, PALETTE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -21,17 +21,27 @@ def description(page, name):
 
 def test_every_part_of_the_loss_has_its_panel(whole):
     assert {"Warm-up: byte loss", "Token loss", "Byte loss", "KL to the teacher",
-            "Bits per byte, development"} <= set(texts(whole, "loss"))  # fmt: skip
+            "Loss against the teacher", "Bits per byte, development"} <= set(texts(whole, "loss"))  # fmt: skip
 
 
 def test_a_run_without_a_teacher_term_has_panels_for_what_it_has(build, factory):
     found = texts(build(factory.run("sft-1"), figures=["loss"]), "loss")
     assert {"Token loss", "Bits per byte, development"} <= set(found)
-    assert not {"Byte loss", "KL to the teacher", "Warm-up: byte loss"} & set(found)
+    absent = {"Byte loss", "KL to the teacher", "Warm-up: byte loss", "Loss against the teacher"}
+    assert not absent & set(found)
 
 
 def test_models_are_drawn_fewest_bits_first(whole):
-    names = ["large (teacher)", "bld-1", "bld-2", "sft-1", "none-1", "sft-2", "small (untrained)"]
+    names = [
+        "large (teacher)",
+        "bld-1",
+        "one-1",
+        "bld-2",
+        "sft-1",
+        "none-1",
+        "sft-2",
+        "small (untrained)",
+    ]
     found = texts(whole, "bits_per_byte")
     assert [one for one in found if one in names] == names
     assert re.findall(r"(\S+) \d\.\d{3}", description(whole, "bits_per_byte"))[0] == "large"
@@ -59,7 +69,7 @@ def test_benchmarks_are_drawn_best_first_whatever_is_better(whole):
     for name in ("recall", "prose"):
         (row,) = re.findall(rf"{name}: (.*?)\. ?(?=prose|$)", words)
         values = [float(value) for value in re.findall(r" (\d\.\d{3})", row)]
-        assert len(values) == 7
+        assert len(values) == 8
         assert values == sorted(values, reverse=name == "recall")
 
 
@@ -86,12 +96,12 @@ def test_two_corpora_have_panels_of_their_own(build, factory):
         assert {"docs", "books"} <= set(texts(page, name))
 
 
-@pytest.mark.parametrize("name", ["bits_per_byte", "bits_per_byte_by_kind", "comparison", "costs",
+@pytest.mark.parametrize("name", ["bits_per_byte", "bits_per_byte_by_kind", "comparison", "ranks", "costs",
                                   "benchmarks", "loss", "divergence", "reliability"])  # fmt: skip
 def test_a_method_has_its_colour_in_every_figure(whole, name):
     svg = (whole.folder / f"{name}.svg").read_text()
-    assert FIXED["bld linear"] in svg and FIXED["bld marginal"] in svg
-    if name not in ("loss", "costs", "comparison"):
+    assert FIXED["bld linear"].colour in svg and FIXED["bld marginal"].colour in svg
+    if name not in ("loss", "costs", "comparison", "ranks"):
         assert MUTED in svg and INK in svg
 
 
@@ -101,3 +111,34 @@ def test_drawings_in_the_page_take_its_colours_and_files_keep_their_own(whole):
     inline = whole.source[whole.source.index("<svg ") :]
     assert INK not in inline and "var(--ink)" in inline
     assert "<?xml" not in inline and "<metadata" not in inline
+
+
+def lines_of(page, name):
+    """How many lines are drawn in each colour, by the colour."""
+    root = ElementTree.parse(page.folder / f"{name}.svg").getroot()
+    styles = [
+        path.get("style", "")
+        for group in root.iter(f"{SVG}g")
+        if group.get("id", "").startswith(f"{name}-line2d")
+        for path in group.findall(f"{SVG}path")
+    ]
+    return {colour: sum(colour in style for style in styles) for colour in PALETTE}
+
+
+def test_of_many_methods_the_losses_are_means_over_their_runs(build, factory):
+    few = [factory.run(f"sft-{seed}", seed=seed) for seed in (1, 2, 3)]
+    methods = ("alm", "uld", "mined", "one_to_one", "simct")
+    counts = [
+        lines_of(build(*runs, figures=["loss"]), "loss")[FIXED["sft"].colour]
+        for runs in (few, [*few, *(factory.run(one, one) for one in methods)])
+    ]
+    # Token loss, step by step and smoothed, and looks, of three runs; and in the legend.
+    assert counts[0] == 3 * 3 + 1
+    # SFT and ULD share a colour: two panels of the first, three of the second.
+    assert counts[1] == 2 + 3 + 2
+
+
+def test_ranks_are_drawn_first_ones_first(whole):
+    words = description(whole, "ranks")
+    ranks = [float(value) for value in re.findall(r" (\d\.\d\d)[,.]", words)]
+    assert len(ranks) == 4 and ranks == sorted(ranks)

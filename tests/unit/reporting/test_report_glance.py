@@ -136,13 +136,35 @@ def test_other_measures_are_of_the_sft_run_that_the_sentence_is_about(factory, a
     assert [sentence.count("recall") for sentence in sentences] == [1, 1]
 
 
-def test_runs_of_one_method_with_other_settings_are_told_apart_by_name(factory, answers):
+def test_runs_of_one_method_with_other_settings_of_it_are_told_apart_by_them(factory, answers):
     runs = [factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4),
-            factory.run("heavy", "bld", level=2.3, bld={"head": "linear", "kl_weight": 4})]  # fmt: skip
+            factory.run("heavy", "bld", level=2.3, own={"kl_weight": 4.0})]  # fmt: skip
     _, sentences = answers(*runs)[GAIN]
     assert [sentence.partition(":")[0] for sentence in sentences] == [
-        "BLD with linear heads (bld-1)", "BLD with linear heads (heavy)",
+        "BLD with linear heads, kl weight 1", "BLD with linear heads, kl weight 4",
     ]  # fmt: skip
+
+
+def test_runs_of_one_method_with_another_training_are_told_apart_by_name(factory, answers):
+    longer = {"steps": 90, "learning_rate": 5e-4}
+    runs = [factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4),
+            factory.run("long", "bld", level=2.3, training=longer)]  # fmt: skip
+    _, sentences = answers(*runs)[GAIN]
+    assert [sentence.partition(":")[0] for sentence in sentences] == [
+        "BLD with linear heads (bld-1)", "BLD with linear heads (long)",
+    ]  # fmt: skip
+
+
+def test_of_many_methods_the_best_are_told_and_the_others_pointed_at(factory, answers):
+    methods = ["alm", "uld", "mined", "simct", "one_to_one"]
+    runs = [factory.run(name, name, level=2.4 - at / 50) for at, name in enumerate(methods)]
+    found = answers(factory.run("sft-1"), *runs)
+    _, gains = found[GAIN]
+    _, costs = found[COST]
+    best = ["One-to-one", "SimCT with SFT", "MinED", "ULD"]
+    assert [one.partition(":")[0] for one in gains[:-1]] == best
+    assert [one.partition(" took")[0] for one in costs[:-2]] == best
+    assert gains[-1] == costs[-2] == "The others stand in the table of methods."
 
 
 def test_students_are_named_where_there_are_several(factory, answers):
@@ -180,7 +202,7 @@ def test_costs_are_told_as_ratios(factory, answers):
         "BLD with linear heads took 2.25 times as long to train as SFT and 1.50 times the memory, "
         "warm-up included."
     )
-    assert other == "Scoring the teacher, which all runs share, is not in it."
+    assert other == "Scoring the teacher ahead of training, which runs share, is not in it."
 
 
 def test_memory_is_left_out_where_it_was_not_noted(factory, answers):

@@ -8,7 +8,7 @@ import pytest
 from bld.reporting.figures import FIGURES
 
 KEYS = [
-    "metrics", "training", "model",
+    "metrics", "training", "model", "alignment",
     *(f"{whose}/{task}" for whose in ("run", "student", "teacher")
       for task in ("bits_per_byte", "byte_divergence", "text", "recall", "prose")
       if (whose, task) != ("teacher", "byte_divergence")),

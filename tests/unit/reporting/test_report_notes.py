@@ -122,7 +122,7 @@ def test_an_infinite_divergence_is_explained(notes, seeds, factory):
 
 def test_a_run_that_was_better_before_its_end_is_told(notes, seeds, factory):
     files = seeds[0].files
-    path = factory.metrics("overfitted", 0, False, looks=(2.7, 2.5, 2.6))
+    path = factory.metrics("overfitted", 0, False, "sft", looks=(2.7, 2.5, 2.6))
     (note,) = notes(replace(seeds[0], files={**files, "metrics": path}), *seeds[1:])
     assert (
         "sft-1 was better on the development split at an earlier look (2.500 bits per byte)" in note
@@ -131,7 +131,7 @@ def test_a_run_that_was_better_before_its_end_is_told(notes, seeds, factory):
 
 
 def test_a_last_look_that_is_hardly_worse_is_not_told(notes, seeds, factory):
-    path = factory.metrics("level", 0, False, looks=(2.7, 2.60, 2.61))
+    path = factory.metrics("level", 0, False, "sft", looks=(2.7, 2.60, 2.61))
     files = {**seeds[0].files, "metrics": path}
     assert notes(replace(seeds[0], files=files), *seeds[1:]) == []
 
@@ -179,3 +179,9 @@ def test_what_differs_beside_the_method_is_told(factory, build):
         "Beside the method, bld-1 differs from sft-1 in training.steps (6000 against 60)."
         in page.notes()
     )
+
+
+def test_settings_of_methods_and_of_sampling_are_no_difference_beside_the_method(factory, build):
+    sampling = {"on_policy": 0.5, "temperature": 0.6}
+    runs = factory.run("sft-1"), factory.run("uld-1", "uld", own={"weight": 2.0}, sampling=sampling)
+    assert "Beside the method" not in build(*runs).words()

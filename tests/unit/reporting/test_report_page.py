@@ -12,6 +12,7 @@ from bld.reporting.report import build_report
 HOSTILE = '<script>alert(1)</script>&"\'$x_$ id="p'
 COLUMNS = {
     "models": 9,
+    "methods": 9,
     "comparison": 6,
     "benchmarks": 4,
     "costs": 8,
@@ -34,7 +35,8 @@ def test_the_same_inputs_give_the_same_bytes(whole, tmp_path):
 
 def test_a_report_is_a_page_a_summary_and_the_files_behind_its_tables_and_figures(whole):
     tables = [
-        *("models", "comparison", "benchmarks", "costs", "bits_per_byte", "loss", "divergence"),
+        *("models", "methods", "comparison", "ranks", "benchmarks", "alignment", "costs"),
+        *("bits_per_byte", "loss", "divergence"),
         *("calibration", "settings", "completions", "surprise"),
         *("caches", "audit", "audit_worst", "information"),
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bld.reporting import page, style
+from bld.reporting.series import label
 from bld.reporting.texts import LEVELS
 
 CSS = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -93,19 +94,58 @@ def test_a_drawing_in_the_page_takes_the_colours_of_the_page():
     }
 
 
-def test_every_head_of_bld_has_a_name_for_people_and_a_colour_of_its_own():
-    heads = ["bld linear", "bld causal", "bld marginal", "bld output"]
-    assert all(style.label(one) != one for one in ["sft", *heads])
-    assert len({style.FIXED[one] for one in ["sft", *heads]}) == 5
+METHODS = [
+    *("sft", "bld linear", "bld causal", "bld marginal", "bld output", "bld marginal + one_to_one"),
+    *(
+        "alm",
+        "alm plain",
+        "uld",
+        "mined",
+        "one_to_one",
+        "x_token p-kl",
+        "x_token h-kl",
+        "simct plain",
+    ),
+]
 
 
-def test_methods_keep_their_colour_whatever_else_is_drawn():
-    alone, together = style.colours(["bld linear"]), style.colours(["sft", "alm", "bld linear"])
+def test_every_method_has_a_name_for_people_and_a_look_of_its_own():
+    assert len({label(one) for one in METHODS} - set(METHODS)) == len(METHODS)
+    assert len({style.FIXED[one] for one in METHODS}) == len(METHODS) == 14
+
+
+def test_methods_keep_their_look_whatever_else_is_drawn():
+    alone, together = style.looks(["bld linear"]), style.looks([*METHODS, "other"])
     assert alone["bld linear"] == together["bld linear"]
+    assert style.looks(["b", "a", "sft"]) == style.looks(["sft", "a", "b"])
 
 
-def test_methods_do_not_share_a_colour():
-    found = style.colours(
-        ["sft", "bld linear", "bld marginal", "alm", "uld", "teacher", "untrained student"]
-    )
-    assert all(found[one] != found[other] for one, other in combinations(found, 2))
+def test_methods_do_not_share_a_look():
+    variants = [
+        "uld on-policy",
+        "bld linear, kl weight 1",
+        "bld linear, kl weight 4",
+        "new",
+        "newer",
+    ]
+    found = style.looks([*METHODS, *variants, "teacher", "untrained student"])
+    assert len(set(found.values())) == len(found) == 21
+
+
+def test_a_variant_of_a_method_has_its_colour_and_another_marker():
+    found = style.looks(["uld", "uld on-policy", "x_token h-kl, keep 4", "x_token h-kl, keep 8"])
+    assert found["uld on-policy"].colour == found["uld"].colour
+    colours = {found[f"x_token h-kl, keep {keep}"].colour for keep in (4, 8)}
+    assert colours == {style.FIXED["x_token h-kl"].colour}
+
+
+def test_looks_that_share_a_colour_differ_in_marker_and_in_dashes():
+    looks = style.FIXED.values()
+    for one, other in combinations(looks, 2):
+        if one.colour == other.colour:
+            assert one.marker != other.marker and one.dashes != other.dashes
+
+
+def test_more_series_than_there_are_looks_share_them():
+    names = [f"method {number}" for number in range(60)]
+    assert style.looks(names).keys() == set(names)

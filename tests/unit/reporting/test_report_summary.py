@@ -6,20 +6,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bld.reporting.inputs import read_run
+from bld.reporting.inputs import read_runs
 from bld.reporting.rows import COLUMNS, flat
 from bld.reporting.tables import make_tables
 
 RUN_KEYS = {
     "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
     "student_bits_per_byte", "byte_jsd", "tasks", "train_seconds", "train_tokens", "gpu_hours",
-    "head_parameters",
+    "head_parameters", "series",
 }  # fmt: skip
-COMPARISON_KEYS = {"method", "head", "against", "metric", "difference", "low", "high", "seeds"}
+COMPARISON_KEYS = {
+    "method",
+    "head",
+    "series",
+    "against",
+    "metric",
+    "difference",
+    "low",
+    "high",
+    "seeds",
+}
 
 
 def tables(*runs):
-    return make_tables([read_run(run) for run in runs])
+    return make_tables(read_runs(runs))
 
 
 def bits_per_byte(path):
@@ -72,7 +82,7 @@ def test_what_was_not_measured_is_null_in_the_summary(factory):
         path.unlink()
     (found,) = tables(run).summary()["runs"]
     known = {name for name, value in found.items() if value is not None}
-    assert known == {"run", "method", "seed", "student", "tasks"}
+    assert known == {"run", "method", "series", "seed", "student", "tasks"}
     assert found["tasks"] == {}
 
 
@@ -101,7 +111,9 @@ def test_empty_frames_have_their_columns_too(factory):
     for path in run.files.values():
         path.unlink()
     frames = tables(run).frames
-    assert [name for name, frame in frames.items() if len(frame)] == ["models", "costs", "settings"]
+    assert [name for name, frame in frames.items() if len(frame)] == [
+        "models", "methods", "costs", "settings",
+    ]  # fmt: skip
     assert all(list(frames[name]) == COLUMNS[name].split() for name in COLUMNS)
 
 
@@ -202,7 +214,7 @@ def test_settings_that_were_changed_have_dotted_names_and_those_shown_apart_are_
 def test_evaluations_of_another_model_are_left_out(factory):
     run = factory.run("sft-1")
     factory.edit(run.files["run/recall"], model_sha256="0" * 64)
-    read = read_run(run)
+    (read,) = read_runs([run])
     assert read.outdated == ["recall"]
     assert "recall" not in read.judged.found and "prose" in read.judged.found
 
@@ -210,7 +222,7 @@ def test_evaluations_of_another_model_are_left_out(factory):
 def test_a_model_that_was_trained_anew_leaves_all_its_evaluations_out(factory):
     run = factory.run("sft-1")
     run.files["model"].write_text("another")
-    read = read_run(run)
+    (read,) = read_runs([run])
     assert len(read.outdated) == 5 and read.judged.found == {}
     assert read.student.found and read.teacher.found
 

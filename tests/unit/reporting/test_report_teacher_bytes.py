@@ -4,8 +4,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from bld.reporting.figures import FIGURES
 from bld.reporting.source import Source
-from bld.reporting.teacher_bytes import Told, cache_tables, read_teacher_bytes
+from bld.reporting.teacher_bytes import CacheInputs, Told, cache_tables, read_teacher_bytes
 
 
 def told(factory, information=None, **audit):
@@ -147,3 +148,13 @@ def test_tokens_of_one_byte_alone_have_one_row_and_are_drawn(build, factory):
     cache = factory.cache(information=byte_model)
     page = build(factory.run("sft-1"), caches=[cache], figures=["information"])
     assert page.table("information") == [["1", "9", "2.000", "100.0 %"]]
+
+
+def test_a_teacher_without_tokens_of_its_own_is_audited_alone(build, factory):
+    both = factory.cache("both")
+    alone = CacheInputs("both", "docs", "train", {"audit": both.files["audit"]})
+    page = build(factory.run("sft-1"), caches=[factory.cache(), alone], figures=FIGURES)
+    rows = pd.read_csv(page.folder / "information.csv")
+    assert set(rows["cache"]) == {"large on docs, train"}
+    words = page.words()
+    assert "both on docs, train" in words and words.count("Before a token, the teacher") == 1

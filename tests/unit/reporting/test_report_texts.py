@@ -27,7 +27,7 @@ def test_every_prompt_has_the_completions_of_all_models_side_by_side(whole):
     boxes = [one for one in section.iter("div") if one.get("class") == "texts"]
     for prompt, box in zip(prompts[:2], boxes, strict=False):
         texts = ["".join(one.itertext()).removeprefix("\n") for one in box.iter("pre")]
-        models = ["large", "small", "sft-1", "bld-1", "none-1"]
+        models = ["large", "small", "sft-1", "bld-1", "none-1", "one-1"]
         assert texts == [f"{model} on {prompt}" for model in models]
         captions = [whole.words(one) for one in box.iter("figcaption")]
         assert captions[0].startswith("large teacher")
@@ -50,7 +50,7 @@ def test_completions_keep_their_order_and_are_marked_where_they_were_cut():
 
 def test_the_passage_of_every_model_is_the_text_itself(whole):
     texts = ["".join(one.itertext()) for one in whole.by_class("passage")]
-    assert texts == ["na\u00efve \U0001f40d <b>\n"] * 5
+    assert texts == ["na\u00efve \U0001f40d <b>\n"] * 6
 
 
 def test_a_character_costs_what_its_bytes_cost_together(whole):

@@ -102,7 +102,7 @@ def test_models_follow_from_their_own_files(whole):
 
 def test_comparisons_follow_from_documents_that_are_paired(whole):
     rows = rows_of(whole, "comparison")
-    assert len(rows) == 3 + 2 * 4
+    assert len(rows) == 3 + 3 * 4
     costs = {run.name: found(run, "training") for run in whole.runs}
     for row in rows:
         metric = row["metric"]
@@ -143,7 +143,7 @@ def test_comparisons_follow_from_documents_that_are_paired(whole):
 
 def test_benchmarks_follow_from_their_questions(whole):
     rows = rows_of(whole, "benchmarks")
-    assert len(rows) == 2 * 7
+    assert len(rows) == 2 * 8
     for row in rows:
         of_task = figures(whole, row, row["benchmark"])
         pairs = list(sums(of_task["per_document"], row["benchmark"]).values())
@@ -169,7 +169,7 @@ def test_costs_are_those_of_the_trainings(whole):
 
 def test_bits_per_byte_by_kind_follow_from_the_documents_of_the_kind(whole):
     rows = rows_of(whole, "bits_per_byte")
-    assert len(rows) == 4 * 7
+    assert len(rows) == 4 * 8
     for row in rows:
         documents = [
             one

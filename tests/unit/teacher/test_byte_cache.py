@@ -59,7 +59,7 @@ def teacher_of(corpus):
 
 
 def gather(folder, corpus, settings=SETTINGS):
-    write_manifest(folder, corpus, teacher_of(corpus), settings)
+    write_manifest(folder, corpus, [teacher_of(corpus)], settings)
 
 
 @pytest.fixture
@@ -88,7 +88,8 @@ def test_what_is_read_is_what_was_scored_up_to_rounding(tmp_path, corpus, docume
     signals = CachedSignals(read, [d.id for d in documents], counts)
     for number, document in enumerate(documents):
         log_p, lost = dense(document)
-        [(symbols, log_probs, log_tail)] = signals.read([number])
+        [(symbols, log_probs, log_tail, tokens)] = signals.read([number])
+        assert tokens is None
         used = log_probs > -np.inf
         assert len(symbols) == counts[number] and used.shape[1] <= at_most
         assert (symbols[~used] == PAD).all()
@@ -114,7 +115,7 @@ def test_documents_are_found_by_id_in_any_order(cache, corpus, documents):
     counts = [len(supervised_symbols(d.segments)) for d in backwards]
     signals = CachedSignals(ByteCache(cache, corpus), [d.id for d in backwards], counts)
     found = signals.read(range(len(backwards)))
-    for (symbols, _, _), document in zip(found, backwards, strict=True):
+    for (symbols, *_), document in zip(found, backwards, strict=True):
         assert symbols[:, 0].tolist() == dense(document)[0].argmax(1).tolist()
 
 
@@ -123,7 +124,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     found = [keep_most_probable(*dense(d), 0.9, 16) for d in documents]
     kept, lost = (np.concatenate([one[part] for one in found]) for part in (0, 4))
     supervised = [len(supervised_symbols(d.segments)) for d in documents]
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
     assert manifest["documents"] == len(documents) == 5
     assert manifest["symbols"] == sum(supervised) == sum(s["symbols"] for s in manifest["shards"])
     assert manifest["documents_in_windows"] == 1
@@ -131,6 +132,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     per_byte = manifest["bytes_on_disk"] / sum(len(d.supervised) for d in documents)
     assert manifest["bytes_per_supervised_byte"] == pytest.approx(per_byte)
     assert manifest["most_kept"] == kept.max() and manifest["mean_kept"] == kept.mean()
+    assert manifest["most_kept_tokens"] == 0
     assert manifest["mean_lost_mass"] == pytest.approx(lost.astype(float).mean())
     assert manifest["largest_lost_mass"] == lost.max()
     assert [shard["name"] for shard in manifest["shards"]] == NAMES
@@ -140,7 +142,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     ]
     assert manifest["settings"] == SETTINGS
     assert manifest["teacher_sha256"] == sha256_of(teacher_of(corpus))
-    assert manifest["teacher_source"]["hub"] == "a/teacher"
+    assert [source["hub"] for source in manifest["teacher_sources"]] == ["a/teacher"]
 
 
 @pytest.fixture
@@ -205,8 +207,10 @@ def truncate(path):
 
 
 def flip_a_byte(path):
+    """In the middle of the first document's symbols."""
+    symbols = pq.ParquetFile(path).metadata.row_group(0).column(4)
     content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 1
+    content[symbols.data_page_offset + symbols.total_compressed_size // 2] ^= 1
     path.write_bytes(content)
 
 
@@ -313,10 +317,10 @@ def edit(cache, change):
         ),
         (lambda m: m.update(content_sha256="0" * 64), r"made from other documents than .*corpus"),
         (
-            lambda m: m.update(format=3),
-            r"expected a byte cache of format 2, found 3; .*score again",
+            lambda m: m.update(format=2),
+            r"expected a byte cache of format 3, found 2; .*score again",
         ),
-        (lambda m: m.pop("format"), r"format 2, found one from before formats .*score again"),
+        (lambda m: m.pop("format"), r"format 3, found one from before formats .*score again"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(cache, corpus, lie, message):
@@ -335,7 +339,7 @@ def test_a_manifest_that_lies_about_how_much_is_kept_is_refused_when_it_shows(ca
 def test_a_shard_of_the_old_format_is_refused(cache, corpus):
     old = pa.table({"id": ["first"], "kept": [[1]]}).replace_schema_metadata({"key": "teacher"})
     pq.write_table(old, shard(cache))
-    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 2, found one from"):
+    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 3, found one from"):
         gather(cache, corpus)
 
 

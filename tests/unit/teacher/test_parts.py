@@ -20,7 +20,8 @@ def turns(draw) -> tuple[Turn, HistoryTree, int]:
     lengths = draw(st.lists(st.integers(1, 4), max_size=30))
     size, trunk = sum(lengths), len(lengths)
     first, after = draw(st.integers(1, 20)), draw(st.integers(0, 20))
-    turn = Turn(first, first + trunk, draw(st.integers(0, 99)), bytes(range(size)), True)
+    ends = draw(st.booleans())
+    turn = Turn(first, first + trunk, draw(st.integers(0, 99)), bytes(range(size)), ends)
     parent, start = [*range(-1, trunk)], np.cumsum([0, *lengths]).tolist()
     for _ in range(draw(st.integers(0, 30)) if trunk else 0):
         node = draw(st.integers(0, len(start) - 1))
@@ -72,6 +73,22 @@ def test_a_byte_is_owned_by_the_window_in_which_the_trunk_before_it_is_new(drawn
             before = tree.start_R[: trunk + 1] <= symbol - turn.symbol
             position = turn.first - 1 + np.flatnonzero(before).max()
             assert w.fresh <= position < w.stop
+
+
+@given(turns(), st.integers(1, 40))
+@settings(deadline=None, max_examples=100)
+def test_the_parts_tile_the_tokens_of_a_turn_and_know_the_histories_before_them(drawn, window):
+    turn, tree, length = drawn
+    tokens = []
+    for w, part in cut(turn, tree, length, window):
+        tokens += range(part.token, part.token + part.tokens)
+        history = part.lead + np.arange(part.tokens)
+        assert (history < part.stretch.trunk).all()
+        # the hidden state after a history stands one before the token that follows it
+        column = w.start + part.stretch.column + history
+        assert (column + 1 == part.token + np.arange(part.tokens)).all()
+        assert ((w.fresh <= column) & (column < w.stop)).all()
+    assert tokens == list(range(turn.first, turn.last + turn.ends))
 
 
 @given(turns(), st.integers(1, 40))

@@ -21,6 +21,7 @@ from bld.files import sha256_of
 from bld.folders import new_folder
 from bld.provenance.step import step_line
 from bld.teacher import resume
+from bld.teacher.kept_tokens import TokenRows
 from bld.teacher.resume import parts_of, score_part, score_shard
 from bld.teacher.scoring import Scored
 from bld.teacher.shards import Origin
@@ -66,7 +67,18 @@ class Teacher:
             log_probs = np.log(draw.dirichlet(np.full(258, 0.1), symbols) + 1e-9)
             log_probs[:, 32] = 0
             log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
-            yield Scored(document, log_probs.astype(np.float32), draw.random(symbols), 1)
+            lost, tokens = draw.random(symbols), self.tokens(draw, symbols)
+            yield Scored(document, log_probs.astype(np.float32), lost, 1, tokens)
+
+    def tokens(self, draw, symbols):
+        """Random rows, one for every second symbol."""
+        symbol_U = np.arange(0, symbols, 2, dtype=np.int32)
+        log_probs_UK = -draw.random((len(symbol_U), 3), np.float32)
+        ids_UK = draw.integers(0, 9, (len(symbol_U), 3), np.int32)
+        log_prob_U, log_tail_U = log_probs_UK.T[:2]
+        return TokenRows(
+            symbol_U, symbol_U, ids_UK[:, 0], log_prob_U, ids_UK, log_probs_UK, log_tail_U
+        )
 
 
 @pytest.fixture
@@ -246,7 +258,7 @@ def inputs(tmp_path_factory):
         tokenizer.save_pretrained(teacher)
     reading = {"template": "plain", "template_arguments": {}, "end_tokens": []}
     reading["trust_remote_code"] = False
-    settings = {"scoring": Scoring().model_dump(), "reading": reading}
+    settings = {"scoring": Scoring(keep_tokens=4).model_dump(), "reading": reading}
     return {
         "step": step_line("bld.stages.score_teacher", settings),
         "documents": write_documents(folder / "corpus", some_documents(1280, 6)),

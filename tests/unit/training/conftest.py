@@ -21,6 +21,7 @@ from transformers import (
 from bld.covers.forest import trunk_tree
 from bld.covers.prefixes import PrefixEncoder
 from bld.documents.document import make_document
+from bld.teacher.kept_tokens import Signal
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.tokenization.symbols import END, SPECIAL, SYMBOLS
@@ -92,7 +93,7 @@ class RandomTeacher:
         log_tail = np.log1p(-kept.sum(1))
         symbols = np.pad(symbols, ((0, 0), (0, 1)), constant_values=SYMBOLS - 1)
         log_probs = np.pad(np.log(kept), ((0, 0), (0, 1)), constant_values=-np.inf)
-        return symbols, log_probs.astype(np.float32), log_tail.astype(np.float32)
+        return Signal(symbols, log_probs.astype(np.float32), log_tail.astype(np.float32))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
+from bld.teacher.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.tokenization.symbols import END
@@ -28,7 +29,42 @@ class NumberedTeacher:
     def _of(self, document):
         number = np.arange(len(self._documents[document].symbols_N))
         log_probs = np.stack([np.full(len(number), float(document)), number], axis=1)
-        return np.stack([number % 256, number % 7], axis=1), log_probs, 1000.0 * document + number
+        symbols = np.stack([number % 256, number % 7], axis=1)
+        return Signal(symbols, log_probs, 1000.0 * document + number)
+
+
+class SpellingTeacher(NumberedTeacher):
+    """Has tokens of its own; token u of a document says u."""
+
+    def __init__(self, documents, own, vocabulary):
+        super().__init__(documents)
+        self._own, self.vocabulary = own, vocabulary
+
+    def _of(self, document):
+        return super()._of(document)._replace(tokens=self.rows(document))
+
+    def rows(self, document):
+        own = self._own[document]
+        position = np.flatnonzero(own.symbol_T >= 0)
+        number = np.arange(len(position), dtype=np.float32)
+        return TokenRows(
+            own.symbol_T[position],
+            own.count_T[position],
+            own.ids_T[position],
+            -number,
+            np.stack([own.ids_T[position], own.ids_T[position] + 1], axis=1),
+            np.stack([-number, -number - 1], axis=1),
+            -number - 2,
+        )
+
+
+@pytest.fixture(scope="session")
+def spelling(rendered, documents):
+    """A teacher whose tokens are other ones than the student's, and most of them longer."""
+    sample = [segment.text.decode() for d in documents for segment in d.segments] * 9
+    renderer = Renderer(train_tokenizer(sample, "byte_level_bpe", 400, "turns"))
+    own = [renderer.render(d.segments, d.id) for d in documents]
+    return SpellingTeacher(rendered, own, renderer.vocabulary)
 
 
 @pytest.fixture(params=ROW_LENGTHS)
@@ -180,6 +216,76 @@ def test_the_teachers_rows_stand_beside_the_symbols_that_they_are_about(rendered
         assert batch.teacher_log_probs_NK[here].tolist() == [[document, n] for n in number]
         assert batch.teacher_symbols_NK[here].tolist() == [[n % 256, n % 7] for n in number]
         assert batch.teacher_log_tail_N[here].tolist() == (1000 * document + number).tolist()
+
+
+def test_a_teachers_token_stands_in_the_batch_if_its_symbols_are_all_trained_on_in_one_piece(
+    rendered, rows, spelling
+):
+    batch = one_batch(rendered, rows, spelling)
+    expected, symbols = [], 0  # (symbol, count, token, what is said) of every teacher token
+    for piece in (piece for row in rows for piece in row):
+        trained = [
+            int(rendered[piece.document].symbol_T[t]) + k
+            for t in range(piece.fresh, piece.stop)
+            for k in range(rendered[piece.document].count_T[t])
+        ]
+        for u, (first, count, token, *_) in enumerate(
+            zip(*spelling.rows(piece.document), strict=True)
+        ):
+            if set(range(first, first + count)) <= set(trained):
+                expected.append((symbols + first - trained[0], count, token, -u))
+        symbols += trained[-1] + 1 - trained[0] if trained else 0
+    found = batch.teacher_tokens
+    columns = found.symbol_U, found.count_U, found.token_U, found.log_prob_U
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    assert len(expected) > 20
+    said = found.log_prob_U[:, None] - torch.arange(3)
+    assert torch.equal(torch.cat([found.log_probs_UK, found.log_tail_U[:, None]], 1), said)
+    assert torch.equal(found.ids_UK, found.token_U[:, None] + torch.arange(2))
+
+
+def test_a_teachers_token_spells_the_symbols_of_the_batch_that_it_points_at(
+    rendered, rows, spelling
+):
+    batch = one_batch(rendered, rows, spelling)
+    found = batch.teacher_tokens
+    for symbol, count, token in zip(
+        found.symbol_U.tolist(), found.count_U.tolist(), found.token_U.tolist(), strict=True
+    ):
+        spelt = spelling.vocabulary.token_bytes[token]
+        expected = [END] if spelt is None else list(spelt)
+        assert batch.symbols_N[symbol : symbol + count].tolist() == expected
+
+
+def test_a_teachers_token_that_a_cut_divides_stands_in_neither_piece(rendered, spelling):
+    rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 7)]
+    found = one_batch(rendered, rows, spelling).teacher_tokens
+    assert len(found.token_U) < sum(len(spelling.rows(d).token_U) for d in range(len(rendered)))
+
+
+def test_uncut_documents_have_all_their_teachers_tokens(rendered, spelling):
+    batch = one_batch(rendered, whole(rendered, 2, 0, 1), spelling)
+    sizes = [len(spelling.rows(number).token_U) for number in (2, 0, 1)]
+    assert len(batch.teacher_tokens.token_U) == sum(sizes)
+
+
+def test_tokens_are_none_where_the_signals_have_none_and_empty_where_no_piece_has_any(
+    rendered, spelling, renderer
+):
+    assert one_batch(rendered, whole(rendered, 0)).teacher_tokens is None
+    numbered = NumberedTeacher(rendered)
+    assert one_batch(rendered, whole(rendered, 0), numbered).teacher_tokens is None
+    asked = renderer.render(make_document("x", "c", [("user", "hello")]).segments, "x")
+    silent = SpellingTeacher([asked], [asked], renderer.vocabulary)
+    found = one_batch([asked], whole([asked], 0), silent).teacher_tokens
+    assert found.token_U.shape == (0,) and found.ids_UK.shape == (0, 2)
+    assert found.token_U.dtype == found.ids_UK.dtype == torch.int64
+    assert found.log_prob_U.dtype == found.log_probs_UK.dtype == torch.float32
+
+
+def test_a_batch_takes_the_teachers_tokens_along_to_another_device(rendered, spelling):
+    batch = one_batch(rendered, whole(rendered, 0), spelling).to(torch.device("meta"))
+    assert batch.target_S.device.type == batch.teacher_tokens.log_probs_UK.device.type == "meta"
 
 
 def test_what_a_user_says_is_context_and_never_a_target():

@@ -85,7 +85,7 @@ class Step:
         tokens = symbols = 0
         for number, document in enumerate(self.rendered):
             said = self.distributions(number, document)
-            kept = self.teacher.read([number])[0]
+            kept = self.teacher.read([number])[0][:3]
             for token in np.flatnonzero(document.symbol_T >= 0):
                 first, count = document.symbol_T[token], document.count_T[token]
                 tokens, symbols = tokens + 1, symbols + count

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bld.models import hidden_states
 from bld.students.heads import LinearHeads
+from bld.teacher.kept_tokens import Signal
 from bld.tokenization.symbols import SYMBOLS
 from bld.training.batches import Batches
 from bld.training.objectives.bld import Bld, divergence_from_top_k
@@ -26,7 +27,8 @@ class DenseTeacher:
 
     def _of(self, dense):
         symbols = np.tile(np.arange(258), (len(dense), 1))
-        return symbols, np.log(dense).astype(np.float32), np.full(len(dense), -np.inf, np.float32)
+        log_tail = np.full(len(dense), -np.inf, np.float32)
+        return Signal(symbols, np.log(dense).astype(np.float32), log_tail)
 
 
 @pytest.fixture

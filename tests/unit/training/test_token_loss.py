@@ -6,8 +6,9 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from bld.models import output_logits
-from bld.training.objectives import sft
-from bld.training.objectives.sft import Sft, token_loss
+from bld.training import logits
+from bld.training.logits import token_loss
+from bld.training.objectives.sft import Sft
 
 MODELS = {
     "plain": ("Llama", {"padding": 700}),
@@ -23,6 +24,7 @@ def batch_of(tokens, positions=400):
         source_S=torch.randperm(positions, generator=generator)[:tokens],
         target_S=torch.randint(1000, (tokens,), generator=generator),
         tokens=7.0,
+        given=lambda column_S: column_S,
     )
 
 
@@ -53,7 +55,7 @@ def loss_and_gradients(function, lm, batch, dtype):
 def test_the_token_loss_is_the_dense_cross_entropy(
     dtype, tolerance, name, tokens, tiny_model, monkeypatch
 ):
-    monkeypatch.setattr(sft, "BLOCK_TOKENS", 128)
+    monkeypatch.setattr(logits, "BLOCK_TOKENS", 128)
     family, options = MODELS[name]
     batch = batch_of(tokens)
     found = loss_and_gradients(
@@ -85,7 +87,7 @@ def test_a_batch_without_supervised_tokens_has_no_loss_and_no_gradient(name, tin
 
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_never_stand_in_memory_all_at_once(name, tiny_model, monkeypatch):
-    monkeypatch.setattr(sft, "BLOCK_TOKENS", 128)
+    monkeypatch.setattr(logits, "BLOCK_TOKENS", 128)
     family, options = MODELS[name]
     lm, tokens = tiny_model(family, **options), 8000
     hidden_XH = torch.randn(tokens, 16, requires_grad=True)

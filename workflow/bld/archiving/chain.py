@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from bld.archiving.manifests import Manifests
 from bld.archiving.terms import MADE
 from bld.files import RECORD, read_manifest
-from bld.provenance.fingerprint import code_modules
+from bld.provenance.fingerprint import code_modules, objective_of
 
 
 class Action(NamedTuple):
@@ -80,8 +80,9 @@ def expect_code(actions: Sequence[Action], package: Path) -> None:
     """Raises ValueError, naming record and modules, where a job ran other code than the package `bld` in this
     folder holds: it was edited while the job waited."""
     for action in actions:
-        ran = action.record["step"]["code"]["modules"]
-        here = code_modules(f"bld.stages.{action.record['stage']}", package)
+        step, stage = action.record["step"], f"bld.stages.{action.record['stage']}"
+        ran = step["code"]["modules"]
+        here = code_modules(stage, package, objective_of(step["settings"]))
         if others := [x for x in sorted({*ran, *here}) if ran.get(x) != here.get(x)]:
             raise ValueError(
                 f"{action.path}: the job ran another version of {', '.join(others)} than there is here; run `snakemake` "

@@ -35,6 +35,7 @@ from bld.evaluation.by_symbol import (
 from bld.evaluation.calibration import reliability
 from bld.evaluation.divergence import jensen_shannon, kullback_leibler
 from bld.evaluation.head_bytes import HeadReader
+from bld.teacher.averaging import Scorer
 from bld.teacher.scoring import ByteScorer, Scored
 from bld.tokenization.rendering import Rendered
 from bld.tokenization.symbols import SYMBOLS
@@ -44,7 +45,7 @@ MODELS = ("teacher", "student")
 
 def byte_divergence(
     documents: Sequence[Document],
-    teacher: ByteScorer,
+    teacher: Scorer,
     student: ByteScorer,
     head: HeadReader | None = None,
 ) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bld.files import MANIFEST, sha256_of, write_json
+from bld.files import MANIFEST, sha256_of_all, write_json
 
 
-def write_evaluation(path: Path, result: Mapping[str, Any], model: Path) -> None:
-    """Write a result with the digest of the model folder's manifest, `model_sha256`: what was found of a
-    model is not taken for what would be found of one that has replaced it."""
-    write_json(path, {**result, "model_sha256": sha256_of(model / MANIFEST)})
+def write_evaluation(path: Path, result: Mapping[str, Any], *models: Path) -> None:
+    """Write a result with the digest of the manifests of the model's folder, or folders, `model_sha256`:
+    what was found of a model is not taken for what would be found of one that has replaced it."""
+    digest = sha256_of_all(model / MANIFEST for model in models)
+    write_json(path, {**result, "model_sha256": digest})

@@ -62,6 +62,10 @@ class Shapes:
         )
         return replace(shape, vocabulary=rows)
 
+    def teacher(self, name: str) -> list[Shape]:
+        """The shapes of the models that a teacher is made of."""
+        return [self.model(model) for model in self._settings.teachers[name].models]
+
     def has_bytes_as_tokens(self, name: str) -> bool:
         """Whether a student's tokens are bytes."""
         student = self._settings.students[name]

@@ -100,10 +100,11 @@ def _distillation(premises: Premises, run: Run, shape: Shape, per_token: float) 
         flops = positions * flops + 6 * head
     if learns_from(run, "live", premises.settings):
         teacher = premises.settings.teachers[str(run.teacher)]
-        asked = premises.shapes.model(teacher.model)
+        asked = premises.shapes.teacher(str(run.teacher))
         tokens = per_token / premises.bytes_per_token(run.corpus)
         context = min(teacher.window, training.sequence_length * tokens)
-        flops += tokens * positions_per_token(teacher) * forward_flops(asked, context)
+        positions_asked = tokens * positions_per_token(teacher)
+        flops += positions_asked * sum(forward_flops(shape, context) for shape in asked)
         at_once = scoring_memory(asked, teacher)
         teacher_bytes = at_once.weights + at_once.work
     return Load(

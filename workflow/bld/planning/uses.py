@@ -10,11 +10,41 @@ from collections.abc import Iterable
 from bld.config import Run, Settings
 
 WARMED_UP = ("linear", "causal")
+MAPPED = ("x_token", "mined")
 
 
 def learns_from(run: Run, mode: str, settings: Settings) -> bool:
     """Whether a run learns from a teacher that is `cached` or `live`."""
     return run.method != "sft" and settings.teachers[str(run.teacher)].mode == mode
+
+
+def reads_tokens(run: Run) -> bool:
+    """Whether a run learns from its teacher's tokens."""
+    return run.taught is not None and run.taught.reads_tokens
+
+
+def has_map(run: Run) -> bool:
+    """Whether a run reads a map of its student's and its teacher's vocabularies."""
+    return run.method in MAPPED
+
+
+def maps_read(settings: Settings) -> list[tuple[str, str, str]]:
+    """(kind, student, teacher) of the vocabulary maps that runs read."""
+    runs = (run for run in settings.runs.values() if has_map(run))
+    return list(dict.fromkeys((run.method, run.student, str(run.teacher)) for run in runs))
+
+
+def alignments_measured(
+    settings: Settings, runs: Iterable[str] | None = None
+) -> list[tuple[str, str, str, str]]:
+    """(student, teacher, corpus, split) of which it is counted how far their tokens agree: of these runs, by default of
+    all, whose teacher is one model."""
+    found: dict[tuple[str, str, str, str], None] = {}
+    for name in settings.runs if runs is None else runs:
+        run = settings.runs[name]
+        if run.teacher and settings.teachers[run.teacher].model:
+            found[run.student, run.teacher, run.corpus, run.validation_split] = None
+    return list(found)
 
 
 def is_watched(run: Run) -> bool:
@@ -53,8 +83,14 @@ def models_read(settings: Settings) -> list[str]:
     """Models whose weights are needed."""
     runs = settings.runs.values()
     students = [settings.students[run.student].model for run in runs]
-    teachers = [settings.teachers[run.teacher].model for run in runs if run.teacher]
-    return list(dict.fromkeys([*teachers, *students]))
+    teachers = [settings.teachers[run.teacher] for run in runs if run.teacher]
+    taught = [model for teacher in teachers for model in teacher.models]
+    return list(dict.fromkeys([*taught, *students]))
+
+
+def has_tokens(teacher: str, settings: Settings) -> bool:
+    """Whether a teacher has tokens of its own: an average of models is judged by its bytes alone."""
+    return settings.teachers[teacher].average is None
 
 
 def tokenizers_read(settings: Settings) -> list[str]:
@@ -75,16 +111,19 @@ def judgements(settings: Settings) -> int:
     students = {(run.student, run.corpus, run.validation_split) for run in runs}
     teachers = {(run.teacher, run.corpus, run.validation_split) for run in taught}
     held_against = {(run.student, run.corpus, run.validation_split, run.teacher) for run in taught}
-    jobs = {task: len(runs) + len(students) + len(teachers) for task in settings.evaluation.tasks}
+    with_tokens = {teacher for teacher in teachers if has_tokens(str(teacher[0]), settings)}
+    judged = len(runs) + len(students) + len(with_tokens)
+    jobs = dict.fromkeys(settings.evaluation.tasks, judged)
+    jobs["bits_per_byte"] += len(teachers) - len(with_tokens)
     if "byte_divergence" in jobs:
         jobs["byte_divergence"] = len(taught) + len(held_against)
-    models = len(runs) + len({run.student for run in runs}) + len({run.teacher for run in taught})
+    models = len(runs) + len({run.student for run in runs}) + len({x[0] for x in with_tokens})
     return sum(jobs.values()) + models * len(settings.benchmarks)
 
 
 def other_jobs(settings: Settings) -> int:
-    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, benchmarks made
-    here, judgements, the report and that of each archive."""
+    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, maps and
+    counts of tokens, benchmarks made here, judgements, the report and that of each archive."""
     needed = {*models_read(settings), *tokenizers_read(settings)}
     reports = 1 + len(settings.archives)
     return (
@@ -92,7 +131,9 @@ def other_jobs(settings: Settings) -> int:
         + sum(settings.models[name].scratch is not None for name in needed)
         + len({run.student for run in settings.runs.values()})
         + len(caches(settings))
-        + 2 * len(caches(settings, looked_at=False))
+        + sum(1 + has_tokens(x[0], settings) for x in caches(settings, looked_at=False))
+        + len(maps_read(settings))
+        + len(alignments_measured(settings))
         + sum(benchmark.local is not None for benchmark in settings.benchmarks.values())
         + judgements(settings)
         + reports

@@ -1,5 +1,5 @@
-"""A digest of the code that a step runs: that of its stage and of every module of the package that
-it imports, followed through.
+"""A digest of the code that a step runs: that of its stage, of the objective that a training names in
+its settings, and of every module of the package that these import, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
 changes the digest; and in a form of our own, since Python's changes from version to version. The
@@ -23,6 +23,7 @@ WITHOUT_EFFECT = {
     "bld.config_archive",
     "bld.config_documents",
     "bld.config_evaluation",
+    "bld.config_methods",
     "bld.config_models",
     "bld.provenance",
 }
@@ -30,9 +31,16 @@ DATA = {".j2", ".css", ".js", ".yaml"}
 
 
 @cache
-def code_digest(module: str, package: Path = PACKAGE) -> str:
-    """SHA-256 over the modules that `module` runs, itself included."""
-    return digest_of(code_modules(module, package))
+def code_digest(module: str, package: Path = PACKAGE, objective: str | None = None) -> str:
+    """SHA-256 over the modules that `module` and `objective` run, themselves included."""
+    return digest_of(code_modules(module, package, objective))
+
+
+def objective_of(settings: Mapping[str, Any]) -> str | None:
+    """The module of the objective that a step imports by the name in its settings, if it does."""
+    method = settings.get("method")
+    is_name = isinstance(method, str) and method.isidentifier()
+    return f"bld.training.objectives.{method}" if is_name else None
 
 
 def digest_of(modules: Mapping[str, str]) -> str:
@@ -42,17 +50,21 @@ def digest_of(modules: Mapping[str, str]) -> str:
 
 
 @cache
-def code_modules(module: str, package: Path = PACKAGE) -> dict[str, str]:
-    """The modules that `module` runs, itself included, sorted, with the SHA-256 of each.
+def code_modules(
+    module: str, package: Path = PACKAGE, objective: str | None = None
+) -> dict[str, str]:
+    """The modules that `module` and `objective` run, themselves included, sorted, with the SHA-256 of
+    each.
 
     `package` is the folder of the package `bld`.
     """
-    return {name: _digest(name, package) for name in sorted(_closure(module, package))}
+    roots = [module, objective] if objective else [module]
+    return {name: _digest(name, package) for name in sorted(_closure(roots, package))}
 
 
-def _closure(module: str, package: Path) -> set[str]:
-    """`module` and every module of the package that it imports, directly or through another."""
-    found, waiting = set(), [module]
+def _closure(roots: list[str], package: Path) -> set[str]:
+    """`roots` and every module of the package that they import, directly or through another."""
+    found, waiting = set(), [*roots]
     while waiting:
         name = waiting.pop()
         if name not in found and not _is_without_effect(name):

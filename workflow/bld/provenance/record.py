@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.privacy import told, told_all
 from bld.provenance.environment import environment, project_version
-from bld.provenance.fingerprint import code_modules, digest_of
+from bld.provenance.fingerprint import code_modules, digest_of, objective_of
 from bld.provenance.hardware import (
     EnergyMeter,
     driver,
@@ -67,7 +67,8 @@ class Record:
         self._module = f"bld.stages.{stage}"
         self._made = list(outputs)
         self._attempts = self._count_attempt()
-        self._modules, self._version = code_modules(self._module), project_version()
+        self._modules = code_modules(self._module, objective=objective_of(step.settings))
+        self._version = project_version()
         if digest_of(self._modules) != step.code:
             raise SystemExit(
                 f"The code of `{stage}` was edited after this job was planned, so its outputs would pass for those of "

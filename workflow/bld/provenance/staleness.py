@@ -16,7 +16,7 @@ from typing import Any
 
 from bld.files import sha256_of
 from bld.privacy import told
-from bld.provenance.fingerprint import code_modules
+from bld.provenance.fingerprint import code_modules, objective_of
 
 SHOWN = 48
 DIGITS = 8
@@ -88,13 +88,14 @@ def step_differences(before: str, after: str, record: Mapping[str, Any]) -> Iter
     if list(was) != list(now) and not names:
         yield "settings: in another order"
     if old["code"] != new["code"]:
-        yield from _code_differences(record)
+        yield from _code_differences(record, new["settings"])
 
 
-def _code_differences(record: Mapping[str, Any]) -> Iterator[str]:
+def _code_differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
     before = record.get("step", {}).get("code", {}).get("modules", {})
     try:
-        after = code_modules(f"bld.stages.{record['stage']}") if before else {}
+        objective = objective_of(settings)
+        after = code_modules(f"bld.stages.{record['stage']}", objective=objective) if before else {}
     except OSError:  # a stage that is called otherwise now
         after = {}
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bld.files import MANIFEST
-from bld.provenance.fingerprint import code_digest
+from bld.provenance.fingerprint import code_digest, objective_of
 from bld.provenance.record import Record
 
 
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 def step_line(module: str, settings: Mapping[str, Any]) -> str:
     """The identity of the step that runs `module` with these settings."""
-    return line_of(code_digest(module), settings)
+    return line_of(code_digest(module, objective=objective_of(settings)), settings)
 
 
 def line_of(code: str, settings: Mapping[str, Any]) -> str:
@@ -59,7 +59,8 @@ class StepParser(argparse.ArgumentParser):
         self.add_argument("--log", type=Path, help="where what this prints is kept")
 
     def reads(self, flag: str, **options: Any) -> None:
-        """An input: a file, or a folder by its manifest; `nargs="?"` where it may be missing."""
+        """An input: a file, or a folder by its manifest; `nargs="?"` where it may be missing, "+" or "*"
+        where there may be several."""
         self._inputs.append(self._file(flag, options))
 
     def writes(self, flag: str, **options: Any) -> None:
@@ -80,13 +81,14 @@ class StepParser(argparse.ArgumentParser):
             Path(sys.argv[0]).stem,
             arguments.step,
             arguments.log,
-            [_stands_for(getattr(arguments, name)) for name in self._inputs],
+            [path for name in self._inputs for path in _stand_for(getattr(arguments, name))],
             [getattr(arguments, name) for name in self._outputs],
         )
         yield arguments
         arguments.record.write()
 
 
-def _stands_for(path: Path | None) -> Path | None:
-    """Of a folder its manifest."""
-    return path / MANIFEST if path and path.is_dir() else path
+def _stand_for(given: Path | list[Path] | None) -> list[Path | None]:
+    """Of a folder its manifest; of nothing None."""
+    paths = given if isinstance(given, list) else [given]
+    return [path / MANIFEST if path and path.is_dir() else path for path in paths or [None]]

@@ -3,26 +3,25 @@ are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from bld.reporting.drawing import legend, panels
+from bld.reporting.drawing import Frames, Palette, legend, lines, panels, uncrowded
 from bld.reporting.inputs import TEACHER
 from bld.reporting.numbers import percent
-from bld.reporting.style import INK, MUTED, PALETTE, RULE, WIDTH, label
+from bld.reporting.series import label
+from bld.reporting.style import INK, MUTED, PALETTE, RULE, WIDTH
 
-Frames = Mapping[str, pd.DataFrame]
 BYTES = PALETTE[2]
 LAST = 11
 """The row that stands for all positions and lengths from here on."""
 
 
-def divergence(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
+def divergence(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """JSD to the teacher by the place of a byte in the student's token, and by kind of document."""
     table = frames["divergence"]
     own = table[table["of"] == "model"]
@@ -31,27 +30,30 @@ def divergence(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
     places = places.dropna(subset="group").astype({"group": int})
     kinds = own[own["by"] == "kind"]
     figure, (left, right) = panels(2, height=2.7)
-    _lines(left, places, "jsd", palette)
+    shown = uncrowded(places, "group", ["jsd"], "model")
+    lines(left, shown, "group", "jsd", "model", palette, is_marked=True, linewidth=1.4)
     _finish(left, sorted(set(places["group"])))
     left.set(
         xlabel="byte of the student\u2019s token", ylabel="JSD, nats", title="By place in the token"
     )
     order = list(kinds.groupby("group")["symbols"].max().sort_values(ascending=False).index)
-    for row in kinds.itertuples():
-        right.plot(row.jsd, order.index(row.group), "o", color=palette[row.series], markersize=5)
+    for row in uncrowded(kinds, "group", ["jsd"], "model").itertuples():
+        look = palette[row.series]
+        place = order.index(row.group)
+        right.plot(row.jsd, place, look.marker, color=look.colour, markersize=5)
     right.set_yticks(range(len(order)), order)
     right.set_ylim(len(order) - 0.5, -0.5)
     right.set_xlim(left=0)
     right.set(xlabel="JSD, nats", title="By kind of document")
     right.grid(axis="x")
     right.tick_params(axis="y", length=0)
-    legend(figure, list(dict.fromkeys(own["series"])), palette, linewidth=2.5)
+    legend(figure, list(dict.fromkeys(own["series"])), palette, "marked line")
     overall = own[own["by"] == "all"]
     values = "; ".join(f"{row.model} {row.jsd:.4f}" for row in overall.itertuples())
     return figure, f"Jensen-Shannon divergence from the teacher in nats, over all bytes: {values}."
 
 
-def reliability(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
+def reliability(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """How often the most probable byte comes, against the probability that it was given."""
     table = frames["calibration"]
     own = table[table["of"] == "student"].assign(gap=lambda x: x["accuracy"] - x["confidence"])
@@ -64,18 +66,19 @@ def reliability(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
             ),
         ]
     )
+    shown = uncrowded(both, "low", ["confidence", "accuracy", "gap"], "model")
     figure, (left, right) = panels(2, height=2.7)
     left.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     right.axhline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for ax, column in ((left, "accuracy"), (right, "gap")):
-        _lines(ax, both, column, palette, x="confidence")
+        lines(ax, shown, "confidence", column, "model", palette, is_marked=True, linewidth=1.4)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set_xlabel("probability that it is given")
         ax.grid(color=RULE)
     left.set(ylabel="how often it comes", title="Reliability")
     right.set(ylabel="more often than it says", title="Gap")
-    legend(figure, list(dict.fromkeys(both["series"])), palette, linewidth=2.5)
+    legend(figure, list(dict.fromkeys(both["series"])), palette, "marked line")
     names = ", ".join(f"{label(one)}" for one in dict.fromkeys(both["series"]))
     return (
         figure,
@@ -83,7 +86,7 @@ def reliability(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
     )
 
 
-def audit(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
+def audit(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """How far each cache is from the stricter policy: mean and worst hundredth."""
     table = frames["audit"]
     caches = list(dict.fromkeys(table["cache"]))
@@ -116,7 +119,7 @@ def audit(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
     return figure, f"Distance of caches to the stricter policy, mean and 99th percentile. {values}."
 
 
-def information(frames: Frames, palette: dict[str, str]) -> tuple[Figure, str]:
+def information(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """What bytes tell of the teacher's tokens: by position in the token, and by its length."""
     table = frames["information"]
     caches = list(table.groupby("cache", sort=False))
@@ -154,26 +157,6 @@ def _by_length(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set(xlabel="length of the token in bytes", ylabel="bits")
     ax.legend(loc="upper left", handlelength=1.2, borderpad=0.2)
     _finish(ax, list(rows["bytes"]))
-
-
-def _lines(
-    ax: Axes, rows: pd.DataFrame, column: str, palette: dict[str, str], x: str = "group"
-) -> None:
-    sns.lineplot(
-        rows,
-        x=x,
-        y=column,
-        hue="series",
-        units="model",
-        estimator=None,
-        palette=palette,
-        marker="o",
-        markersize=4,
-        markeredgewidth=0,
-        linewidth=1.6,
-        legend=False,
-        ax=ax,
-    )
 
 
 def _finish(ax: Axes, places: Sequence[int]) -> None:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bld.reporting.inputs import UNTRAINED, Judged, Run, by_document
+from bld.reporting.series import BASELINE
 from bld.reporting.statistics import Estimate, ratio
 
-BASELINE = "sft"
 BITS, DIVERGENCE = "bits_per_byte", "byte_jsd"
 
 
@@ -152,9 +152,9 @@ def _starts(runs: Sequence[Run]) -> Iterator[_Pair]:
 
 
 def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
-    variants = _variants(runs)
-    baselines = [one for one in variants if _first(one).series == BASELINE]
-    for variant in variants:
+    kinds = variants(runs)
+    baselines = [one for one in kinds if _first(one).series == BASELINE]
+    for variant in kinds:
         for baseline in baselines:
             seeds = sorted(variant.keys() & baseline.keys())
             is_same = _first(variant).setting == _first(baseline).setting
@@ -168,8 +168,8 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
                     [run.judged for run in theirs],
                     seeds,
                     ours[0].settings["teacher"] == theirs[0].settings["teacher"],
-                    _over(ours, theirs, "train_seconds"),
-                    _over(ours, theirs, "peak_memory_bytes"),
+                    times(ours, theirs, "train_seconds"),
+                    times(ours, theirs, "peak_memory_bytes"),
                 )
 
 
@@ -204,8 +204,9 @@ def _value(model: Judged, metric: str) -> float:
     return float(found.documents["total"].sum() / found.documents["size"].sum())
 
 
-def _over(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
-    """How many times as much a series costs as another; unknown where they ran on other machines."""
+def times(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
+    """How many times as much runs of one series cost as as many of another; NaN where they ran on
+    other machines or a cost is not known."""
     machines = {
         (run.training.get("device"), run.training.get("world_size")) for run in (*ours, *theirs)
     }
@@ -217,8 +218,11 @@ def _over(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
     return sums[0] / sums[1]
 
 
-def _variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
-    """The runs by seed, in groups that differ in nothing but their seed."""
+def variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
+    """The runs by seed, in groups that differ in nothing but their seed.
+
+    Raises ValueError where two runs have the same seed too.
+    """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
         identity = json.dumps(_without_seeds(run.settings), sort_keys=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,9 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bld.reporting.inputs import REFERENCES, TEACHER, UNTRAINED
-from bld.reporting.style import CARD, WIDTH, label
+from bld.reporting.series import label
+from bld.reporting.style import CARD, WIDTH, Look
 
+Palette = Mapping[str, Look]
+"""How each series is drawn."""
+Frames = Mapping[str, pd.DataFrame]
 ROLES = {TEACHER: " (teacher)", UNTRAINED: " (untrained)"}
+CROWD = 5
+"""With more methods than this, a line is the mean over the runs of a method."""
 ROW = 0.27
 """Height of one line of a dot plot, in inches."""
 
@@ -48,13 +54,13 @@ def panels(count: int, height: float = 2.15) -> tuple[Figure, list[Axes]]:
 
 
 def dots(
-    ax: Axes, rows: pd.DataFrame, value: str, places: Iterable[float], palette: dict[str, str]
+    ax: Axes, rows: pd.DataFrame, value: str, places: Iterable[float], palette: Palette
 ) -> None:
     """A dot for the value of each row, with the line of its interval (columns low and high)."""
     for place, row in zip(places, rows.itertuples(), strict=True):
-        colour, face = palette[row.series], _face(row.series, palette)
-        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6, alpha=0.45)
-        ax.plot(getattr(row, value), place, "o", color=colour, markerfacecolor=face, markersize=5.5)
+        look = palette[row.series]
+        ax.plot([row.low, row.high], [place, place], color=look.colour, linewidth=1.6, alpha=0.45)
+        ax.plot(getattr(row, value), place, **_dot(row.series, palette))
     ax.grid(axis="x")
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
@@ -74,29 +80,73 @@ def values_at_the_right(ax: Axes, texts: Iterable[str]) -> None:
         )
 
 
-def legend(figure: Figure, series: Sequence[str], palette: dict[str, str], **look: Any) -> None:
-    """The colours of the series, above the panels."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=palette[one],
-            markerfacecolor=_face(one, palette),
-            label=label(one),
-            **look,
+def lines(
+    ax: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    units: str,
+    palette: Palette,
+    is_marked: bool = False,
+    **style: Any,
+) -> None:
+    """A line for each of `units` in the look of its series; with dots where it is marked."""
+    for (series, _), found in rows.groupby(["series", units], sort=False):
+        look = palette[str(series)]
+        marker = look.marker if is_marked else ""
+        ax.plot(
+            *(found[x], found[y]),
+            color=look.colour,
+            linestyle=look.dashes,
+            marker=marker,
+            markersize=4,
+            markeredgewidth=0,
+            **style,
         )
-        for one in series
-    ]
+
+
+def is_crowded(rows: pd.DataFrame) -> bool:
+    """Whether there are too many methods for a line for each run."""
+    return rows["series"].nunique() > CROWD
+
+
+def uncrowded(rows: pd.DataFrame, by: str, values: Sequence[str], units: str) -> pd.DataFrame:
+    """The rows; where there are many methods, the means over the runs of each."""
+    if not is_crowded(rows):
+        return rows
+    means = rows.groupby(["series", by], sort=False)[list(values)].mean().reset_index()
+    return means.assign(**{units: means["series"]})
+
+
+def legend(figure: Figure, series: Sequence[str], palette: Palette, kind: str) -> None:
+    """The looks of the series, above the panels; `kind` is line, marked line or dot."""
+    handles = []
+    for one in series:
+        look = {"line": {}, "marked line": _dot(one, palette), "dot": _dot(one, palette)}[kind]
+        style = {"linestyle": "" if kind == "dot" else palette[one].dashes, "linewidth": 2}
+        style |= {"color": palette[one].colour, "label": label(one)}
+        handles.append(Line2D([], [], **look | style))
+    columns = min(3, len(handles))
+    figure.set_figheight(figure.get_figheight() + 0.18 * (math.ceil(len(handles) / columns) - 1))
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=min(3, len(handles)),
-        handlelength=1.2,
+        ncols=columns,
+        handlelength=1.2 if kind == "dot" else 2.4,
         handletextpad=0.5,
         borderpad=0.2,
+        columnspacing=1.2,
     )
 
 
-def _face(series: str, palette: dict[str, str]) -> str:
-    """Hollow dots for the models that no method trained."""
-    return CARD if series in REFERENCES else palette[series]
+def _dot(series: str, palette: Palette) -> dict[str, Any]:
+    """Hollow for the models that no method trained."""
+    look = palette[series]
+    face = CARD if series in REFERENCES else look.colour
+    return {
+        "marker": look.marker,
+        "color": look.colour,
+        "markerfacecolor": face,
+        "markersize": 5.5,
+        "linestyle": "",
+    }

@@ -6,19 +6,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bld.reporting.byte_figures import audit, divergence, information, reliability
-from bld.reporting.comparison_figures import benchmarks, comparison, costs
-from bld.reporting.drawing import ROLES, Drawing, dots, legend, panels, stacked, values_at_the_right
+from bld.reporting.comparison_figures import benchmarks, comparison, costs, ranks
+from bld.reporting.drawing import (
+    ROLES,
+    Drawing,
+    Frames,
+    Palette,
+    dots,
+    is_crowded,
+    legend,
+    lines,
+    panels,
+    stacked,
+    uncrowded,
+    values_at_the_right,
+)
 from bld.reporting.inputs import TEACHER, UNTRAINED
 from bld.reporting.rows import ALL
-from bld.reporting.style import RULE, colours, label, settings, to_svg
-
-Frames = Mapping[str, pd.DataFrame]
-Palette = dict[str, str]
+from bld.reporting.series import label
+from bld.reporting.style import RULE, looks, settings, to_svg
 
 PANELS = {
     ("pretrain", "token"): "Pretraining: token loss",
@@ -26,13 +37,17 @@ PANELS = {
     ("distill", "token"): "Token loss",
     ("distill", "byte"): "Byte loss",
     ("distill", "kl"): "KL to the teacher",
+    ("distill", "teacher"): "Loss against the teacher",
     ("distill", "development"): "Bits per byte, development",
 }
 
 
+UNITS = {"development": "bits per byte", "teacher": "unit of the method"}
+
+
 def draw_figures(frames: Frames, wanted: Iterable[str]) -> dict[str, Drawing]:
     """The wanted figures by name; one that there is no data for is left out."""
-    palette = colours([*frames["costs"]["series"], TEACHER, UNTRAINED])
+    palette = looks([*frames["costs"]["series"], TEACHER, UNTRAINED])
     drawn = {}
     with matplotlib.rc_context(settings()):
         for name in wanted:
@@ -50,39 +65,37 @@ def loss(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     by_panel = dict(list(frames["loss"].groupby(["phase", "part"])))
     shown = [panel for panel in PANELS if panel in by_panel]
     figure, axes = panels(len(shown))
+    every = frames["loss"].drop_duplicates("run")
+    series = list(dict.fromkeys(every["series"]))
     for panel, ax in zip(shown, axes, strict=True):
-        _loss_panel(ax, by_panel[panel], palette, is_sparse=panel[1] == "development")
-        unit = "bits per byte" if panel[1] == "development" else "nats"
-        ax.set(title=PANELS[panel], xlabel="step", ylabel=unit)
-    runs = frames["loss"].drop_duplicates("run")
-    legend(figure, list(dict.fromkeys(runs["series"])), palette, linewidth=2.5)
-    names = ", ".join(f"{row.run} ({label(row.series)})" for row in runs.itertuples())
+        _loss_panel(ax, by_panel[panel], palette, is_crowded(every))
+        ax.set(title=PANELS[panel], xlabel="step", ylabel=UNITS.get(panel[1], "nats"))
+    legend(figure, series, palette, "line")
+    names = ", ".join(f"{row.run} ({label(row.series)})" for row in every.itertuples())
     titles = "; ".join(PANELS[panel] for panel in shown)
     return figure, f"Loss by training step of {names}. Panels: {titles}."
 
 
-def _loss_panel(ax: Axes, curves: pd.DataFrame, palette: Palette, is_sparse: bool) -> None:
-    looks = [("loss", 1.8, 1.0)] if is_sparse else [("loss", 0.7, 0.28), ("running_mean", 1.8, 1.0)]
-    for column, width, opacity in looks:
-        sns.lineplot(
-            curves,
-            x="step",
-            y=column,
-            hue="series",
-            units="run",
-            estimator=None,
-            palette=palette,
-            linewidth=width,
-            alpha=opacity,
-            marker="o" if is_sparse else None,
-            markersize=4,
-            markeredgewidth=0,
-            legend=False,
-            ax=ax,
-        )
+def _loss_panel(ax: Axes, curves: pd.DataFrame, palette: Palette, has_many: bool) -> None:
+    """Steps and their running mean by run; with many methods, the running mean over the runs of each."""
+    part = curves["part"].iloc[0]
+    is_sparse = part == "development"
+    shown = uncrowded(curves, "step", ["loss", "running_mean"], "run") if has_many else curves
+    width = 1.3 if has_many else 1.8
+    if is_sparse:
+        lines(ax, shown, "step", "loss", "run", palette, is_marked=True, linewidth=width)
+    else:
+        if not has_many:
+            lines(ax, shown, "step", "loss", "run", palette, linewidth=0.7, alpha=0.28)
+        lines(ax, shown, "step", "running_mean", "run", palette, linewidth=width)
     ax.grid(axis="y")
     ax.margins(x=0.03 if is_sparse else 0.01)
-    ax.locator_params(axis="y", nbins=5)
+    if part == "teacher" and (curves["loss"] > 0).all():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.locator_params(axis="y", nbins=5)
 
 
 def bits_per_byte(frames: Frames, palette: Palette) -> tuple[Figure, str]:
@@ -125,7 +138,7 @@ def bits_per_byte_by_kind(frames: Frames, palette: Palette) -> tuple[Figure, str
             ax.axhline(border - 0.5, color=RULE, linewidth=0.8)
         if len(groups) > 1:
             ax.set_title(corpus)
-    legend(figure, lanes, palette, marker="o", linestyle="")
+    legend(figure, lanes, palette, "dot")
     values = "; ".join(
         f"{kind}: " + ", ".join(f"{row.model} {row.bits_per_byte:.3f}" for row in rows.itertuples())
         for kind, rows in scores.groupby("kind")
@@ -136,6 +149,7 @@ def bits_per_byte_by_kind(frames: Frames, palette: Palette) -> tuple[Figure, str
 Draw = Callable[[Frames, Palette], tuple[Figure, str] | None]
 FIGURES: Mapping[str, tuple[Draw, Sequence[str]]] = {
     "comparison": (comparison, ["comparison"]),
+    "ranks": (ranks, ["ranks"]),
     "bits_per_byte": (bits_per_byte, ["bits_per_byte"]),
     "bits_per_byte_by_kind": (bits_per_byte_by_kind, ["bits_per_byte"]),
     "benchmarks": (benchmarks, ["benchmarks"]),

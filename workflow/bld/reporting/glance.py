@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE, Comparison
+from bld.reporting.comparison import BITS, DIVERGENCE, Comparison
 from bld.reporting.inputs import TEACHER, UNTRAINED, Run
 from bld.reporting.numbers import listed, number, precision, signed
+from bld.reporting.series import BASELINE, label
 from bld.reporting.source import Source
-from bld.reporting.style import label
 from bld.reporting.tables import Tables
+
+FEW = 4
+"""More comparisons than this are told of the best alone; the table of methods has them all."""
 
 
 class Answer(NamedTuple):
@@ -75,17 +78,18 @@ def _teacher(tables: Tables, source: Source) -> Answer:
 
 def _distillation(tables: Tables, source: Source) -> Answer:
     sentences = []
-    for row, one in enumerate(tables.comparisons):
-        if one.against == BASELINE and one.metric == BITS:
-            text = "{}: {} than {}{}." if one.verdict != "not shown" else "{}: {} against {}{}."
-            sentences.append(
-                Markup(text).format(
-                    _who(tables, one),
-                    _difference(tables, source, row),
-                    _baseline(tables, one),
-                    _others(tables, one),
-                )
+    told = _told(tables)
+    for row, one in told:
+        text = "{}: {} than {}{}." if one.verdict != "not shown" else "{}: {} against {}{}."
+        sentences.append(
+            Markup(text).format(
+                _who(tables, one),
+                _difference(tables, source, row),
+                _baseline(tables, one),
+                _others(tables, one),
             )
+        )
+    sentences += _rest(tables, told)
     compared = {x.name for one in tables.comparisons if one.metric == BITS for x in one.ours}
     for run in tables.runs:
         if run.series != BASELINE and run.name not in compared:
@@ -96,9 +100,32 @@ def _distillation(tables: Tables, source: Source) -> Answer:
     return Answer(f"What did distillation add over {label(BASELINE)}?", _gain(tables), sentences)
 
 
+def _with_baseline(tables: Tables) -> list[tuple[int, Comparison]]:
+    """The comparisons with SFT in bits per byte, with their rows."""
+    return [
+        (row, one)
+        for row, one in enumerate(tables.comparisons)
+        if one.against == BASELINE and one.metric == BITS
+    ]
+
+
+def _told(tables: Tables) -> list[tuple[int, Comparison]]:
+    """Those that get a sentence: all, or the best where they are many."""
+    found = _with_baseline(tables)
+    if len(found) <= FEW:
+        return found
+    return sorted(found, key=lambda x: x[1].difference.value)[:FEW]
+
+
+def _rest(tables: Tables, told: Sequence[tuple[int, Comparison]]) -> list[Markup]:
+    if len(told) == len(_with_baseline(tables)):
+        return []
+    return [Markup('The others stand in the <a href="#table-methods">table of methods</a>.')]
+
+
 def _gain(tables: Tables) -> str:
     """The differences that this data shows, smallest to largest."""
-    compared = [one for one in tables.comparisons if one.against == BASELINE and one.metric == BITS]
+    compared = [one for _, one in _with_baseline(tables)]
     if not compared:
         return "Not measured"
     gains = sorted(-one.difference.value for one in compared if one.difference.excludes_zero)
@@ -114,10 +141,10 @@ def _gain(tables: Tables) -> str:
 
 
 def _cost(tables: Tables, source: Source) -> Answer:
-    sentences, factors = [], []
-    for row, one in enumerate(tables.comparisons):
-        if one.against == BASELINE and one.metric == BITS and not math.isnan(one.seconds_over):
-            factors.append(one.seconds_over)
+    factors = [x.seconds_over for _, x in _with_baseline(tables) if not math.isnan(x.seconds_over)]
+    sentences, told = [], _told(tables)
+    for row, one in told:
+        if not math.isnan(one.seconds_over):
             memory = Markup("")
             if not math.isnan(one.memory_over):
                 times = source("comparison", row, "memory_over", lambda x: number(x, 2))
@@ -131,11 +158,14 @@ def _cost(tables: Tables, source: Source) -> Answer:
                     memory,
                 )
             )
-    if not sentences:
+    if not factors:
         return Answer(
             "At what cost?", "Not measured", [Markup("No two trainings can be compared.")]
         )
-    sentences.append(Markup("Scoring the teacher, which all runs share, is not in it."))
+    sentences += _rest(tables, told)
+    sentences.append(
+        Markup("Scoring the teacher ahead of training, which runs share, is not in it.")
+    )
     return Answer(
         "At what cost?", f"{_reach(factors, digits=2)} times the training time", sentences
     )
@@ -211,7 +241,7 @@ def _others(tables: Tables, one: Comparison) -> Markup:
 def _who(tables: Tables, one: Comparison) -> str:
     """The series: with student and corpus where there are several, with its runs where it has several
     sets of settings there."""
-    compared = [x for x in tables.comparisons if x.against == BASELINE and x.metric == BITS]
+    compared = [one for _, one in _with_baseline(tables)]
     who, setting = label(one.series), (one.student, one.corpus)
     if len({(x.student, x.corpus) for x in compared}) > 1:
         who += f" on {one.student}" + f", {one.corpus}" * (len({x.corpus for x in compared}) > 1)

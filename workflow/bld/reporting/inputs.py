@@ -16,11 +16,12 @@ from typing import Any
 import pandas as pd
 
 from bld.files import sha256_of
+from bld.reporting.series import series_of
 from bld.reporting.words import TEACHER, UNTRAINED
 
 REFERENCES = (TEACHER, UNTRAINED)
 """Series of models that no method trained."""
-METRICS, TRAINING, MODEL = "metrics", "training", "model"
+METRICS, TRAINING, MODEL, ALIGNMENT = "metrics", "training", "model", "alignment"
 MEASURES = ("bits_per_byte", "byte_divergence", "text")
 """What is measured by this project itself; all else that is found of a model is a benchmark."""
 
@@ -32,7 +33,8 @@ class RunInputs:
 
     The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and `run/X`,
     `student/X` and `teacher/X` for what the measure or benchmark X found of the run, of its student
-    before training and of its teacher.
+    before training and of its teacher; and, where there is a teacher with tokens of its own,
+    `alignment`, how its tokens and the student's fit.
     """
 
     name: str
@@ -40,18 +42,12 @@ class RunInputs:
     files: Mapping[str, Path]
     changed: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def series(self) -> str:
-        """What the run is an example of: its method, and its byte head if it has one."""
-        method = self.settings["method"]
-        return f"{method} {self.settings['bld']['head']}" if method == "bld" else method
-
 
 @dataclass(frozen=True)
 class Judged:
     """A model that was judged, and what every measure and benchmark found of it.
 
-    `series` is the method of a run, or what the model is if no method trained it.
+    `series` is that of a run (see `series`), or what the model is if no method trained it.
     """
 
     name: str
@@ -89,6 +85,7 @@ class Run:
     judged: Judged
     student: Judged
     teacher: Judged | None
+    alignment: dict[str, Any]
     missing: Mapping[str, Path]
     outdated: Sequence[str] = ()
 
@@ -98,7 +95,7 @@ class Run:
 
     @property
     def series(self) -> str:
-        return self.inputs.series
+        return self.judged.series
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -116,15 +113,23 @@ class Run:
         return pd.read_parquet(path) if path.exists() else None
 
 
-def read_run(inputs: RunInputs) -> Run:
-    """Read all files of a run but its metrics."""
+def read_runs(inputs: Sequence[RunInputs]) -> list[Run]:
+    """Read all files of the runs but their metrics; their series tell them apart from each other."""
+    series = series_of({one.name: one.settings for one in inputs})
+    return [_read_run(one, series[one.name]) for one in inputs]
+
+
+def _read_run(inputs: RunInputs, series: str) -> Run:
     settings, files = inputs.settings, inputs.files
     found: dict[str, dict[str, Any]] = {"run": {}, "student": {}, TEACHER: {}}
     for key, path in files.items():
         whose, _, task = key.partition("/")
         if task and path.exists():
             found[whose][task] = _read(path)
-    training = _read(files[TRAINING]) if files[TRAINING].exists() else {}
+    training, alignment = (
+        _read(files[key]) if key in files and files[key].exists() else {}
+        for key in (TRAINING, ALIGNMENT)
+    )
     model = sha256_of(files[MODEL]) if files[MODEL].exists() else None
     outdated = [
         task for task, figures in found["run"].items() if figures.get("model_sha256") != model
@@ -134,9 +139,10 @@ def read_run(inputs: RunInputs) -> Run:
     return Run(
         inputs=inputs,
         training=training,
-        judged=Judged(inputs.name, inputs.series, corpus, settings["seed"], of_run),
+        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run),
         student=Judged(settings["student"], UNTRAINED, corpus, None, found["student"]),
         teacher=Judged(teacher, TEACHER, corpus, None, found[TEACHER]) if teacher else None,
+        alignment=alignment,
         missing={key: path for key, path in files.items() if not path.exists()},
         outdated=outdated,
     )

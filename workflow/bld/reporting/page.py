@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bld.reporting.alignment import told_alignments
 from bld.reporting.drawing import Drawing
 from bld.reporting.glance import answers
 from bld.reporting.notes import notes
@@ -48,6 +49,7 @@ def render_page(
         answers=answers(tables, source, len(found)),
         notes=found,
         tables=shown_tables(tables, source),
+        alignments=told_alignments(source),
         caches=[Told(one, row, source) for row, one in enumerate(teachers)],
         completions=completions(source),
         passages=passages(source),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bld.files import write_json, write_text
 from bld.reporting.figures import draw_figures
-from bld.reporting.inputs import RunInputs, read_run
+from bld.reporting.inputs import RunInputs, read_runs
 from bld.reporting.page import render_page
 from bld.reporting.tables import make_tables
 from bld.reporting.teacher_bytes import CacheInputs, cache_tables, read_teacher_bytes
@@ -38,7 +38,7 @@ def build_report(
     """
     teachers = [read_teacher_bytes(cache) for cache in caches if not cache.missing]
     missing = [path for cache in caches for path in cache.missing]
-    tables = make_tables([read_run(run) for run in runs])
+    tables = make_tables(read_runs(runs))
     tables = replace(tables, frames={**tables.frames, **cache_tables(teachers)})
     drawings = draw_figures(tables.frames, figures)
     files = {

@@ -6,11 +6,12 @@ The frames that they make are tidy; COLUMNS says what is in each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bld.reporting.comparison import Comparison, paired
 from bld.reporting.inputs import TEACHER, Judged, Run
+from bld.reporting.series import flat
 from bld.reporting.statistics import Estimate, bits_per_byte, ratio
 
 ALL = "all"
@@ -27,6 +28,17 @@ COLUMNS = {
     "benchmarks": (
         "model series seed benchmark metric value stderr low high higher_is_better documents few_shot chat_template limit "
         "harness"
+    ),
+    "methods": (
+        "series student corpus models seeds bits_per_byte low high difference difference_low difference_high verdict "
+        "train_seconds train_seconds_over peak_memory_bytes peak_memory_bytes_over gpu_hours gpu_hours_over "
+        "tokens_per_second tokens_per_second_over"
+    ),
+    "ranks": "series student corpus models seeds methods documents rank low high",
+    "alignment": (
+        "student teacher corpus documents student_entries teacher_entries shared_entries shared_of_student "
+        "shared_of_teacher student_tokens teacher_tokens aligned_tokens aligned_of_student aligned_of_teacher left_over bytes "
+        "shared_boundaries boundary_share bytes_per_chunk"
     ),
     "costs": (
         "run series seed student corpus train_seconds train_tokens tokens_per_second gpu_hours peak_memory_bytes "
@@ -97,10 +109,10 @@ def comparison_row(one: Comparison) -> dict[str, Any]:
         "low": one.difference.low,
         "high": one.difference.high,
         "verdict": one.verdict,
-        "seeds": _joined(one.seeds),
-        "difference_by_seed": _joined(one.by_seed),
-        "models": _joined(model.name for model in one.ours),
-        "against_models": _joined(model.name for model in one.theirs),
+        "seeds": joined(one.seeds),
+        "difference_by_seed": joined(one.by_seed),
+        "models": joined(model.name for model in one.ours),
+        "against_models": joined(model.name for model in one.theirs),
         "seconds_over": one.seconds_over,
         "memory_over": one.memory_over,
     }
@@ -243,14 +255,6 @@ def surprise_rows(model: Judged) -> Iterator[dict[str, Any]]:
         first += size
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as (dotted name, value)."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _joined(values: Any) -> str:
+def joined(values: Iterable[Any]) -> str:
+    """Several values in one cell of a CSV file."""
     return " ".join(str(value) for value in values)

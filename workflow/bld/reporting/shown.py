@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE
+from bld.reporting.cells import Cell, Shown, number_cell, sort_key, text_cell
+from bld.reporting.comparison import BITS, DIVERGENCE
 from bld.reporting.inputs import REFERENCES
+from bld.reporting.method_table import method_table
 from bld.reporting.numbers import GIBIBYTE, NO_VALUE, number, percent, precision, signed
 from bld.reporting.rows import ALL
+from bld.reporting.series import BASELINE, label
 from bld.reporting.source import Source
-from bld.reporting.style import label
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import DISTRIBUTIONS
 from bld.reporting.words import METRIC_WORDS, VERDICTS
@@ -22,28 +24,11 @@ from bld.reporting.words import METRIC_WORDS, VERDICTS
 HEADS = 10
 
 
-class Cell(NamedTuple):
-    """What stands in a cell, and the value that its column is sorted by."""
-
-    text: Markup
-    key: Any
-    is_number: bool = True
-
-
-class Shown(NamedTuple):
-    """A table of the page; rows that only serve as a reference are `quiet`."""
-
-    name: str
-    title: str
-    caption: str
-    headings: Sequence[str]
-    rows: Sequence[tuple[bool, Sequence[Cell]]]
-
-
 def shown_tables(tables: Tables, source: Source) -> Mapping[str, Shown | None]:
     """All tables of the page by name; none where there would be no row."""
     makers = (
         _models,
+        method_table,
         _comparison,
         _benchmarks,
         _heads,
@@ -60,17 +45,17 @@ def shown_tables(tables: Tables, source: Source) -> Mapping[str, Shown | None]:
 def _models(tables: Tables, source: Source) -> Shown:
     frame = source.frames["models"]
     several = frame["corpus"].nunique() > 1
-    cell = partial(_number, source, "models")
+    cell = partial(number_cell, source, "models")
     rows = []
     for row in frame.itertuples():
         at = row.Index
         bounds = source.interval("models", at, number, "\u2013")
         cells = [
-            _text(row.model + (f" on {row.corpus}" if several else "")),
-            _text(label(row.series)),
-            _text("" if pd.isna(row.seed) else row.seed),
+            text_cell(row.model + (f" on {row.corpus}" if several else "")),
+            text_cell(label(row.series)),
+            text_cell("" if pd.isna(row.seed) else row.seed),
             cell(at, BITS),
-            Cell(bounds, _key(row.low)),
+            Cell(bounds, sort_key(row.low)),
             cell(at, "change", signed),
             cell(at, "bits_per_byte_by_bytes"),
             cell(at, DIVERGENCE, lambda x: number(x, 4)),
@@ -103,12 +88,12 @@ def _comparison(tables: Tables, source: Source) -> Shown:
             f"{seed}:\u00a0{show(gap)}" for seed, gap in zip(one.seeds, one.by_seed, strict=True)
         )
         cells = [
-            _text(f"{label(one.series)}{where}", runs),
-            _text(METRIC_WORDS.get(one.metric, one.metric)),
-            _number(source, "comparison", at, "difference", show),
-            Cell(source.interval("comparison", at, show), _key(one.difference.low)),
-            _text(VERDICTS[one.verdict]),
-            _text(by_seed),
+            text_cell(f"{label(one.series)}{where}", runs),
+            text_cell(METRIC_WORDS.get(one.metric, one.metric)),
+            number_cell(source, "comparison", at, "difference", show),
+            Cell(source.interval("comparison", at, show), sort_key(one.difference.low)),
+            text_cell(VERDICTS[one.verdict]),
+            text_cell(by_seed),
         ]
         rows.append((one.verdict == "not shown", cells))
     return Shown(
@@ -126,7 +111,7 @@ def _benchmarks(tables: Tables, source: Source) -> Shown:
     names = list(dict.fromkeys(frame["benchmark"]))
     rows = []
     for (model, series), found in frame.groupby(["model", "series"], sort=False):
-        cells = [_text(model), _text(label(series))]
+        cells = [text_cell(model), text_cell(label(series))]
         for name in names:
             at = [row.Index for row in found.itertuples() if row.benchmark == name]
             cells.append(_with_error(source, at[0]) if at else Cell(Markup(NO_VALUE), ""))
@@ -170,16 +155,16 @@ def _heads(tables: Tables, source: Source) -> Shown:
         identity = {name: frame.at[at, name] for name in ("model", "series")}
         own = source.rows("divergence", of="model", by="head", **identity)[0]
         cells = [
-            _text(frame.at[at, "model"]),
+            text_cell(frame.at[at, "model"]),
             *(
-                _number(source, "divergence", row, column, show)
+                number_cell(source, "divergence", row, column, show)
                 for column, show in (
                     ("jsd", lambda x: number(x, 4)),
                     ("student_bits_per_byte", number),
                 )
                 for row in (at, own)
             ),
-            _number(source, "divergence", at, "symbols", lambda x: number(x, 0)),
+            number_cell(source, "divergence", at, "symbols", lambda x: number(x, 0)),
         ]
         rows.append((False, cells))
     return Shown(
@@ -215,10 +200,10 @@ def _costs(tables: Tables, source: Source) -> Shown:
         (
             False,
             [
-                _text(row.run),
-                _text(label(row.series)),
+                text_cell(row.run),
+                text_cell(label(row.series)),
                 *(
-                    _number(source, "costs", row.Index, name, show)
+                    number_cell(source, "costs", row.Index, name, show)
                     for name, (_, show) in shows.items()
                 ),
             ],
@@ -244,7 +229,11 @@ def _settings(tables: Tables, source: Source) -> Shown:
             values.setdefault(str(row.value), []).append(row.run)
         for value, runs in values.items():
             everywhere = len(runs) == len(tables.runs)
-            cells = [_text(setting), _text(value), _text("all" if everywhere else ", ".join(runs))]
+            cells = [
+                text_cell(setting),
+                text_cell(value),
+                text_cell("all" if everywhere else ", ".join(runs)),
+            ]
             rows.append((everywhere, cells))
     return Shown(
         "settings",
@@ -262,9 +251,9 @@ def _audit(tables: Tables, source: Source) -> Shown:
     ]
     rows = []
     for row in source.frames["audit"].itertuples():
-        cell = partial(_number, source, "audit", row.Index)
+        cell = partial(number_cell, source, "audit", row.Index)
         cells = [
-            _text(DISTRIBUTIONS[row.distribution], _cache(row.cache, source)),
+            text_cell(DISTRIBUTIONS[row.distribution], _cache(row.cache, source)),
             *(cell(name, lambda x: number(x, 5)) for name in distances),
             cell("bits_per_byte", lambda x: number(x, 4)),
             cell("true_byte_lost", lambda x: number(x, 0)),
@@ -294,10 +283,10 @@ def _worst(tables: Tables, source: Source) -> Shown:
     for row in source.frames["audit_worst"].itertuples():
         place = Markup("<code>{}<mark>{}</mark></code>").format(row.before, row.symbol)
         cells = [
-            _text(row.id, _cache(row.cache, source)),
-            _text(row.kind),
-            _number(source, "audit_worst", row.Index, "jsd", lambda x: number(x, 4)),
-            _number(source, "audit_worst", row.Index, "worst_jsd", lambda x: number(x, 4)),
+            text_cell(row.id, _cache(row.cache, source)),
+            text_cell(row.kind),
+            number_cell(source, "audit_worst", row.Index, "jsd", lambda x: number(x, 4)),
+            number_cell(source, "audit_worst", row.Index, "worst_jsd", lambda x: number(x, 4)),
             Cell(place, row.before, is_number=False),
         ]
         rows.append((False, cells))
@@ -314,9 +303,9 @@ def _information(tables: Tables, source: Source) -> Shown:
     rows = []
     for at in source.rows("information", by="position"):
         row = source.frames["information"].loc[at]
-        cell = partial(_number, source, "information", at)
+        cell = partial(number_cell, source, "information", at)
         cells = [
-            _text(f"{row.bytes}{'+' if row.bytes > HEADS else ''}", _cache(row.cache, source)),
+            text_cell(f"{row.bytes}{'+' if row.bytes > HEADS else ''}", _cache(row.cache, source)),
             cell("tokens", lambda x: number(x, 0)),
             cell("byte_bits"),
             cell("known", percent),
@@ -334,18 +323,3 @@ def _information(tables: Tables, source: Source) -> Shown:
 def _cache(name: str, source: Source) -> str:
     """The name of a cache, where there are several."""
     return name if len(source.frames["caches"]) > 1 else ""
-
-
-def _number(
-    source: Source, table: str, row: int, column: str, show: Callable[[float], str] = number
-) -> Cell:
-    return Cell(source(table, row, column, show), _key(source.frames[table].at[row, column]))
-
-
-def _text(text: object, remark: str = "") -> Cell:
-    small = Markup("<small>{}</small>").format(remark) if remark else Markup("")
-    return Cell(escape(text) + small, str(text), is_number=False)
-
-
-def _key(value: Any) -> Any:
-    return "" if value is None or pd.isna(value) else value

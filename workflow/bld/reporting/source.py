@@ -31,12 +31,17 @@ class Source:
         return shown.format(repr(float(value)), table, row, column, show(float(value)))
 
     def interval(
-        self, table: str, row: int, show: Callable[[float], str], between: str = " to "
+        self,
+        table: str,
+        row: int,
+        show: Callable[[float], str],
+        between: str = " to ",
+        columns: tuple[str, str] = ("low", "high"),
     ) -> Markup:
-        """The bounds `low` and `high` of a row."""
-        if pd.isna(self.frames[table].at[row, "low"]):
+        """The bounds of a row."""
+        if pd.isna(self.frames[table].at[row, columns[0]]):
             return Markup("unknown from one document")
-        bounds = (self(table, row, bound, show) for bound in ("low", "high"))
+        bounds = (self(table, row, bound, show) for bound in columns)
         return Markup(between).join(bounds)
 
     def rows(self, table: str, **wanted: Any) -> list[int]:

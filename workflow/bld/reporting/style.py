@@ -1,4 +1,4 @@
-"""The house style of every figure: one ink, one rule, one colour for a method wherever it appears.
+"""The house style of every figure: one ink, one rule, one look for a method wherever it appears.
 
 The SVG files stand on a card of their own, so they read on any page. Inside our page the same drawing
 takes the page's colours, light or dark: `themed` puts CSS variables where ink, rules and card were.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import seaborn as sns
@@ -23,21 +23,44 @@ CARD = "#fdfcfa"
 PALETTE = ("#2a78c2", "#cf5c12", "#0b8f6a", "#b9629a", "#9a7300", "#7f63c9", "#1c8ca8")
 """After Okabe and Ito (2008), with lightness levelled: each is at least 3:1 against both cards."""
 
-FIXED = {
-    "sft": PALETTE[0],
-    "bld linear": PALETTE[1],
-    "bld marginal": PALETTE[2],
-    "bld causal": PALETTE[3],
-    "bld output": PALETTE[4],
-    "teacher": INK,
-    "untrained student": MUTED,
+
+class Look(NamedTuple):
+    """How a series is drawn: markers and dashes tell apart those that share a colour."""
+
+    colour: str
+    marker: str = "o"
+
+    @property
+    def dashes(self) -> Any:
+        return SHAPES[self.marker]
+
+
+SHAPES: Mapping[str, Any] = {
+    "o": "solid",
+    "s": (0, (4, 1.5)),
+    "^": (0, (1, 1.2)),
+    "D": (0, (5, 1.5, 1, 1.5)),
+    "v": (0, (8, 2)),
 }
-LABELS = {
-    "sft": "SFT",
-    "bld linear": "BLD with linear heads",
-    "bld causal": "BLD with causal heads",
-    "bld marginal": "BLD without a head",
-    "bld output": "BLD on the output head",
+"""Markers with the dashes of their lines."""
+
+FIXED = {
+    "sft": Look(PALETTE[0]),
+    "bld linear": Look(PALETTE[1]),
+    "bld marginal": Look(PALETTE[2]),
+    "bld causal": Look(PALETTE[3]),
+    "bld output": Look(PALETTE[4]),
+    "one_to_one": Look(PALETTE[5]),
+    "alm": Look(PALETTE[6]),
+    "uld": Look(PALETTE[0], "s"),
+    "x_token p-kl": Look(PALETTE[1], "s"),
+    "bld marginal + one_to_one": Look(PALETTE[2], "s"),
+    "x_token h-kl": Look(PALETTE[3], "s"),
+    "mined": Look(PALETTE[4], "s"),
+    "simct plain": Look(PALETTE[5], "s"),
+    "alm plain": Look(PALETTE[6], "s"),
+    "teacher": Look(INK),
+    "untrained student": Look(MUTED),
 }
 
 WIDTH = 5.4
@@ -46,20 +69,24 @@ WIDTH = 5.4
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", CARD: "var(--page)"}
 
 
-def label(series: str) -> str:
-    """How a method, or another series of a figure, is written for people."""
-    return LABELS.get(series, series)
-
-
-def colours(series: Iterable[str]) -> dict[str, str]:
-    """A colour for each series: fixed ones first, then the rest of the palette in sorted order."""
+def looks(series: Iterable[str]) -> dict[str, Look]:
+    """A look for each series: the fixed one; else one of its own, in the colour of its method where there
+    is a marker left."""
     names = sorted(set(series))
-    taken = {FIXED[name] for name in names if name in FIXED}
-    free = [colour for colour in reversed(PALETTE) if colour not in taken]
-    others = [name for name in names if name not in FIXED]
-    return {name: FIXED[name] for name in names if name in FIXED} | {
-        name: free[index % len(free)] for index, name in enumerate(others)
-    }
+    found = {name: FIXED[name] for name in names if name in FIXED}
+    for name in names:
+        if name not in found:
+            candidates = _candidates(name)
+            found[name] = next((x for x in candidates if x not in found.values()), candidates[0])
+    return {name: found[name] for name in names}
+
+
+def _candidates(name: str) -> list[Look]:
+    """First those of the method that it is a variant of; then those that no method has by itself."""
+    relatives = [one for one in FIXED if name.startswith((f"{one} ", f"{one},"))]
+    related = [Look(FIXED[one].colour, marker) for one in relatives[-1:] for marker in SHAPES]
+    every = [Look(colour, marker) for marker in SHAPES for colour in reversed(PALETTE)]
+    return [*related, *(look for look in every if look not in FIXED.values())]
 
 
 def settings() -> dict[Any, Any]:

@@ -9,8 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from bld.reporting.comparison import BASELINE, BITS, DIVERGENCE, Comparison, compare
+from bld.reporting.alignment import alignment_rows
+from bld.reporting.comparison import BITS, DIVERGENCE, Comparison, compare
 from bld.reporting.inputs import Judged, Run, judged_models
+from bld.reporting.methods import method_rows
+from bld.reporting.ranks import rank_rows
 from bld.reporting.rows import (
     COLUMNS,
     benchmark_rows,
@@ -26,11 +29,13 @@ from bld.reporting.rows import (
     settings_rows,
     surprise_rows,
 )
+from bld.reporting.series import BASELINE
 
 PARTS = {
     "token_loss": "token",
     "byte_loss": "byte",
     "kl_loss": "kl",
+    "teacher_loss": "teacher",
     "dev_bits_per_byte": "development",
 }
 SMOOTHING = 0.05
@@ -50,12 +55,12 @@ class Tables:
     def summary(self) -> dict[str, Any]:
         """The contents of summary.json."""
         compared = [one for one in self.comparisons if one.against == BASELINE]
+        settings = {run.name: run.settings for run in self.runs}
         return {
             "runs": [_summary_of_run(run) for run in self.runs],
             "comparison": [
                 {
-                    "method": one.ours[0].series.split()[0],
-                    "head": one.ours[0].series.partition(" ")[2] or None,
+                    **_method(settings[one.ours[0].name], one.series),
                     "against": BASELINE,
                     "metric": one.metric,
                     "difference": one.difference.value,
@@ -90,6 +95,9 @@ def make_tables(runs: Sequence[Run]) -> Tables:
             for model in {(model.name, model.series): model for model in models}.values()
             for row in benchmark_rows(model)
         ],
+        "methods": method_rows(runs, comparisons),
+        "ranks": rank_rows(runs),
+        "alignment": alignment_rows(runs),
         "costs": [cost_row(run) for run in runs],
         "bits_per_byte": [row for model in models for row in rows_by_kind(model)],
         "divergence": [row for model in models for row in divergence_rows(model)],
@@ -152,8 +160,7 @@ def _summary_of_run(run: Run) -> dict[str, Any]:
     settings, training = run.settings, run.training
     return {
         "run": run.name,
-        "method": settings["method"],
-        "head": run.series.partition(" ")[2] or None,
+        **_method(settings, run.series),
         "seed": settings["seed"],
         "student": settings["student"],
         "teacher": settings["teacher"],
@@ -167,6 +174,12 @@ def _summary_of_run(run: Run) -> dict[str, Any]:
         },
         "tasks": {task: _numbers(figures) for task, figures in run.judged.found.items()},
     }
+
+
+def _method(settings: Mapping[str, Any], series: str) -> dict[str, str | None]:
+    method = settings["method"]
+    head = settings["bld"]["head"] if method == "bld" else None
+    return {"method": method, "head": head, "series": series}
 
 
 def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -38,7 +38,8 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class CacheInputs:
-    """A byte cache that runs learn from, and its files: `audit` and `information`."""
+    """A byte cache that runs learn from, and its files: `audit`, and `information` where the teacher has
+    tokens of its own."""
 
     teacher: str
     corpus: str
@@ -52,21 +53,20 @@ class CacheInputs:
 
 @dataclass(frozen=True)
 class TeacherBytes:
-    """A cache's measures as read."""
+    """A cache's measures as read; no `information` of a teacher without tokens of its own."""
 
     name: str
     audit: dict[str, Any]
-    information: dict[str, Any]
+    information: dict[str, Any] | None
 
 
 def read_teacher_bytes(inputs: CacheInputs) -> TeacherBytes:
     """Read the measures of one cache."""
-    audit, information = (
-        json.loads(inputs.files[name].read_text(encoding="utf-8"))
-        for name in ("audit", "information")
-    )
+    found = {
+        what: json.loads(path.read_text(encoding="utf-8")) for what, path in inputs.files.items()
+    }
     name = f"{inputs.teacher} on {inputs.corpus}, {inputs.split}"
-    return TeacherBytes(name, audit, information)
+    return TeacherBytes(name, found["audit"], found.get("information"))
 
 
 def cache_tables(caches: Sequence[TeacherBytes]) -> dict[str, pd.DataFrame]:
@@ -79,6 +79,7 @@ def cache_tables(caches: Sequence[TeacherBytes]) -> dict[str, pd.DataFrame]:
         "information": [
             {"cache": one.name, "by": by, "bytes": row[by]} | row
             for one in caches
+            if one.information
             for by in ("position", "length")
             for row in one.information[f"by_{by}"]
         ],
@@ -89,9 +90,8 @@ def cache_tables(caches: Sequence[TeacherBytes]) -> dict[str, pd.DataFrame]:
 
 
 def _cache_row(one: TeacherBytes) -> dict[str, Any]:
-    audit, information = one.audit, one.information
+    audit = one.audit
     lost, storage = audit["lost_mass"], audit["storage"]
-    beyond = information["beyond_heads"]
     return {
         "cache": one.name,
         "documents": audit["documents"],
@@ -106,6 +106,13 @@ def _cache_row(one: TeacherBytes) -> dict[str, Any]:
         **audit["bits_per_byte"],
         "strict_lost": audit["true_byte_lost"]["strict"],
         "stored_lost": audit["true_byte_lost"]["stored"],
+        **(_known(one.information) if one.information else {}),
+    }
+
+
+def _known(information: Mapping[str, Any]) -> dict[str, float]:
+    beyond = information["beyond_heads"]
+    return {
         "token_bits": information["token_bits"],
         "byte_bits": information["byte_bits"],
         "known": information["ratio"],
@@ -150,7 +157,9 @@ class Told:
         return [self._contents(), self._costs(), self._lost(), self._storage()]
 
     def information(self) -> list[Markup]:
-        """What bytes tell of tokens."""
+        """What bytes tell of tokens, where there are some."""
+        if not self._one.information:
+            return []
         return [
             self._say(
                 "Before a token, the teacher\u2019s token distribution has {} bits of entropy on average; its byte "

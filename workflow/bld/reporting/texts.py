@@ -8,8 +8,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from bld.reporting.numbers import number
+from bld.reporting.series import label
 from bld.reporting.source import Source
-from bld.reporting.style import label
 
 LEVELS = 8
 """Steps of colour: one for each bit, the last for all that cost more."""

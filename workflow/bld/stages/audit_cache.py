@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from bld.covers.policy import Policy
 from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
@@ -12,6 +13,7 @@ from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.progress import progress
 from bld.provenance.step import StepParser
+from bld.teacher.averaging import open_models
 from bld.teacher.cache import ByteCache
 from bld.teacher.scoring import Scored, open_scorer
 
@@ -21,7 +23,7 @@ def main() -> None:
     """Write the audit of one cache."""
     parser = StepParser(__doc__)
     parser.reads("--documents", help="manifest of a split")
-    parser.reads("--teacher", type=whole_folder)
+    parser.reads("--teacher", type=whole_folder, nargs="+", help="its model, or several to average")
     parser.reads("--cache", help="manifest of the byte cache")
     parser.writes("--audit")
     with parser.recorded() as arguments:
@@ -31,9 +33,10 @@ def main() -> None:
         documents = sample_documents(corpus, settings["documents"], settings["seed"])
 
         def scored(which: str) -> Iterable[Scored]:
-            policy = Policy(**settings[which])
-            limits = settings["window"], settings["batch_tokens"], settings["precision"]
-            scorer = open_scorer(arguments.teacher, settings["reading"], policy, *limits)
+            limits = {key: settings[key] for key in ("window", "batch_tokens", "precision")}
+            open_one = partial(open_scorer, policy=Policy(**settings[which]), **limits)
+            read_as = settings["reading"], settings.get("average")
+            scorer = open_models(arguments.teacher, *read_as, open_one)
             found = scorer.distributions(documents)
             return progress(f"{which} policy", len(documents), "documents", iterable=found)
 

@@ -5,37 +5,27 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
-from bld.config import Bld as BldSettings
-from bld.config import RunTraining
+from bld.config import RunTraining, Sampling
+from bld.documents.shards import read_split
 from bld.folders import new_folder, whole_folder
 from bld.models import check_context, load_language_model
 from bld.provenance.step import StepParser
 from bld.students.export import save_model, trained_weights
-from bld.students.heads import (
-    TRAINED_HEADS,
-    ByteHead,
-    MarginalHead,
-    OutputHead,
-    load_head,
-    save_head,
-)
+from bld.students.heads import TRAINED_HEADS, save_head
 from bld.students.lora import add_lora, merged_weights
 from bld.teacher.cache import ByteCache, CachedSignals
 from bld.teacher.live import LiveTeacher
-from bld.tokenization.rendering import Renderer, load_renderer
+from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches, Signals
 from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
-from bld.training.histories import Histories
 from bld.training.loop import train
-from bld.training.objectives.bld import Bld
-from bld.training.objectives.sft import Sft
+from bld.training.methods import Scene, build
 from bld.training.records import join_phases, save_records
 from bld.training.rendered import render_split
-from bld.training.trainee import Objective, Trainee
+from bld.training.sampling import Author, OnPolicy
+from bld.training.trainee import Trainee
 
 
 def main() -> None:
@@ -45,8 +35,9 @@ def main() -> None:
     parser.reads("--documents", help="manifest of a split")
     parser.reads("--student", type=whole_folder)
     parser.reads("--cache", nargs="?", help="manifest of its byte cache")
-    parser.reads("--teacher", type=whole_folder, nargs="?", help="a live teacher's folder")
+    parser.reads("--teacher", type=whole_folder, nargs="*", help="folders of its teacher's models")
     parser.reads("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
+    parser.reads("--map", nargs="?", help="from one vocabulary to the other")
     parser.reads("--development", nargs="?", help="manifest of a split")
     parser.reads("--development-cache", nargs="?", help="its byte cache")
     parser.writes("--manifest")
@@ -65,22 +56,22 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
     trained_body = arguments.warmup and arguments.warmup / "body"
     body = trained_body if trained_body and trained_body.exists() else arguments.student
     lm = load_language_model(body, trust_remote_code=settings["reading"]["trust_remote_code"])
-    head: ByteHead | None = None
-    objective: Objective = Sft()
-    histories = None
-    bld: BldSettings | None = None
-    if settings["method"] == "bld":
-        bld = BldSettings.model_validate(settings["bld"])
-        objective = Bld(**bld.model_dump(exclude={"head", "histories"}))
-        head = _head(bld.head, lm, renderer, arguments.warmup)
-        if bld.head == "marginal":
-            logits = len(lm.get_output_embeddings().weight)
-            histories = Histories(renderer, logits, bld.histories)
-            check_context(lm, training.sequence_length + histories.extra_positions)
+    vocabulary = None
+    if "teacher_reading" in settings:
+        (folder,) = arguments.teacher
+        vocabulary = load_renderer(folder, **settings["teacher_reading"]).vocabulary
+    method = settings["method"]
+    of_method = settings.get(method, {})
+    scene = Scene(lm, renderer, vocabulary, arguments.warmup, arguments.map)
+    objective, head, histories = build(method, of_method, scene)
+    if histories:
+        check_context(lm, training.sequence_length + histories.extra_positions)
     if training.lora:
         add_lora(lm, training.lora, settings["seed"])
 
-    teacher = LiveTeacher(arguments.teacher, settings["teacher"]) if arguments.teacher else None
+    teacher = None
+    if "teacher" in settings:
+        teacher = LiveTeacher(arguments.teacher, settings["teacher"])
 
     def batches(manifest: Path, cache: Path | None, at_most: int | None = None) -> Batches:
         ids, documents = render_split(manifest, renderer, at_most)
@@ -98,9 +89,17 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
             arguments.development, arguments.development_cache, training.evaluate_documents
         )
         development = Development(held_out, training.evaluate_every)
+    data = batches(arguments.documents, arguments.cache)
+    if "sampling" in settings:
+        assert teacher, "the configuration is refused without a live teacher"
+        sampling = Sampling.model_validate(settings["sampling"])
+        author = Author(lm, renderer, sampling, settings["seed"])
+        split = arguments.documents.parent
+        texts, signals = list(read_split(split)), teacher.signals(split)
+        data = OnPolicy(data.documents, signals, histories, texts, author, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),
-        batches(arguments.documents, arguments.cache),
+        data,
         training,
         settings["seed"],
         "distill",
@@ -108,7 +107,7 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         checkpoints=checkpoints,
     )
     weights = trained_weights(engine, "lm")
-    kept = bld.head if bld and bld.head in TRAINED_HEADS else None
+    kept = of_method.get("head") if of_method.get("head") in TRAINED_HEADS else None
     head_weights = trained_weights(engine, "head") if kept else {}
     if engine.global_rank == 0:
         if training.lora:
@@ -121,15 +120,6 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
             if kept:
                 save_head(head_weights, folder)
     stop_distributed()
-
-
-def _head(kind: str, lm: PreTrainedModel, renderer: Renderer, warmup: Path | None) -> ByteHead:
-    if kind == "marginal":
-        return MarginalHead()
-    if kind == "output":
-        return OutputHead(lm, renderer.vocabulary)
-    assert warmup is not None, "the rule gives a warmed-up head to every run that has one"
-    return load_head(kind, lm.config.get_text_config().hidden_size, warmup)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 
 from bld.covers.policy import Policy
@@ -12,6 +13,7 @@ from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.provenance.step import StepParser
+from bld.teacher.averaging import open_models
 from bld.teacher.scoring import open_scorer
 
 
@@ -23,15 +25,21 @@ def main() -> None:
     parser.reads("--documents", help="manifest of a split")
     parser.reads("--model", type=whole_folder)
     parser.reads("--head", type=whole_folder, nargs="?", help="folder of its byte head")
-    parser.reads("--teacher", type=whole_folder)
+    parser.reads("--teacher", type=whole_folder, nargs="+", help="its model, or several to average")
     parser.writes("--evaluation")
     with parser.recorded() as arguments:
         settings = arguments.step.settings
         documents = list(islice(read_split(arguments.documents.parent), settings["documents"]))
         window = settings["window"]
-        common = Policy(**settings["policy"]), window, settings["batch_tokens"]
-        teacher = open_scorer(arguments.teacher, settings["teacher_reading"], *common)
-        student = open_scorer(arguments.model, settings["reading"], *common)
+        open_one = partial(
+            open_scorer,
+            policy=Policy(**settings["policy"]),
+            window=window,
+            batch_tokens=settings["batch_tokens"],
+        )
+        of_teacher = settings["teacher_reading"], settings.get("teacher_average")
+        teacher = open_models(arguments.teacher, *of_teacher, open_one)
+        student = open_one(arguments.model, settings["reading"])
         kind = settings["head"]
         head = open_head(kind, arguments.head, student.lm, window) if kind else None
         result = byte_divergence(documents, teacher, student, head) | {"policy": settings["policy"]}

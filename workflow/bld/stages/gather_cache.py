@@ -11,7 +11,7 @@ def main() -> None:
     """Write the manifest of the cache."""
     parser = StepParser(__doc__)
     parser.reads("--documents", help="manifest of the split")
-    parser.reads("--teacher", help="manifest of the teacher")
+    parser.reads("--teacher", nargs="+", help="manifest of its model, or of several")
     parser.writes("--manifest")
     with parser.recorded() as arguments:
         shards = write_manifest(

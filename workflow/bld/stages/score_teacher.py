@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bld.config import Scoring
 from bld.documents.document import Document
 from bld.documents.shards import checked_digest
-from bld.files import MANIFEST, sha256_of
+from bld.files import MANIFEST, sha256_of_all
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.provenance.step import StepParser
+from bld.teacher.averaging import open_models
 from bld.teacher.resume import ScoredPart, score_part, score_shard
 from bld.teacher.scoring import open_teacher
 from bld.teacher.shards import Origin
@@ -24,7 +26,7 @@ def main() -> None:
     """Write the shard of the cache that belongs to a shard of documents."""
     parser = StepParser(__doc__)
     parser.add_argument("--documents", type=Path, required=True, help="a shard of documents")
-    parser.reads("--teacher", type=whole_folder)
+    parser.reads("--teacher", type=whole_folder, nargs="+", help="its model, or several to average")
     parser.writes("--shard")
     parser.add_argument(
         "--checkpoints", type=Path, required=True, help="folder for what an interrupted run left"
@@ -34,8 +36,10 @@ def main() -> None:
         arguments.record.reads([arguments.documents.parent / MANIFEST])
         arguments.record.knows({arguments.documents: documents_sha256})
         scoring = Scoring.model_validate(step.settings["scoring"])
-        scorer = open_teacher(arguments.teacher, step.settings["reading"], scoring)
-        for note in scorer.renderer.notes:
+        read_as = step.settings["reading"], step.settings.get("average")
+        open_one = partial(open_teacher, scoring=scoring)
+        scorer = open_models(arguments.teacher, *read_as, open_one)
+        for note in scorer.notes:
             print(f"tokenizer: {note}")
 
         def score(documents: Sequence[Document]) -> ScoredPart:
@@ -44,7 +48,7 @@ def main() -> None:
 
         origin = Origin(
             documents_sha256=documents_sha256,
-            teacher_sha256=sha256_of(arguments.teacher / MANIFEST),
+            teacher_sha256=sha256_of_all(folder / MANIFEST for folder in arguments.teacher),
             step=step.identity,
             settings=step.settings,
         )

@@ -22,6 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bld.tokenization.rendering import Renderer
+from bld.tokenization.spelling import spell
 
 ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -112,23 +113,3 @@ def _old_ids(
         if getattr(new_tokenizer, role) == token_id and getattr(old_tokenizer, role) is not None:
             return [getattr(old_tokenizer, role)]
     return spell(name.encode(), old_renderer)
-
-
-def spell(text: bytes, renderer: Renderer) -> list[int]:
-    """The old tokens that spell these bytes: its own encoding of valid text, else its longest
-    entries from the left."""
-    try:
-        return renderer.content.encode(text.decode(), "vocabulary transfer")
-    except UnicodeDecodeError:
-        pass
-    ids, by_bytes = [], renderer.ids_by_bytes
-    while text:
-        length = max((n for n in range(1, len(text) + 1) if text[:n] in by_bytes), default=0)
-        if not length:
-            raise ValueError(
-                f"the old tokenizer has no entry for byte {text[:1]!r}, so the new token that holds it has "
-                "nothing to start from; use a model whose tokenizer is byte-level or has byte fallback"
-            )
-        ids.append(by_bytes[text[:length]])
-        text = text[length:]
-    return ids

@@ -1,7 +1,8 @@
-"""The byte cache: the teacher's byte distributions on disk, once for every student.
+"""The byte cache: the teacher's byte distributions on disk, once for every student, and with them, if
+the scoring was asked for it, what it says at its own tokens.
 
-Parquet shards beside those of the corpus (see `shards` for the format and `kept` for what is kept of a
-distribution), with a manifest. Files are mapped, not loaded: in memory are only the places of the
+Parquet shards beside those of the corpus (see `shards` for the format, `kept` and `kept_tokens` for what
+is kept of a distribution), with a manifest. Files are mapped, not loaded: in memory are only the places of the
 documents and the row groups that were read last, so many processes can read one cache.
 
 Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
@@ -10,8 +11,8 @@ Shape letters: D documents, N supervised symbols of a document, S symbols, K sym
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ import pyarrow.parquet as pq
 from bld.documents.parquet import open_parquet, record_batches
 from bld.files import MANIFEST, read_manifest, sha256_of
 from bld.teacher.kept import Distributions, padded
+from bld.teacher.kept_tokens import KeptTokens, Signal, TokenRows, padded_tokens
 from bld.teacher.shards import (
-    LISTS,
+    BYTE_LISTS,
     ORIGIN,
     TAIL_SHAPE,
+    TOKEN_LISTS,
     check_format,
     check_origin,
     read_metadata,
@@ -48,6 +51,7 @@ class ByteCache:
         check_format(folder / MANIFEST, manifest)
         _check_content(folder, manifest, corpus)
         self.most_kept: int = manifest["most_kept"]
+        self.most_kept_tokens: int = manifest["most_kept_tokens"]
         self._files: list[pq.ParquetFile] = []
         self._number: dict[str, int] = {}
         places = [np.zeros((0, 4), np.int32)]
@@ -59,7 +63,10 @@ class ByteCache:
         # Shard, row group, row in it and number of symbols.
         self._places_D4 = np.concatenate(places)
         _check_counts(folder, manifest, self._places_D4, "in all")
-        self._rows = lru_cache(ROW_GROUPS_IN_MEMORY)(self._decode)
+        self._byte_rows, self._token_rows = (
+            lru_cache(ROW_GROUPS_IN_MEMORY)(partial(self._decode, tuple(lists)))
+            for lists in (BYTE_LISTS, TOKEN_LISTS)
+        )
         self._log_shape = lru_cache(ROW_GROUPS_IN_MEMORY)(self._read_log_shape)
 
     def _index(self, path: Path) -> np.ndarray:
@@ -88,20 +95,36 @@ class ByteCache:
 
     def read(self, document: str) -> Distributions:
         """The distributions of a document."""
-        shard, group, row, _ = self._places_D4[self._number[document]].tolist()
-        rows = self._rows(shard, group)
-        lists = (rows.column(name)[row].values for name in LISTS)
-        return Distributions(*(values.to_numpy(zero_copy_only=False) for values in lists))
+        return Distributions(*self._lists(self._byte_rows, document))
 
-    def read_padded(self, document: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`padded` distributions of a document, with one K for all of them."""
+    def read_padded(self, document: str) -> Signal:
+        """`padded` distributions of a document, with one K for those of all documents."""
         found = self.read(document)
         if found.kept_N.max(initial=0) > self.most_kept:
             raise ValueError(
                 f"{self.folder / MANIFEST}: most_kept is {self.most_kept}, but {found.kept_N.max()} symbols "
                 f"are kept of a byte of document {document!r}; delete the manifest and gather again"
             )
-        return padded(found, self.most_kept)
+        return Signal(*padded(found, self.most_kept), self._read_tokens(document))
+
+    def _read_tokens(self, document: str) -> TokenRows | None:
+        if not self.most_kept_tokens:
+            return None
+        found = KeptTokens(*self._lists(self._token_rows, document))
+        if found.kept_U.max(initial=0) > self.most_kept_tokens:
+            raise ValueError(
+                f"{self.folder / MANIFEST}: most_kept_tokens is {self.most_kept_tokens}, but {found.kept_U.max()} are "
+                f"kept at a token of document {document!r}; delete the manifest and gather again"
+            )
+        return padded_tokens(found, self.most_kept_tokens)
+
+    def _lists(
+        self, rows: Callable[[int, int], pa.RecordBatch], document: str
+    ) -> Iterator[np.ndarray]:
+        """The lists of a document, from the row group that it is in."""
+        shard, group, row, _ = self._places_D4[self._number[document]].tolist()
+        for column in rows(shard, group).columns:
+            yield column[row].values.to_numpy(zero_copy_only=False)
 
     def read_dense(self, document: str) -> np.ndarray:
         """Normalised log-probabilities [N, S] of all symbols: what is not kept is shared out as the
@@ -109,8 +132,8 @@ class ByteCache:
         shard = int(self._places_D4[self._number[document], 0])
         return spread_tails(self.read(document), self._log_shape(shard))
 
-    def _decode(self, shard: int, group: int) -> pa.RecordBatch:
-        table = self._files[shard].read_row_group(group, columns=list(LISTS), use_threads=False)
+    def _decode(self, columns: Sequence[str], shard: int, group: int) -> pa.RecordBatch:
+        table = self._files[shard].read_row_group(group, columns=columns, use_threads=False)
         (rows,) = table.combine_chunks().to_batches()
         return rows
 
@@ -179,7 +202,6 @@ class CachedSignals:
                     f"cache in {cache.folder}; score the teacher on these documents"
                 )
 
-    def read(self, documents: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Of each: symbols [N, K] (PAD where unused), log-probabilities [N, K] (-inf where unused)
-        and log tail mass [N]."""
+    def read(self, documents: Sequence[int]) -> list[Signal]:
+        """What the teacher says of each."""
         return [self._cache.read_padded(self._ids[document]) for document in documents]

@@ -4,7 +4,7 @@ manifest.json says so, and what the cache holds."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from bld.documents.parquet import record_batches
-from bld.files import MANIFEST, read_manifest, sha256_of, write_json
-from bld.teacher.shards import FORMAT, ORIGIN, TAIL_SHAPE, check_origin, read_metadata
+from bld.files import MANIFEST, read_manifest, sha256_of, sha256_of_all, write_json
+from bld.teacher.shards import (
+    FORMAT,
+    ORIGIN,
+    TAIL_SHAPE,
+    check_origin,
+    read_metadata,
+)
 from bld.teacher.tails import read_shape
 
 
@@ -26,20 +32,23 @@ class _Figures:
     documents_in_windows: int = 0
     kept: int = 0
     most_kept: int = 0
+    most_kept_tokens: int = 0
     lost_mass: float = 0.0
     largest_lost_mass: float = 0.0
 
     def count(self, path: Path) -> tuple[int, int]:
         """Count a shard in; returns its documents and symbols."""
         before = self.documents, self.symbols
-        for batch in record_batches(path):
+        columns = "kept", "lost_mass", "tokens_kept"
+        for batch in record_batches(path):  # of all columns, since reading finds damage
             count, windows = (batch.column(name).to_numpy() for name in ("count", "windows"))
-            kept, lost = (batch.column(name).flatten().to_numpy() for name in ("kept", "lost_mass"))
+            kept, lost, tokens = (batch.column(name).flatten().to_numpy() for name in columns)
             self.documents += len(count)
             self.symbols += int(count.sum())
             self.documents_in_windows += int((windows > 1).sum())
             self.kept += int(kept.sum())
             self.most_kept = max(self.most_kept, int(kept.max(initial=0)))
+            self.most_kept_tokens = max(self.most_kept_tokens, int(tokens.max(initial=0)))
             self.lost_mass += float(lost.sum(dtype=np.float64))
             self.largest_lost_mass = max(self.largest_lost_mass, float(lost.max(initial=0)))
         return self.documents - before[0], self.symbols - before[1]
@@ -51,6 +60,7 @@ class _Figures:
             "symbols": self.symbols,
             "documents_in_windows": self.documents_in_windows,
             "most_kept": self.most_kept,
+            "most_kept_tokens": self.most_kept_tokens,
             "mean_kept": self.kept / max(1, self.symbols),
             "mean_lost_mass": self.lost_mass / max(1, self.symbols),
             "largest_lost_mass": self.largest_lost_mass,
@@ -58,15 +68,16 @@ class _Figures:
 
 
 def write_manifest(
-    folder: Path, corpus: Path, teacher: Path, settings: Mapping[str, Any]
+    folder: Path, corpus: Path, teacher: Sequence[Path], settings: Mapping[str, Any]
 ) -> dict[Path, str]:
-    """Check that the shards in `folder` are whole, of this teacher (the manifest of a model) under
+    """Check that the shards in `folder` are whole, of this teacher (the manifests of its models) under
     these settings, and of the split in `corpus`; then write manifest.json. Returns the shards' digests.
 
     Raises ValueError that names the shard and what does not fit.
     """
-    documents, model = read_manifest(corpus / MANIFEST), read_manifest(teacher)
-    expected = {"teacher_sha256": sha256_of(teacher), "settings": dict(settings)}
+    documents = read_manifest(corpus / MANIFEST)
+    sources = [read_manifest(path).get("source") for path in teacher]
+    expected = {"teacher_sha256": sha256_of_all(teacher), "settings": dict(settings)}
     figures, shards = _Figures(), []
     steps: dict[str, Path] = {}
     for source in documents["shards"]:
@@ -93,7 +104,7 @@ def write_manifest(
         "bytes_per_supervised_byte": on_disk / supervised if supervised else None,
         "content_sha256": documents["content_sha256"],
         "teacher_sha256": expected["teacher_sha256"],
-        "teacher_source": model.get("source"),
+        "teacher_sources": sources,
         "settings": expected["settings"],
         "shards": shards,
     }

@@ -1,9 +1,9 @@
 """What a window of a document holds of a supervised turn: the bytes that are read from it.
 
-A window owns the trunk histories whose hidden states are new in it, and with them the bytes from the
-first of them up to the first that a later window owns. Histories of an earlier window may still be
-alive there, so a window's stretch begins at most one longest token before its own bytes; what
-branches off earlier is not read, and not counted as lost.
+A window owns the trunk histories whose hidden states are new in it, and with them the tokens that
+follow these, and the bytes from the first of them up to the first that a later window owns.
+Histories of an earlier window may still be alive there, so a window's stretch begins at most one
+longest token before its own bytes; what branches off earlier is not read, and not counted as lost.
 
 Shapes: T tokens of a turn.
 """
@@ -21,12 +21,19 @@ from bld.tokenization.rendering import Turn
 
 
 class Part(NamedTuple):
-    """Rows [skip, skip + rows) of a stretch are symbols of a document, from `symbol` on."""
+    """Rows [skip, skip + rows) of a stretch are symbols of a document, from `symbol` on.
+
+    Its trunk histories [lead, lead + tokens) are followed by tokens of the document, from `token` on,
+    the end token of a turn that has one included.
+    """
 
     document: int
     symbol: int
     skip: int
     rows: int
+    token: int
+    lead: int
+    tokens: int
     stretch: Stretch
 
 
@@ -56,7 +63,16 @@ def part_of(
         sequence=sequence,
         column=before + lead - window.start,
     )
-    return Part(document, turn.symbol + own, own - begin, stop + ends - own, stretch)
+    return Part(
+        document,
+        symbol=turn.symbol + own,
+        skip=own - begin,
+        rows=stop + ends - own,
+        token=turn.first + first,
+        lead=first - lead,
+        tokens=last + 1 - first - (ends and not turn.ends),
+        stretch=stretch,
+    )
 
 
 def _between(tree: HistoryTree, trunk: int, first: int, last: int, stop: int) -> HistoryTree:

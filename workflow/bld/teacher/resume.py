@@ -22,6 +22,7 @@ from bld.documents.shards import read_shard
 from bld.folders import hard_link
 from bld.progress import progress
 from bld.teacher.kept import keep_most_probable
+from bld.teacher.kept_tokens import keep_tokens
 from bld.teacher.scoring import Scored
 from bld.teacher.shards import (
     ORIGIN,
@@ -47,12 +48,13 @@ class ScoredPart(NamedTuple):
 
 
 def score_part(scored: Iterable[Scored], mass: float, at_most: int) -> ScoredPart:
-    """What is kept of the distributions of a part's documents."""
+    """What is kept of the distributions of a part's documents, and of their tokens."""
     rows, tails = [], TailSums()
-    for document, log_probs_NS, lost_N, windows in scored:
+    for document, log_probs_NS, lost_N, windows, said in scored:
         kept = keep_most_probable(log_probs_NS, lost_N, mass, at_most)
         tails.add(log_probs_NS, kept)
-        rows.append(Row(document.id, windows, kept))
+        tokens = None if said is None else keep_tokens(said)
+        rows.append(Row(document.id, windows, kept, tokens))
     return ScoredPart(table_of(rows), tails)
 
 

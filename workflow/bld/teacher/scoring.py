@@ -1,4 +1,4 @@
-"""Scoring: documents in, a model's byte distributions out.
+"""Scoring: documents in, a model's byte distributions out, and what it says at its own tokens.
 
 A document is read in windows of the model's context; one that fits is a window of its own. Windows
 of like length share a batch. Of a later window the first half repeats the end of the one before: its
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -29,7 +30,9 @@ from bld.covers.search import byte_distributions
 from bld.covers.trie import TRIE_SYMBOLS, Trie
 from bld.documents.document import Document
 from bld.models import Window, batches_of_like_length, load_language_model, windows
+from bld.teacher.kept_tokens import TokenRows
 from bld.teacher.parts import Part, part_of
+from bld.teacher.trunk_tokens import DocumentTokens, Said, TrunkTokens
 from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
 
 DOCUMENTS_AT_ONCE = 128
@@ -40,12 +43,14 @@ class Scored(NamedTuple):
 
     `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the share of mass that
     dropped histories would have had there. `windows`: in how many pieces the document was read.
+    `tokens`: None where none are kept.
     """
 
     document: Document
     log_probs_NS: np.ndarray
     lost_N: np.ndarray
     windows: int
+    tokens: TokenRows | None = None
 
 
 class Evaluated(NamedTuple):
@@ -55,13 +60,22 @@ class Evaluated(NamedTuple):
     side: int
 
 
+class _Read(NamedTuple):
+    """What a part of a document was read as."""
+
+    part: Part
+    log_probs_NS: np.ndarray
+    lost_N: np.ndarray
+    said: Said | None
+
+
 class ByteScorer:
     """Byte distributions of documents under a language model.
 
     Documents longer than `window` tokens, or than the model's context, are read in windows that
     overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents not
-    counted. `evaluated` counts what was run so far. Raises ValueError for a model that cannot be
-    read like this, see `covers.packed`.
+    counted. At each token of the documents `keep_tokens` are kept. `evaluated` counts what was run so
+    far. Raises ValueError for a model that cannot be read like this, see `covers.packed`.
     """
 
     def __init__(
@@ -71,11 +85,13 @@ class ByteScorer:
         policy: Policy,
         window: int,
         batch_tokens: int,
+        keep_tokens: int = 0,
     ) -> None:
         self.renderer, self.lm = renderer, lm
         self.evaluated, self._counting = Evaluated(0, 0), Lock()
         self._policy = policy
         self._trie = Trie(renderer.vocabulary)
+        self._keep_tokens = min(keep_tokens, len(self._trie.ids_I))
         self._prefixes = PrefixEncoder(renderer.content)
         self._model = PackedModel(lm, self._trie, batch_tokens)
         self._window = min(window, self._model.context or window)
@@ -87,6 +103,11 @@ class ByteScorer:
             workers, initializer=torch.set_num_threads, initargs=(1,)
         )
         self._longest = max(map(len, filter(None, renderer.vocabulary.token_bytes)))
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the model's tokenizer."""
+        return self.renderer.notes
 
     def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
         """The documents' distributions, in their order."""
@@ -104,20 +125,25 @@ class ByteScorer:
         trees = [[self._tree(turn, one) for turn in one.turns] for one in rendered]
         log_probs = [np.empty((len(r.symbols_N), TRIE_SYMBOLS), np.float32) for r in rendered]
         lost = [np.empty(len(r.symbols_N), np.float32) for r in rendered]
+        tokens = [DocumentTokens(one, self._keep_tokens) for one in rendered]
         lengths = [window.stop - window.start for _, window in pieces]
         batches = batches_of_like_length(lengths, self._model.batch_tokens)
         work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
-        for found in self._workers.map(self._read, *zip(*work, strict=True)):
-            for index, symbol, log_probs_NS, lost_N in found:
+        read = partial(self._read, rendered)
+        for found in self._workers.map(read, *zip(*work, strict=True)):
+            for part, log_probs_NS, lost_N, said in found:
+                index, symbols = part.document, slice(part.symbol, part.symbol + part.rows)
                 if np.isnan(log_probs_NS).any():
                     raise ValueError(
                         f"document {documents[index].id}: the model gives some of its text no "
                         f"probability at all under the {self._policy.name} policy; take it out"
                     )
-                log_probs[index][symbol : symbol + len(lost_N)] = log_probs_NS
-                lost[index][symbol : symbol + len(lost_N)] = lost_N
+                log_probs[index][symbols], lost[index][symbols] = log_probs_NS, lost_N
+                if said:
+                    tokens[index].put(part, said)
         count = np.bincount([index for index, _ in pieces])
-        for columns in zip(documents, log_probs, lost, count.tolist(), strict=True):
+        rows = [one.rows if self._keep_tokens else None for one in tokens]
+        for columns in zip(documents, log_probs, lost, count.tolist(), rows, strict=True):
             yield Scored(*columns)
 
     def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
@@ -142,28 +168,38 @@ class ByteScorer:
         return sequences, parts
 
     def _read(
-        self, sequences: Sequence[np.ndarray], parts: Sequence[Part]
-    ) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-        """(document, symbol, log-probabilities, lost mass) of every part."""
+        self,
+        rendered: Sequence[Rendered],
+        sequences: Sequence[np.ndarray],
+        parts: Sequence[Part],
+    ) -> list[_Read]:
         if not parts:
             return []
-        found = self._distributions(sequences, parts, torch.float32)
-        if any(np.isnan(log_probs_NS).any() for _, _, log_probs_NS, _ in found):
-            found = self._distributions(sequences, parts, torch.float64)
+        found = self._distributions(rendered, sequences, parts, torch.float32)
+        if any(np.isnan(one.log_probs_NS).any() for one in found):
+            found = self._distributions(rendered, sequences, parts, torch.float64)
         return found
 
     def _distributions(
-        self, sequences: Sequence[np.ndarray], parts: Sequence[Part], dtype: torch.dtype
-    ) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+        self,
+        rendered: Sequence[Rendered],
+        sequences: Sequence[np.ndarray],
+        parts: Sequence[Part],
+        dtype: torch.dtype,
+    ) -> list[_Read]:
         forest = Forest([part.stretch for part in parts])
-        batch = PackedBatch(self._model, sequences)
-        log_probs_NS, lost_N = byte_distributions(self._trie, forest, batch, self._policy, dtype)
+        batch, kept = PackedBatch(self._model, sequences), self._keep_tokens
+        tokens = TrunkTokens(batch, self._trie, parts, rendered, kept) if kept else None
+        log_probs_NS, lost_N = byte_distributions(
+            self._trie, forest, tokens or batch, self._policy, dtype
+        )
         with self._counting:
             self.evaluated = Evaluated(*map(sum, zip(self.evaluated, batch.evaluated, strict=True)))
         found, row = [], 0
-        for part in parts:
+        said = tokens.said() if tokens else [None] * len(parts)
+        for part, own in zip(parts, said, strict=True):
             rows = slice(row + part.skip, row + part.skip + part.rows)
-            found.append((part.document, part.symbol, log_probs_NS[rows], lost_N[rows]))
+            found.append(_Read(part, log_probs_NS[rows], lost_N[rows], own))
             row += len(part.stretch.text) + 1
         return found
 
@@ -175,15 +211,16 @@ def open_scorer(
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
+    keep_tokens: int = 0,
 ) -> ByteScorer:
     """The scorer of a model folder whose documents are rendered as `reading` says."""
     renderer = load_renderer(folder, **reading)
     lm = load_language_model(folder, precision, reading["trust_remote_code"])
-    return ByteScorer(renderer, lm, policy, window, batch_tokens)
+    return ByteScorer(renderer, lm, policy, window, batch_tokens, keep_tokens)
 
 
 def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
     """The scorer of a teacher's folder."""
     policy = Policy(scoring.histories, scoring.eps, scoring.beam_width)
     limits = scoring.window, scoring.batch_tokens, scoring.precision
-    return open_scorer(folder, reading, policy, *limits)
+    return open_scorer(folder, reading, policy, *limits, scoring.keep_tokens)

@@ -1,9 +1,11 @@
-"""A shard of the byte cache: a parquet file beside that of its documents, one row per document.
+"""A shard of the byte cache: a parquet file beside that of its documents.
 
-A document's supervised symbols are the bytes of its supervised segments, each segment followed by END;
-rows are found by document id and symbol number alone, so one cache serves every tokenizer. Row groups
-are small, because a document is read by decoding its row group. Bytes of one significance are stored
-together (BYTE_STREAM_SPLIT), which halves what zstd makes of symbols and log-probabilities.
+One row per document: lists of the distributions of its bytes (see `kept`), then of what the teacher
+says at its own tokens (see `kept_tokens`; empty where that is not kept). A document's supervised
+symbols are the bytes of its supervised segments, each segment followed by END; they are found by
+document id and symbol number alone, so one cache serves every tokenizer. Row groups are small,
+because a document is read by decoding its row group. Bytes of one significance are stored together
+(BYTE_STREAM_SPLIT), which halves what zstd makes of symbols and log-probabilities.
 
 The file says what it was scored from, and how the mass that it does not keep is shared out.
 """
@@ -27,8 +29,9 @@ import pyarrow.parquet as pq
 
 from bld.documents.parquet import open_parquet
 from bld.teacher.kept import Distributions
+from bld.teacher.kept_tokens import KeptTokens
 
-FORMAT = 2
+FORMAT = 3
 GROUP_SYMBOLS = 4096
 
 
@@ -36,6 +39,25 @@ def _list_of(type: pa.DataType) -> pa.DataType:
     return pa.list_(pa.field("element", type, nullable=False))
 
 
+# Columns in the order of `Distributions` and of `KeptTokens`.
+BYTE_LISTS = {
+    "kept": _list_of(pa.uint16()),
+    "symbols": _list_of(pa.uint16()),
+    "log_probs": _list_of(pa.float16()),
+    "log_tail": _list_of(pa.float16()),
+    "lost_mass": _list_of(pa.float16()),
+}
+TOKEN_LISTS = {
+    "token_symbol": _list_of(pa.int32()),
+    "token_count": _list_of(pa.int32()),
+    "token": _list_of(pa.int32()),
+    "token_log_prob": _list_of(pa.float32()),
+    "tokens_kept": _list_of(pa.int32()),
+    "token_ids": _list_of(pa.int32()),
+    "token_log_probs": _list_of(pa.float16()),
+    "token_log_tail": _list_of(pa.float16()),
+}
+LISTS = {**BYTE_LISTS, **TOKEN_LISTS}
 SCHEMA = pa.schema(
     [
         pa.field(name, type, nullable=False)
@@ -43,15 +65,10 @@ SCHEMA = pa.schema(
             "id": pa.string(),
             "count": pa.int32(),
             "windows": pa.int32(),
-            "kept": _list_of(pa.uint16()),
-            "symbols": _list_of(pa.uint16()),
-            "log_probs": _list_of(pa.float16()),
-            "log_tail": _list_of(pa.float16()),
-            "lost_mass": _list_of(pa.float16()),
+            **LISTS,
         }.items()
     ]
 )
-LISTS = tuple(field.name for field in SCHEMA if pa.types.is_list(field.type))
 ORIGIN, TAIL_SHAPE = "origin", "tail_shape"
 OTHERS = {
     "documents_sha256": "from other documents",
@@ -62,8 +79,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Origin(NamedTuple):
-    """What a shard was scored from: digests of its documents, of the teacher's manifest and of the
-    step that scored it, and that step's settings."""
+    """What a shard was scored from: digests of its documents, of the manifests of the teacher's models
+    and of the step that scored it, and that step's settings."""
 
     documents_sha256: str
     teacher_sha256: str
@@ -86,6 +103,7 @@ class Row(NamedTuple):
     id: str
     windows: int
     kept: Distributions
+    tokens: KeptTokens | None = None
 
 
 def table_of(rows: Sequence[Row]) -> pa.Table:
@@ -95,10 +113,10 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
         pa.array([len(row.kept.kept_N) for row in rows], pa.int32()),
         pa.array([row.windows for row in rows], pa.int32()),
     ]
-    for place, name in enumerate(LISTS):
-        values = [row.kept[place] for row in rows]
-        offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-        type = SCHEMA.field(name).type
+    nothing = [np.zeros(0, type.value_type.to_pandas_dtype()) for type in TOKEN_LISTS.values()]
+    lists = zip(*([*row.kept, *(row.tokens or nothing)] for row in rows), strict=True)
+    for type, values in zip(LISTS.values(), lists, strict=True):
+        offsets = pa.array(np.cumsum([0, *map(len, values)]), pa.int32())
         flat = pa.array(np.concatenate(values), type.value_type)
         columns.append(pa.ListArray.from_arrays(offsets, flat, type=type))
     return pa.Table.from_arrays(columns, schema=SCHEMA)

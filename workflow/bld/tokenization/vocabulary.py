@@ -39,6 +39,13 @@ class Vocabulary:
         return len(self.token_bytes)
 
 
+def spelt(vocabulary: Vocabulary) -> dict[int, tuple[bool, bytes]]:
+    """What each entry spells, as (whether it ends a turn, bytes), end tokens first; entries that spell
+    nothing are left out."""
+    ends = dict.fromkeys(sorted(vocabulary.end), (True, b""))
+    return ends | {i: (False, text) for i, text in enumerate(vocabulary.token_bytes) if text}
+
+
 def read_vocabulary(specification: dict[str, Any]) -> Vocabulary:
     """The vocabulary of a tokenizer, given its `tokenizer.json` as a dictionary; `end` is empty.
 

@@ -1,4 +1,4 @@
-"""Rendered documents and the teacher's byte distributions as tensors for one forward pass.
+"""Rendered documents and what the teacher says of them as tensors for one forward pass.
 
 Shape letters: B rows, T positions in a row, S supervised tokens of the batch, N supervised symbols
 of its documents, K kept symbols, R histories, Q (history, ancestor) pairs.
@@ -14,19 +14,19 @@ import numpy as np
 import torch
 
 from bld.covers.trie import ragged_range
+from bld.teacher.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+from bld.training.teacher_tokens import TeacherTokens, joined, rows_within
 
-Signal = tuple[np.ndarray, np.ndarray, np.ndarray]
 WHITESPACE = np.isin(np.arange(260), list(b" \t\n\r\v\f"))
 
 
 class Signals(Protocol):
-    """The teacher's byte distributions of documents, by their indexes among the training documents."""
+    """What the teacher says of documents, by their indexes among the training documents."""
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
-        """Of each document: symbols [N, K], log-probabilities [N, K] (-inf where unused) and log
-        tail mass [N]."""
+        """Of each document its byte distributions and, of all or of none, its tokens."""
         ...
 
 
@@ -64,8 +64,10 @@ class Batch:
     supervised token `target_S`; that token spells `count_S` symbols from `symbol_S` on in
     `symbols_N`, of which `blank_N` belong to tokens of whitespace alone. `summed`, for students
     whose tokens are summed to bytes, tells over which histories; those beside the text stand behind
-    it in its row. `tokens` and `bytes` are what sums are divided by, so that the mean over processes
-    and accumulated batches is the mean over the whole step.
+    it in its row. `teacher_tokens`: what the teacher says at its own tokens, None where its signals
+    tell of bytes alone. `tokens` and `bytes` are what sums are divided by, so that the mean over processes
+    and accumulated batches is the mean over the whole step. `own_N`: symbols that the student itself has
+    written, see `sampling`; None where it has written none.
     """
 
     ids_BT: torch.Tensor
@@ -83,11 +85,19 @@ class Batch:
     tokens: float
     bytes: float
     summed: Summed | None = None
+    teacher_tokens: TeacherTokens | None = None
+    own_N: torch.Tensor | None = None
+
+    def given(self, column_S: torch.Tensor) -> torch.Tensor:
+        """Of a column of the supervised tokens those that the documents give, not the student itself: the
+        tokens that cross-entropies are taken of."""
+        return column_S if self.own_N is None else column_S[~self.own_N[self.symbol_S]]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved |= {k: v.to(device) for k, v in moved.items() if isinstance(v, torch.Tensor)}
+        movable = torch.Tensor | TeacherTokens
+        moved |= {k: v.to(device) for k, v in moved.items() if isinstance(v, movable)}
         return Batch(**moved)
 
     def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
@@ -115,25 +125,22 @@ class Batches:
         self._signals, self._histories = signals, histories
 
     def step(
-        self, rows: Sequence[Row], micro_batch_size: int, rank: int, world_size: int
+        self,
+        rows: Sequence[Row],
+        micro_batch_size: int,
+        rank: int,
+        world_size: int,
+        step: int = 0,
     ) -> Iterator[Batch]:
         """This process's micro batches of one optimiser step, whose rows (of all processes) are
-        given.
+        given, and whose number counts where documents are written anew (`sampling.OnPolicy`).
 
         The loss of a batch is divided by the supervised tokens of the whole step over the number of
         batches in it, which makes the average that DeepSpeed takes the mean over tokens, however
         unevenly they fall.
         """
         batches = len(rows) / micro_batch_size
-        counts = [
-            self.documents[piece.document].count_T[
-                supervised_positions(self.documents[piece.document], piece)
-            ]
-            for row in rows
-            for piece in row
-        ]
-        tokens = max(1, sum(map(len, counts))) / batches
-        symbols = max(1, int(sum(count.sum() for count in counts))) / batches
+        tokens, symbols = (max(1, size) / batches for size in sizes(self.documents, rows))
         own = rows[rank::world_size]
         for first in range(0, len(own), micro_batch_size):
             yield self.collate(own[first : first + micro_batch_size], tokens, symbols)
@@ -169,6 +176,7 @@ class Batches:
             tokens=tokens,
             bytes=symbols,
             summed=summed,
+            teacher_tokens=joined(flat.rows) if flat.rows else None,
             **flat.tensors(),
         )
 
@@ -179,20 +187,33 @@ class Batches:
         return dict(zip(some, self._signals.read(some), strict=True))
 
 
+def sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int]:
+    """How many tokens of the rows are supervised, and how many symbols those spell."""
+    counts = [
+        documents[piece.document].count_T[supervised_positions(documents[piece.document], piece)]
+        for row in rows
+        for piece in row
+    ]
+    return sum(map(len, counts)), int(sum(count.sum() for count in counts))
+
+
 class _Flat:
     """The supervised tokens and symbols of a batch, gathered piece by piece."""
 
     def __init__(self) -> None:
         self.parts: dict[str, list[np.ndarray]] = {}
+        self.rows: list[TokenRows] = []
         self.symbols = 0
 
     def add(self, piece: Piece, document: Rendered, teacher: Signal | None, offset: int) -> None:
         token_S = supervised_positions(document, piece)
+        first, last = supervised_symbols(document, piece)
+        symbols, log_probs, log_tail, rows = teacher or _no_teacher(len(document.symbols_N))
+        if rows is not None:
+            self.rows.append(rows_within(rows, first, last, self.symbols))
         if not len(token_S):
             return
         symbol_S, count_S = document.symbol_T[token_S], document.count_T[token_S]
-        first, last = supervised_symbols(document, piece)
-        symbols, log_probs, log_tail = teacher or _no_teacher(len(document.symbols_N))
         symbols_N = document.symbols_N[first:last]
         self._put(
             source_S=offset + token_S - piece.start - 1,
@@ -214,7 +235,7 @@ class _Flat:
     def tensors(self) -> dict[str, torch.Tensor]:
         if not self.parts:
             empty = np.zeros(0, np.int64)
-            symbols, log_probs, log_tail = _no_teacher(0)
+            symbols, log_probs, log_tail, _ = _no_teacher(0)
             names = ("source_S", "target_S", "symbol_S", "count_S", "symbols_N", "blank_N")
             self._put(**dict.fromkeys(names, empty))
             self._put(teacher_symbols_NK=symbols, teacher_log_probs_NK=log_probs)
@@ -237,7 +258,7 @@ def _dtype(name: str) -> type:
 
 
 def _no_teacher(symbols: int) -> Signal:
-    return (
+    return Signal(
         np.zeros((symbols, 0), np.int64),
         np.zeros((symbols, 0), np.float32),
         np.full(symbols, -np.inf, np.float32),

@@ -20,7 +20,7 @@ from bld.training.packing import Row, supervised_positions
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
-PARTS = ("token_loss", "byte_loss", "kl_loss")
+PARTS = ("token_loss", "byte_loss", "kl_loss", "teacher_loss")
 DEVELOPMENT_COLUMNS = ("dev_bits_per_byte", *(f"dev_{part}" for part in PARTS))
 
 

@@ -84,7 +84,9 @@ def train(
                 break
             began = time.perf_counter()
             rate = engine.get_lr()[0]
-            batches = list(data.step(step_of_rows, settings.micro_batch_size, rank, world_size))
+            batches = list(
+                data.step(step_of_rows, settings.micro_batch_size, rank, world_size, step)
+            )
             found = _optimise(engine, batches)
             row = {
                 "phase": phase,

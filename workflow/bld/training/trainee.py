@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from bld.models import hidden_states
 from bld.tokenization.symbols import END
 from bld.training.batches import Batch
-from bld.training.objectives.sft import token_loss
+from bld.training.logits import token_loss
 
 
 class Objective(Protocol):

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from bld.archiving.card.card import make_card, write_card
 from bld.archiving.card.licences import Licence, card_licence
-from bld.config import Bld, Student
+from bld.config import Bld, Student, Teacher
 from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.stages.write_card import main as stage
@@ -359,3 +359,14 @@ def test_the_stage_writes_the_card_with_and_without_a_crate(made, monkeypatch):
         stage()
         expected = make_card(replace(inputs, crate=crate[0] if crate else None))
         assert card.read_text(encoding="utf-8") == str(expected)
+
+
+def test_of_a_teacher_that_is_an_average_every_model_is_told(made):
+    made.fetched("models", "third", hub="a/third", revision="0" * 40)
+    models = {"third": 1, "strong": 2}
+    made.teacher = Teacher(average={"models": models, "mean": "arithmetic"})
+    card = made.card()
+    told = re.findall(r"^\* \*\*Teacher\*\* `(\w+)`", card.text, re.MULTILINE)
+    assert told == ["strong", "third"]
+    assert row_of(card, "Teacher's bytes")[1].startswith("the arithmetic mean of those of its mod")
+    assert "used for this model, the base model, the tokenizer and the teacher" in card.text

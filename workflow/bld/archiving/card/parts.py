@@ -54,8 +54,14 @@ def _models(settings: Mapping[str, Any], manifests: Manifests) -> Iterator[Part]
         yield Part(TOKENIZER, tokenizer, f"{what}, on {_documents(scratch)}")
     elif tokenizer:
         yield _model(TOKENIZER, tokenizer, settings, manifests)
-    if teacher:
-        yield _model(TEACHER, teacher["model"], settings, manifests)
+    for name in teacher_models(teacher) if teacher else []:
+        yield _model(TEACHER, name, settings, manifests)
+
+
+def teacher_models(teacher: Mapping[str, Any]) -> list[str]:
+    """The model that a teacher is, or those of which it is the average."""
+    average = teacher.get("average")
+    return sorted(average["models"]) if average else [teacher["model"]]
 
 
 def _model(role: str, name: str, settings: Mapping[str, Any], manifests: Manifests) -> Part:
@@ -74,11 +80,12 @@ def _data(settings: Mapping[str, Any], manifests: Manifests) -> Iterator[Part]:
     """The corpora, that of the run first, each with those that were trained on it."""
     run, student, teacher = settings["run"], settings["student"], settings["teacher"]
     readers = {(run["corpus"], run["train_split"]): ["this model"]}
-    made = {"the base model": student["model"], "the tokenizer": student["tokenizer"]}
-    made |= {"the teacher": teacher["model"]} if teacher else {}
-    for who, name in made.items():
+    made = [("the base model", student["model"]), ("the tokenizer", student["tokenizer"])]
+    made += [("the teacher", name) for name in (teacher_models(teacher) if teacher else [])]
+    for who, name in made:
         if scratch := settings["scratch"].get(name):
-            readers.setdefault((scratch["corpus"], scratch["split"]), []).append(who)
+            known = readers.setdefault((scratch["corpus"], scratch["split"]), [])
+            known += [who] * (who not in known)
     for corpus in dict.fromkeys(corpus for corpus, _ in readers):
         splits = {split: who for (of, split), who in readers.items() if of == corpus}
         part = _documents_of(corpus, manifests["corpora", corpus, next(iter(splits))], manifests)

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bld.archiving.bundle import FILES, holds, tracked, unpack
-from bld.archiving.checks.records import Records
+from bld.archiving.checks.records import Record, Records
 from bld.archiving.findings import Findings, count, some
 from bld.archiving.reading import BUNDLE, CONFIGURATION, RESULTS, Crate
 from bld.files import sha256_of
-from bld.provenance.fingerprint import PACKAGE, code_modules
+from bld.provenance.fingerprint import PACKAGE, code_modules, objective_of
 
 IN_CRATE = "workflow/bld"
 FINGERPRINT = "provenance/fingerprint.py"
@@ -28,12 +28,12 @@ def check_code(crate: Crate, records: Records, findings: Findings) -> None:
         crate.extract(names, Path(folder))
         package = Path(folder) / IN_CRATE
         found = {
-            stage: _modules(stage, package) for stage in {one.stage for one in records.values()}
+            what: _modules(*what, package) for what in {_what(one) for one in records.values()}
         }
     changed: dict[str, list[str]] = defaultdict(list)
     problems = []
     for name, record in records.items():
-        here = found[record.stage]
+        here = found[_what(record)]
         if isinstance(here, str):
             problems.append(
                 f"{name}: the code of {record.stage} cannot be read in the crate: {here}"
@@ -105,12 +105,17 @@ def _told(crate: Crate, head: str, committed: Mapping[str, str], records: Record
     return told
 
 
-def _modules(stage: str, package: Path) -> dict[str, str] | str:
+def _what(record: Record) -> tuple[str, str | None]:
+    """The stage of a record, and the objective that it imported."""
+    return record.stage, objective_of(record.step.settings)
+
+
+def _modules(stage: str, objective: str | None, package: Path) -> dict[str, str] | str:
     """The digests of a stage's modules, or why there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         try:
-            return code_modules(f"bld.stages.{stage}", package)
+            return code_modules(f"bld.stages.{stage}", package, objective)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return str(error).replace(str(package), IN_CRATE)
 

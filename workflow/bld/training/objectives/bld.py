@@ -2,6 +2,10 @@
 
     L = CE_token + lambda_b * sum_j CE(b_j, f(j)) + lambda_KL * sum_j KL(P_T(b_j | b_<j) || f(j)),  j <= min(len, 10).
 
+Beyond the paper, `shared_weight` adds the divergence of tokens that both models have at the same bytes
+(see `one_to_one`), in place of that of their bytes if `shared_bytes` is false: one-to-one where spans
+agree, bytes where they do not.
+
 f(j) is what the byte head says of byte j of the token; heads that sum tokens to bytes have no limit
 of ten. P_T comes from the cache as the teacher's k most probable symbols and one tail mass; the
 divergence is taken over those k + 1 outcomes, which never exceeds the divergence over all of them.
@@ -13,16 +17,42 @@ Shape letters: S supervised tokens, M predicted symbols, X positions, H hidden, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from bld.covers.marginal import LEAST, UNSPELT
-from bld.students.heads import ByteHead
+from bld.students.heads import ByteHead, MarginalHead, OutputHead, load_head
 from bld.tokenization.symbols import END, SYMBOLS
+from bld.training.alignment import covered
 from bld.training.batches import Batch
-from bld.training.objectives.sft import token_loss
+from bld.training.histories import Histories
+from bld.training.logits import token_loss
+from bld.training.methods import Built, Scene
+from bld.training.objectives.one_to_one import shared_divergence, shared_outcomes
+from bld.training.outcomes import Outcomes
+
+
+def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+    """With the byte head that it asks for; a marginal one needs histories."""
+    others = {key: value for key, value in settings.items() if key not in ("head", "histories")}
+    outcomes = shared_outcomes(scene) if settings["shared_weight"] else None
+    objective = Bld(**others, outcomes=outcomes)
+    lm, renderer = scene.lm, scene.renderer
+    match settings["head"]:
+        case "marginal":
+            logits = len(lm.get_output_embeddings().weight)
+            histories = Histories(renderer, logits, settings["histories"])
+            return Built(objective, MarginalHead(), histories)
+        case "output":
+            return Built(objective, OutputHead(lm, renderer.vocabulary))
+        case trained:
+            assert scene.warmup is not None, "the rule gives a warmed-up head to every run with one"
+            hidden = lm.config.get_text_config().hidden_size
+            return Built(objective, load_head(trained, hidden, scene.warmup))
 
 
 @dataclass(frozen=True)
@@ -32,7 +62,8 @@ class Bld:
 
     `mask_end`, `mask_whitespace`: leave ends of turns, and the bytes of tokens that are only
     whitespace, out of the byte parts; what they are divided by stays. `temperature` softens both
-    sides of the divergence, see `divergence_from_top_k`.
+    sides of the divergence, see `divergence_from_top_k`. `outcomes`: what both vocabularies spell, needed
+    by `shared_weight`.
     """
 
     token_weight: float = 1.0
@@ -42,12 +73,15 @@ class Bld:
     temperature: float = 1.0
     mask_end: bool = False
     mask_whitespace: bool = False
+    shared_weight: float = 0.0
+    shared_bytes: bool = True
+    outcomes: Outcomes | None = None
 
     def losses(
         self, lm: PreTrainedModel, head: ByteHead, hidden_XH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss`, `byte_loss` and `kl_loss` are its parts,
-        unweighted, in nats."""
+        """`loss` is what is descended; `token_loss`, `byte_loss`, `kl_loss` and `teacher_loss` (of
+        shared tokens) are its parts, unweighted, in nats."""
         symbol_M, log_probs_MS, token_log_probs_S = head(lm, hidden_XH, batch)
         true_M = batch.symbols_N[symbol_M]
         if self.mask_end or self.mask_whitespace:
@@ -64,10 +98,21 @@ class Bld:
             parts["token_loss"] = (
                 token_loss(lm, hidden_XH, batch)
                 if token_log_probs_S is None
-                else -token_log_probs_S.sum() / batch.tokens
+                else -batch.given(token_log_probs_S).sum() / batch.tokens
             )
         if self.byte_weight:
-            parts["byte_loss"] = -log_probs_MS.gather(1, true_M[:, None]).sum() / shared_by
+            true_log_probs_M = log_probs_MS.gather(1, true_M[:, None])[:, 0]
+            if batch.own_N is not None:
+                true_log_probs_M = true_log_probs_M.masked_fill(batch.own_N[symbol_M], 0.0)
+            parts["byte_loss"] = -true_log_probs_M.sum() / shared_by
+        in_shared_N = torch.zeros_like(batch.symbols_N, dtype=torch.bool)
+        if self.outcomes:
+            shared = shared_divergence(self.outcomes, lm, hidden_XH, batch, self.temperature)
+            parts["teacher_loss"] = shared.divergence_M.sum() / batch.tokens
+            if not self.shared_bytes:
+                start_M = batch.symbol_S[shared.token_M]
+                stop_M = start_M + batch.count_S[shared.token_M]
+                in_shared_N = covered(start_M, stop_M, len(in_shared_N) + 1)[:-1]
         if self.kl_weight:
             divergence_M = divergence_from_top_k(
                 batch.teacher_symbols_NK[symbol_M],
@@ -76,11 +121,13 @@ class Bld:
                 log_probs_MS,
                 self.temperature,
             )
-            parts["kl_loss"] = divergence_M.sum() / shared_by
+            alone_M = divergence_M.masked_fill(in_shared_N[symbol_M], 0.0)
+            parts["kl_loss"] = alone_M.sum() / shared_by
         weights = {
             "token_loss": self.token_weight,
             "byte_loss": self.byte_weight,
             "kl_loss": self.kl_weight,
+            "teacher_loss": self.shared_weight,
         }
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return {"loss": loss, **parts}

@@ -1,0 +1,106 @@
+"""What the report calls runs of one kind: their method, and the settings by which runs of that method differ.
+
+A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the head of
+`bld` or the loss of `x_token`; plain is without token cross-entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Settings = Mapping[str, Any]
+BASELINE = "sft"
+MIXED, PLAIN, ON_POLICY = " + one_to_one", " plain", " on-policy"
+LABELS = {
+    "sft": "SFT",
+    "bld linear": "BLD with linear heads",
+    "bld causal": "BLD with causal heads",
+    "bld marginal": "BLD without a head",
+    "bld output": "BLD on the output head",
+    "bld marginal + one_to_one": "BLD and one-to-one",
+    "alm": "ALM with SFT",
+    "alm plain": "ALM",
+    "uld": "ULD",
+    "mined": "MinED",
+    "one_to_one": "One-to-one",
+    "x_token p-kl": "X-Token, P-KL",
+    "x_token h-kl": "X-Token, H-KL",
+    "simct": "SimCT with SFT",
+    "simct plain": "SimCT",
+}
+SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain", MIXED: " and one-to-one"}
+
+
+def series_of(runs: Mapping[str, Settings]) -> dict[str, str]:
+    """The series of every run, by its name: runs of one kind differ in what the series says, and in it
+    stands nothing that all of them share."""
+    kinds: dict[str, dict[str, Settings]] = {}
+    for name, settings in runs.items():
+        kinds.setdefault(kind(settings), {})[name] = settings
+    return {
+        name: ", ".join([base, *_details(settings, list(alike.values()))])
+        for base, alike in kinds.items()
+        for name, settings in alike.items()
+    }
+
+
+def kind(settings: Settings) -> str:
+    """The series of a run by itself."""
+    method = settings["method"]
+    own = settings.get(method, {})
+    if method == "bld":
+        core = f"bld {own['head']}" + MIXED * bool(own.get("shared_weight"))
+    elif method == "x_token":
+        core = f"x_token {own['loss'].replace('_', '-')}"
+    else:
+        core = method
+    return core + PLAIN * (own.get("token_weight") == 0) + ON_POLICY * is_on_policy(settings)
+
+
+def is_on_policy(settings: Settings) -> bool:
+    return settings.get("sampling", {}).get("on_policy", 0) > 0
+
+
+def label(series: str) -> str:
+    """How a series is written for people; what has no name keeps its own."""
+    base, comma, details = series.partition(", ")
+    said = ""
+    for suffix, words in SUFFIXES.items():
+        if base not in LABELS and base.endswith(suffix):
+            base, said = base.removesuffix(suffix), words + said
+    return LABELS.get(base, base) + said + comma + details
+
+
+def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as (dotted name, value)."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _details(settings: Settings, alike: Sequence[Settings]) -> Iterator[str]:
+    """The settings of the method in which runs of its kind differ; and the teacher, where several teach
+    one student."""
+    every = [dict(_own(one)) for one in alike]
+    for key, value in _own(settings):
+        if any(one.get(key) != value for one in every):
+            yield f"{key.replace('_', ' ')} {_text(value)}"
+    where = settings["student"], settings["corpus"]
+    teachers = {one["teacher"] for one in alike if (one["student"], one["corpus"]) == where}
+    if settings["method"] != BASELINE and len(teachers) > 1:
+        yield f"teacher {settings['teacher']}"
+
+
+def _own(settings: Settings) -> Iterator[tuple[str, Any]]:
+    yield from flat(settings.get(settings["method"], {}))
+    if is_on_policy(settings):
+        yield from flat(settings["sampling"])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Which tokens of one vocabulary stand for those of another, by rules alone."""

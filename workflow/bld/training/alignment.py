@@ -1,0 +1,75 @@
+"""Which of the student's tokens stand where the teacher's do: both spell the same symbols, so the
+symbols are the ruler.
+
+Shape letters: S student tokens, U teacher tokens, N symbols, M pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bld.training.batches import Batch
+from bld.training.teacher_tokens import TeacherTokens
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """`of_S`, `of_U`: the chunk that a token belongs to, -1 for none; `count`: how many there are."""
+
+    of_S: torch.Tensor
+    of_U: torch.Tensor
+    count: int
+
+
+def same_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indexes (s_M, u_M) of student and teacher tokens that spell exactly the same symbols, by rising
+    s."""
+    teacher = _tokens(batch)
+    at_N = batch.symbol_S.new_full((len(batch.symbols_N) + 1,), -1)
+    at_N[teacher.symbol_U] = torch.arange(len(teacher.symbol_U), device=at_N.device)
+    u_S = at_N[batch.symbol_S]
+    count_U1 = torch.cat([teacher.count_U, teacher.count_U.new_tensor([-1])])
+    is_same_S = batch.count_S == count_U1[u_S]
+    return is_same_S.nonzero()[:, 0], u_S[is_same_S]
+
+
+def chunks(batch: Batch) -> Chunks:
+    """The smallest stretches of symbols that begin and end at a token boundary of both models, and of
+    which both spell every symbol."""
+    teacher, size = _tokens(batch), len(batch.symbols_N) + 1
+    stop_S, stop_U = batch.symbol_S + batch.count_S, teacher.symbol_U + teacher.count_U
+    cut_N = _marked(batch.symbol_S, stop_S, size) & _marked(teacher.symbol_U, stop_U, size)
+    spelt_N = covered(batch.symbol_S, stop_S, size) & covered(teacher.symbol_U, stop_U, size)
+    # A cut lies inside no token, so a token belongs to the stretch from the last cut before it.
+    spelt_before_N = torch.cat([spelt_N.new_zeros(1, dtype=torch.long), spelt_N.cumsum(0)])
+    cut_C = torch.cat([cut_N.nonzero()[:, 0], batch.symbol_S.new_tensor([size])])
+    is_whole_C = spelt_before_N[cut_C].diff() == cut_C.diff()
+    number_C = torch.where(is_whole_C, is_whole_C.cumsum(0) - 1, -1)
+    # The stretches before the first cut and after the last are none.
+    number_C = torch.cat([number_C.new_tensor([-1]), number_C, number_C.new_tensor([-1])])
+    of_S, of_U = (
+        number_C[torch.searchsorted(cut_C, start.contiguous(), right=True)]
+        for start in (batch.symbol_S, teacher.symbol_U)
+    )
+    return Chunks(of_S, of_U, int(is_whole_C.sum()))
+
+
+def _tokens(batch: Batch) -> TeacherTokens:
+    assert batch.teacher_tokens is not None, "the batch was made without the teacher's tokens"
+    return batch.teacher_tokens
+
+
+def _marked(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
+    """[size]: whether a token begins or ends there."""
+    marked_N = torch.zeros(size, dtype=torch.bool, device=start.device)
+    marked_N[start] = marked_N[stop] = True
+    return marked_N
+
+
+def covered(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
+    """[size]: whether a symbol lies in one of the tokens."""
+    change_N = torch.zeros(size, dtype=torch.long, device=start.device)
+    one = torch.ones_like(start)
+    return change_N.index_add_(0, start, one).index_add_(0, stop, -one).cumsum(0) > 0

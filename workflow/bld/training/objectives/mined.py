@@ -1,0 +1,163 @@
+"""MinED, the token alignment of FuseLLM (Wan et al., arXiv 2401.10491): sequences and vocabularies are
+aligned by minimum edit distance, and the student learns from the teacher's distribution, moved into
+its own vocabulary.
+
+    L = lambda * CE_token + (1 - lambda) * sum KL(p_T || p_S),   lambda = 0.9 as in the authors' runs.
+
+As in the authors' code (github.com/fanqiwan/FuseAI, `vocab_align_type: soft`):
+* Token sequences are aligned by dynamic time warping whose cost is the edit distance of two tokens,
+  word marks left out; of equally good steps back a diagonal one is taken first, then one of the teacher.
+* A student's token learns from the teacher if just one of the teacher's is aligned to it, and that one
+  spells the same or has it as its closest entry in the student's vocabulary. Any other learns from its
+  own token alone, as if the teacher had been certain of it.
+* The teacher's k most probable tokens are moved to their closest entries in the student's vocabulary.
+
+Deviations:
+* The divergence is over the moved tokens and one outcome for all others, which holds the teacher's tail
+  and what has no place in the student's vocabulary. The authors normalise what is kept, which makes the
+  teacher look surer than it is (arXiv 2503.16870). What falls on the same entry is added; they keep the
+  most probable. KL, not cross-entropy: the teacher's entropy has no gradient.
+* Tokens are compared by the bytes that they spell, and ends of turns are the same; the authors compare
+  characters, and the names of special tokens.
+* Sequences are aligned run by run of supervised tokens (an answer with its end, a text, or what a row has
+  of it), without the prompts between them. Teacher tokens that reach across the edge of a row are missing.
+* One teacher: nothing is fused. The sum is divided by all supervised tokens, which is the authors' mean.
+
+Shape letters: S student tokens, U teacher tokens, B a block of positions, K kept tokens, V and W the
+vocabularies of student and teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from bld.config_methods import Mined as Settings
+from bld.tokenization.maps.files import load_map
+from bld.tokenization.vocabulary import Vocabulary, spelt
+from bld.training.batches import Batch
+from bld.training.logits import by_blocks
+from bld.training.methods import Built, Scene
+from bld.training.runs import runs
+from bld.training.time_warping import edit_distances, only_partners
+
+END_MARK = "\u0100"  # a letter that no byte has
+LEAST = 1e-30
+
+
+def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+    """It needs what the tokens of both models spell, and the student's closest entry to each of the
+    teacher's."""
+    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
+    assert scene.map is not None, "the stage gives the map of the vocabularies"
+    pairs = load_map(scene.map)
+    closest_W = np.full(len(scene.teacher), -1)
+    closest_W[pairs.teacher_M] = pairs.student_M
+    spellings = letters(scene.renderer.vocabulary), letters(scene.teacher)
+    return Built(Mined(Settings.model_validate(settings), closest_W, *spellings))
+
+
+def letters(vocabulary: Vocabulary) -> dict[int, str]:
+    """What every token spells, a letter for a byte."""
+    return {
+        i: END_MARK if is_end else text.decode("latin-1")
+        for i, (is_end, text) in spelt(vocabulary).items()
+    }
+
+
+class Mined:
+    """The token cross-entropy and the divergence from the aligned teacher.
+
+    `closest_W`: for every id of the teacher the student's closest, -1 for none. `student` and
+    `teacher` tell what ids spell, see `letters`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        closest_W: np.ndarray,
+        student: Mapping[int, str],
+        teacher: Mapping[int, str],
+    ) -> None:
+        self.settings, self.closest_W = settings, closest_W
+        self.student, self.teacher = student, teacher
+
+    def losses(
+        self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
+    ) -> dict[str, torch.Tensor]:
+        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted, in
+        nats."""
+        settings, columns = self.settings, self._aligned_teacher(batch)
+        said_S2 = by_blocks(lm, hidden_XH[batch.source_S], divergence, batch.target_S, *columns)
+        parts = {
+            "teacher_loss": said_S2[:, 0].sum() / batch.tokens,
+            "token_loss": batch.given(said_S2[:, 1]).sum() / batch.tokens,
+        }
+        loss = settings.kl_weight * parts["teacher_loss"]
+        return {"loss": loss + settings.token_weight * parts["token_loss"], **parts}
+
+    def _aligned_teacher(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What each student token learns: ids [S, K] of its own vocabulary, their probabilities [S, K]
+        and the mass of all others [S]."""
+        teacher, device = batch.teacher_tokens, batch.target_S.device
+        assert teacher is not None, "the batch was made without the teacher's tokens"
+        u_S = torch.from_numpy(self.partners(batch)).to(device)
+        closest_W = torch.from_numpy(self.closest_W).to(device)
+        ids_UK = closest_W[teacher.ids_UK.clamp_min(0)]
+        probs_UK = teacher.log_probs_UK.exp()
+        moved_UK = probs_UK.masked_fill(ids_UK < 0, 0.0)
+        beside_U = teacher.log_tail_U.exp() + (probs_UK - moved_UK).sum(1)
+
+        # One row more for those without a partner, who are certain of their own token.
+        alone_S = u_S < 0
+        ids_SK = torch.cat([ids_UK, ids_UK.new_zeros(1, ids_UK.shape[1])])[u_S].clamp_min(0)
+        probs_SK = torch.cat([moved_UK, moved_UK.new_zeros(1, ids_UK.shape[1])])[u_S]
+        beside_S = torch.cat([beside_U, beside_U.new_zeros(1)])[u_S]
+        ids_SK[:, 0] = torch.where(alone_S, batch.target_S, ids_SK[:, 0])
+        probs_SK[:, 0] = torch.where(alone_S, 1.0, probs_SK[:, 0])
+        return ids_SK, probs_SK, beside_S
+
+    def partners(self, batch: Batch) -> np.ndarray:
+        """The teacher token that each student token learns from, [S]; -1 for none."""
+        assert batch.teacher_tokens is not None, "the batch was made without the teacher's tokens"
+        target_S, token_U, run_S, run_U = (
+            column.numpy(force=True)
+            for column in (batch.target_S, batch.teacher_tokens.token_U, *runs(batch))
+        )
+        own_S = np.array([self.student[i] for i in target_S.tolist()], object)
+        spelt_U = np.array([self.teacher[i] for i in token_U.tolist()], object)
+        u_S = np.full(len(target_S), -1)
+        for run in np.unique(run_U):
+            s, u = np.flatnonzero(run_S == run), np.flatnonzero(run_U == run)
+            partner_S = only_partners(edit_distances(_bare(spelt_U[u]), _bare(own_S[s])))
+            has_one = partner_S >= 0
+            s, u = s[has_one], u[partner_S[has_one]]
+            is_match = (spelt_U[u] == own_S[s]) | (self.closest_W[token_U[u]] == target_S[s])
+            u_S[s[is_match]] = u[is_match]
+        return u_S
+
+
+def divergence(
+    log_probs_BV: torch.Tensor,
+    target_B: torch.Tensor,
+    ids_BK: torch.Tensor,
+    probs_BK: torch.Tensor,
+    beside_B: torch.Tensor,
+) -> torch.Tensor:
+    """[B, 2]: the divergence from what is learnt (ids may repeat, `beside_B` is the mass of all others),
+    and -log p(target), in nats."""
+    learnt_BV = torch.zeros_like(log_probs_BV).scatter_add(1, ids_BK, probs_BK)
+    apart_BV = torch.special.xlogy(learnt_BV, learnt_BV) - learnt_BV * log_probs_BV
+    left_B = log_probs_BV.exp().masked_fill(learnt_BV > 0, 0.0).sum(1).clamp_min(LEAST)
+    apart_B = torch.special.xlogy(beside_B, beside_B) - beside_B * left_B.log()
+    token_B = log_probs_BV.gather(1, target_B[:, None])[:, 0]
+    return torch.stack([apart_BV.sum(1) + apart_B, -token_B], 1)
+
+
+def _bare(words: np.ndarray) -> list[str]:
+    """Without the mark of a word's beginning."""
+    return [word.replace(" ", "") for word in words]
