@@ -1,5 +1,7 @@
 # What archives and model cards are made from, and what their steps read of the settings.
 
+import inspect
+
 from snakemake import __version__ as SNAKEMAKE_VERSION
 
 
@@ -86,10 +88,17 @@ def card_made_from(wildcards):
 def card_settings(wildcards):
     run = SETTINGS.runs[wildcards.run]
     student, teacher = SETTINGS.students[run.student], card_teacher(run)
-    told = {"average" if teacher and teacher.average else "model", "histories", "eps", "mode"}
+    told = {
+        "average" if teacher and teacher.average else "model",
+        "histories",
+        "eps",
+        "mode",
+        "keep_tokens",
+    }
     return {
         "name": wildcards.run,
-        "run": run.model_dump(),
+        "run": own_settings(run),
+        "objective": run.taught and inspect.getdoc(type(run.taught)),
         "student": student.model_dump(include={"model", "tokenizer", "initialisation"}),
         "teacher": teacher and teacher.model_dump(include=told),
         "scratch": {name: scratch.model_dump() for name, scratch in card_scratch(run).items()},

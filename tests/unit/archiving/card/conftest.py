@@ -1,6 +1,7 @@
 """A made-up run and everything that its model card is written from."""
 
 import csv
+import inspect
 from copy import deepcopy
 
 import numpy as np
@@ -130,6 +131,7 @@ class Made:
         settings = {
             "name": "mine",
             "run": self.run.model_dump(),
+            "objective": self.run.taught and inspect.getdoc(type(self.run.taught)),
             "student": self.student.model_dump(),
             "teacher": self.teacher and self.teacher.model_dump(),
             "scratch": self.scratch,

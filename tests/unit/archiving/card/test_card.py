@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -14,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from bld.archiving.card.card import make_card, write_card
 from bld.archiving.card.licences import Licence, card_licence
-from bld.config import Bld, Student, Teacher
+from bld.config import Bld, Sampling, Student, Teacher
+from bld.config_methods import Alm
 from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.stages.write_card import main as stage
@@ -370,3 +372,20 @@ def test_of_a_teacher_that_is_an_average_every_model_is_told(made):
     assert told == ["strong", "third"]
     assert row_of(card, "Teacher's bytes")[1].startswith("the arithmetic mean of those of its mod")
     assert "used for this model, the base model, the tokenizer and the teacher" in card.text
+
+
+def test_another_method_is_told_by_its_own_words_and_settings(made):
+    alm = Alm(token_weight=0.5)
+    made.run = made.run.model_copy(update={"method": "alm", "alm": alm})
+    made.teacher = made.teacher.model_copy(update={"keep_tokens": 64})
+    card = made.card()
+    assert f"Loss: {inspect.getdoc(Alm)}" in card.text
+    assert row_of(card, "Settings of the method")[1].startswith("token weight 0.5, ")
+    assert row_of(card, "Teacher's tokens")[1].startswith("the 64 most probable")
+    assert "Byte interface" not in card.text and "over bytes" not in card.text
+    assert card.data.tags == ["distillation", "arxiv:2503.20083"]
+
+
+def test_text_of_the_students_own_is_told(made):
+    made.run = made.run.model_copy(update={"sampling": Sampling(on_policy=0.25)})
+    assert row_of(made.card(), "Written by the student itself")[1].startswith("25 % of the docum")

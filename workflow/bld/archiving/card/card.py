@@ -46,7 +46,8 @@ INITIALISATION = {
 class CardInputs:
     """What a card is made from.
 
-    `settings` are those of the step: `name` and settings of the `run`, its `student`, the `teacher` that it learned from
+    `settings` are those of the step: `name` and settings of the `run`, what its `objective` is (none for plain fine-tuning),
+    its `student`, the `teacher` that it learned from
     (none for plain fine-tuning), `scratch` models among these, whether it needs `trust_remote_code`. `model` is the manifest
     of the student's folder; `record` is that of its training; `manifests` are of all that it was made from, of which
     `Manifests` names the paths; `report` is a folder; `crate` is none where no archive has the run.
@@ -76,6 +77,7 @@ def make_card(inputs: CardInputs) -> ModelCard:
     text = _template().render(
         name=settings["name"],
         run=settings["run"],
+        objective=settings["objective"],
         student=settings["student"],
         teacher=settings["teacher"],
         is_demonstration=settings["student"]["model"] in settings["scratch"],
@@ -107,7 +109,8 @@ def _metadata(
     base = next(part for part in made_from if part.role == BASE)
     data = [part.hub for part in made_from if part.role == DOCUMENTS and part.hub]
     evaluations = _evaluations(settings["run"], made_from, results)
-    is_taught = settings["teacher"] is not None
+    paper = re.search(r"arXiv ([0-9.]+[0-9])", settings["objective"] or "")
+    by_bytes = ["byte-level-distillation"] * (settings["run"]["method"] == "bld")
     return ModelCardData(
         **card_licence([part.licence for part in made_from if part.licence]),
         base_model=base.hub,
@@ -115,7 +118,7 @@ def _metadata(
         datasets=data or None,
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["distillation", "byte-level-distillation", "arxiv:2604.07466"] if is_taught else None,
+        tags=["distillation", *by_bytes, f"arxiv:{paper[1]}"] if paper else None,
         model_name=settings["name"] if evaluations else None,
         eval_results=evaluations or None,
     )
