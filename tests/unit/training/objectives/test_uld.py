@@ -110,8 +110,7 @@ def test_uld_is_that_of_trl(pair, stretches):
     """TRL's loss without its own ideas: positions paired in order (not its merged spans), logits where
     a token is predicted ("bayesian" takes those, "observed" the next ones), ends of turns included, no
     cross-entropy, nothing matched by name."""
-    pytest.importorskip("trl", reason="TRL is not installed; it is not a dependency of the project")
-    from trl.experimental.gold.gold_trainer import ULDLoss
+    from trl.experimental.gold.gold_trainer import ULDLoss  # takes seconds
 
     theirs = ULDLoss(
         SimpleNamespace(
