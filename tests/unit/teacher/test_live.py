@@ -83,15 +83,6 @@ def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scor
             np.testing.assert_allclose(ours, theirs, rtol=2**-5, atol=2**-6)
 
 
-def test_a_document_is_not_scored_again_while_it_is_near(corpus, scorer):
-    live = LiveSignals(corpus, scorer, MASS, AT_MOST)
-    first = live.read([0, 1])
-    evaluated = scorer.evaluated
-    again = live.read([1, 0])
-    assert scorer.evaluated == evaluated
-    assert again[0] is first[1] and again[1] is first[0]
-
-
 def test_all_tokens_are_those_of_the_model_up_to_float16(renderer, lm, corpus):
     scorer = ByteScorer(renderer, lm, Policy("trunk"), 256, 10_000, 1000)
     found = LiveSignals(corpus, scorer, MASS, AT_MOST).read(range(len(corpus)))

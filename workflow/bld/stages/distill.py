@@ -94,9 +94,8 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         assert teacher, "the configuration is refused without a live teacher"
         sampling = Sampling.model_validate(settings["sampling"])
         author = Author(lm, renderer, sampling, settings["seed"])
-        split = arguments.documents.parent
-        texts, signals = list(read_split(split)), teacher.signals(split)
-        data = OnPolicy(data.documents, signals, histories, texts, author, teacher)
+        texts = list(read_split(arguments.documents.parent))
+        data = OnPolicy(data.documents, teacher.of(texts), histories, texts, author, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),
         data,

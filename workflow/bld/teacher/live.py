@@ -16,16 +16,14 @@ from bld.teacher.kept import keep_most_probable, padded
 from bld.teacher.kept_tokens import Signal, TokenRows, keep_tokens, padded_tokens
 from bld.teacher.scoring import open_teacher
 
-DOCUMENTS_IN_MEMORY = 256
-
 
 class LiveSignals:
     """What `CachedSignals` gives, computed when it is asked for.
 
     Of every byte is kept what a cache would keep, to the same number of bits: the symbols that hold
     `mass`, but at most `at_most`; so of every token, of which the scorer keeps some. `documents` are
-    the training documents, in their order. Those scored last are remembered: the pieces of a long
-    document come one after the other.
+    the training documents, in their order. Nothing is remembered: what shares a forward pass is what is
+    asked for at once, so a training that goes on from a checkpoint hears the same to the last bit.
     """
 
     def __init__(
@@ -33,22 +31,19 @@ class LiveSignals:
     ) -> None:
         self._documents, self._scorer = documents, scorer
         self._mass, self._at_most = mass, at_most
-        self._remembered: dict[int, Signal] = {}
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """What the teacher says of each."""
-        new = [number for number in documents if number not in self._remembered]
-        scored = self._scorer.distributions(self._documents[number] for number in new)
-        for number, one in zip(new, scored, strict=True):
-            kept = keep_most_probable(one.log_probs_NS, one.lost_N, self._mass, self._at_most)
-            self._remembered[number] = Signal(
-                *padded(kept, self._at_most), one.tokens and _as_kept(one.tokens)
+        return [
+            Signal(
+                *padded(
+                    keep_most_probable(one.log_probs_NS, one.lost_N, self._mass, self._at_most),
+                    self._at_most,
+                ),
+                one.tokens and _as_kept(one.tokens),
             )
-        found = [self._remembered[number] for number in documents]
-        oldest = list(self._remembered)[: max(0, len(self._remembered) - DOCUMENTS_IN_MEMORY)]
-        for number in oldest:
-            del self._remembered[number]
-        return found
+            for one in self._scorer.distributions(self._documents[number] for number in documents)
+        ]
 
 
 class LiveTeacher:

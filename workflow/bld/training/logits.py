@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from bld.models import output_logits
+from bld.models import soft_capped
 from bld.training.batches import Batch
 
 BLOCK_TOKENS = 512
@@ -74,8 +74,13 @@ def by_blocks(
     `sizes`: how many rows a block has, or each of them.
     """
 
+    # Taken once: under ZeRO 3 every use gathers them, and processes differ in how many blocks they have.
+    head = lm.get_output_embeddings()
+    weight_VH, bias_V = head.weight, getattr(head, "bias", None)
+
     def block(hidden_BH: torch.Tensor, *columns_B: torch.Tensor) -> torch.Tensor:
-        return function(output_logits(lm, hidden_BH).float().log_softmax(-1), *columns_B)
+        logits_BV = soft_capped(lm, F.linear(hidden_BH, weight_VH, bias_V))
+        return function(logits_BV.float().log_softmax(-1), *columns_B)
 
     # An empty tensor has one empty block, which keeps it in the graph.
     blocks = zip(*(tensor.split(sizes) for tensor in (hidden_SH, *columns)), strict=True)

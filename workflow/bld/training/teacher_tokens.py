@@ -19,7 +19,7 @@ class TeacherTokens:
     """What the teacher says at the tokens of its own encoding of a batch's texts.
 
     Fields as in `TokenRows`, int64 and float32; `symbol_U` counts in the symbols of the batch. A
-    token stands here if the student's supervised tokens in the same piece spell all its symbols.
+    token stands here if all its symbols lie inside the range that is supervised in the same piece.
     """
 
     symbol_U: torch.Tensor

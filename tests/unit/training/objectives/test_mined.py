@@ -90,13 +90,15 @@ def moved_divergence(teacher, student, closest, keep):
 
 
 @pytest.fixture
-def objective(renderer, other_renderer, tmp_path):
+def objective(renderer, other_renderer, tmp_path, tiny_model):
     """(without these ids of the teacher) -> the objective as a stage builds it, and its map."""
 
     def make(without=(), **settings):
         pairs = zip(*mined_map(renderer.vocabulary, other_renderer.vocabulary), strict=True)
         save_map(tmp_path / "map.parquet", map_of(p for p in pairs if p[1] not in without))
-        scene = Scene(None, renderer, other_renderer.vocabulary, map=tmp_path / "map.parquet")
+        scene = Scene(
+            tiny_model(), renderer, other_renderer.vocabulary, map=tmp_path / "map.parquet"
+        )
         found = load_map(scene.map)
         closest = dict(zip(found.teacher_M.tolist(), found.student_M.tolist(), strict=True))
         return build("mined", settings, scene).objective, closest
@@ -146,7 +148,7 @@ def test_a_teacher_that_is_the_student_is_at_no_distance(pair, mirror, renderer,
     found = pair(tokens=100.0)
     batch = mirror(found, keep)
     spelt = letters(renderer.vocabulary)
-    made = Mined(Settings(token_weight=0.0, kl_weight=1.0), np.arange(300), spelt, spelt)
+    made = Mined(Settings(token_weight=0.0, kl_weight=1.0), np.arange(300), spelt, spelt, 300)
     assert made.partners(batch).tolist() == list(range(len(batch.target_S)))
     losses = made.losses(found.lm, None, found.hidden_XH, batch)
     losses["loss"].backward()
@@ -170,6 +172,7 @@ def test_other_numbers_for_the_same_tokens_change_nothing(pair, objective, other
         closest_W,
         {int(shuffle[i]): text for i, text in made.student.items()},
         {last - i: text for i, text in made.teacher.items()},
+        300,
     )
     after = renumbered.losses(found.lm, None, found.hidden_XH, found.batch)
     torch.testing.assert_close(after, before)
@@ -180,12 +183,12 @@ def test_the_gradient_is_that_of_finite_differences():
     probs = torch.tensor([[0.5, 0.2, 0.1], [1.0, 0.0, 0.0]], dtype=torch.float64)
     ids = torch.tensor([[4, 2, 4], [3, 0, 0]])  # two teacher tokens in one place
     beside = torch.tensor([0.2, 0.0], dtype=torch.float64)
-    target = torch.tensor([4, 3])
+    target, first = torch.tensor([4, 3]), torch.arange(6)
     logits = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda x: divergence(x.log_softmax(1), target, ids, probs, beside), logits
+        lambda x: divergence(x.log_softmax(1), first, target, ids, probs, beside), logits
     )
-    found = divergence(logits.log_softmax(1), target, ids, probs, beside)
+    found = divergence(logits.log_softmax(1), first, target, ids, probs, beside)
     torch.testing.assert_close(found[1, 0], found[1, 1])  # certain of its own token
 
 
@@ -214,3 +217,12 @@ def test_sequences_are_warped_along_the_cheapest_path(rows, columns, seed):
     times = [[i for i, j in path if j == column] for column in range(columns)]
     expected = [one[0] if len(one) == 1 else -1 for one in times]
     assert only_partners(cost).tolist() == expected
+
+
+def test_what_is_written_twice_in_a_vocabulary_is_one_outcome():
+    """As with byte fallback: the teacher's mass is moved to the entry that no text is written with."""
+    probs, ids = torch.tensor([[0.9]]), torch.tensor([[0]])
+    twins, beside = torch.tensor([0, 1, 0]), torch.tensor([0.1])
+    written_with_the_other = torch.tensor([[0.0, 0.1, 0.9]]).clamp_min(1e-20).log()
+    found = divergence(written_with_the_other, twins, torch.tensor([2]), ids, probs, beside)
+    torch.testing.assert_close(found[0, 0], torch.tensor(0.0), atol=1e-6, rtol=0)

@@ -9,6 +9,7 @@ pair. Every pair of entries is looked at, so nothing is approximate.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -44,6 +45,10 @@ def _closest(token_ids: Sequence[int], teacher: Vocabulary, student: Vocabulary)
     for start in progress("edit distances", len(starts), "blocks", iterable=starts):
         block = wanted[start : start + BLOCK]
         distances = process.cdist(
-            block, texts, scorer=Levenshtein.distance, dtype=np.uint16, workers=-1
+            block,
+            texts,
+            scorer=Levenshtein.distance,
+            dtype=np.uint16,
+            workers=len(os.sched_getaffinity(0)),
         )
         yield from (ids[place] for place in distances.argmin(axis=1))

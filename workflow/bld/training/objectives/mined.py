@@ -18,7 +18,9 @@ Deviations:
   teacher look surer than it is (arXiv 2503.16870). What falls on the same entry is added; they keep the
   most probable. KL, not cross-entropy: the teacher's entropy has no gradient.
 * Tokens are compared by the bytes that they spell, and ends of turns are the same; the authors compare
-  characters, and the names of special tokens.
+  characters, and the names of special tokens. Entries of the student that spell the same are one outcome:
+  with byte fallback a letter is an entry twice, and its text is written with one of them alone.
+* On text that the student has written itself, tokens without a partner learn nothing.
 * Sequences are aligned run by run of supervised tokens (an answer with its end, a text, or what a row has
   of it), without the prompts between them. Teacher tokens that reach across the edge of a row are missing.
 * One teacher: nothing is fused. The sum is divided by all supervised tokens, which is the authors' mean.
@@ -57,8 +59,9 @@ def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     pairs = load_map(scene.map)
     closest_W = np.full(len(scene.teacher), -1)
     closest_W[pairs.teacher_M] = pairs.student_M
-    spellings = letters(scene.renderer.vocabulary), letters(scene.teacher)
-    return Built(Mined(Settings.model_validate(settings), closest_W, *spellings))
+    student, teacher = letters(scene.renderer.vocabulary), letters(scene.teacher)
+    logits = len(scene.lm.get_output_embeddings().weight)
+    return Built(Mined(Settings.model_validate(settings), closest_W, student, teacher, logits))
 
 
 def letters(vocabulary: Vocabulary) -> dict[int, str]:
@@ -73,7 +76,7 @@ class Mined:
     """The token cross-entropy and the divergence from the aligned teacher.
 
     `closest_W`: for every id of the teacher the student's closest, -1 for none. `student` and
-    `teacher` tell what ids spell, see `letters`.
+    `teacher` tell what ids spell, see `letters`; the student has so many `logits`.
     """
 
     def __init__(
@@ -82,27 +85,43 @@ class Mined:
         closest_W: np.ndarray,
         student: Mapping[int, str],
         teacher: Mapping[int, str],
+        logits: int,
     ) -> None:
-        self.settings, self.closest_W = settings, closest_W
+        self.settings = settings
         self.student, self.teacher = student, teacher
+        first: dict[str, int] = {}
+        # Of all ids that spell the same, the first stands for them.
+        self.first_V = np.arange(logits)
+        for token_id, word in student.items():
+            self.first_V[token_id] = first.setdefault(word, token_id)
+        self.closest_W = np.where(closest_W < 0, -1, self.first_V[closest_W])
 
     def losses(
         self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
         """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted, in
         nats."""
-        settings, columns = self.settings, self._aligned_teacher(batch)
-        said_S2 = by_blocks(lm, hidden_XH[batch.source_S], divergence, batch.target_S, *columns)
+        settings = self.settings
+        alone_S, *columns = self._aligned_teacher(batch)
+        first_V = torch.from_numpy(self.first_V).to(hidden_XH.device)
+
+        def block(log_probs_BV: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
+            return divergence(log_probs_BV, first_V, *columns)
+
+        said_S2 = by_blocks(lm, hidden_XH[batch.source_S], block, batch.target_S, *columns)
+        apart_S = said_S2[:, 0]
+        if batch.own_N is not None:
+            apart_S = apart_S.masked_fill(alone_S & batch.own_N[batch.symbol_S], 0.0)
         parts = {
-            "teacher_loss": said_S2[:, 0].sum() / batch.tokens,
+            "teacher_loss": apart_S.sum() / batch.tokens,
             "token_loss": batch.given(said_S2[:, 1]).sum() / batch.tokens,
         }
         loss = settings.kl_weight * parts["teacher_loss"]
         return {"loss": loss + settings.token_weight * parts["token_loss"], **parts}
 
-    def _aligned_teacher(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What each student token learns: ids [S, K] of its own vocabulary, their probabilities [S, K]
-        and the mass of all others [S]."""
+    def _aligned_teacher(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Which tokens have no partner [S], and what each learns: ids [S, K] of the student's own
+        vocabulary, their probabilities [S, K] and the mass of all others [S]."""
         teacher, device = batch.teacher_tokens, batch.target_S.device
         assert teacher is not None, "the batch was made without the teacher's tokens"
         u_S = torch.from_numpy(self.partners(batch)).to(device)
@@ -117,9 +136,10 @@ class Mined:
         ids_SK = torch.cat([ids_UK, ids_UK.new_zeros(1, ids_UK.shape[1])])[u_S].clamp_min(0)
         probs_SK = torch.cat([moved_UK, moved_UK.new_zeros(1, ids_UK.shape[1])])[u_S]
         beside_S = torch.cat([beside_U, beside_U.new_zeros(1)])[u_S]
-        ids_SK[:, 0] = torch.where(alone_S, batch.target_S, ids_SK[:, 0])
+        own_S = torch.from_numpy(self.first_V).to(device)[batch.target_S]
+        ids_SK[:, 0] = torch.where(alone_S, own_S, ids_SK[:, 0])
         probs_SK[:, 0] = torch.where(alone_S, 1.0, probs_SK[:, 0])
-        return ids_SK, probs_SK, beside_S
+        return alone_S, ids_SK, probs_SK, beside_S
 
     def partners(self, batch: Batch) -> np.ndarray:
         """The teacher token that each student token learns from, [S]; -1 for none."""
@@ -136,23 +156,29 @@ class Mined:
             partner_S = only_partners(edit_distances(_bare(spelt_U[u]), _bare(own_S[s])))
             has_one = partner_S >= 0
             s, u = s[has_one], u[partner_S[has_one]]
-            is_match = (spelt_U[u] == own_S[s]) | (self.closest_W[token_U[u]] == target_S[s])
+            is_match = (spelt_U[u] == own_S[s]) | (
+                self.closest_W[token_U[u]] == self.first_V[target_S[s]]
+            )
             u_S[s[is_match]] = u[is_match]
         return u_S
 
 
 def divergence(
     log_probs_BV: torch.Tensor,
+    first_V: torch.Tensor,
     target_B: torch.Tensor,
     ids_BK: torch.Tensor,
     probs_BK: torch.Tensor,
     beside_B: torch.Tensor,
 ) -> torch.Tensor:
     """[B, 2]: the divergence from what is learnt (ids may repeat, `beside_B` is the mass of all others),
-    and -log p(target), in nats."""
-    learnt_BV = torch.zeros_like(log_probs_BV).scatter_add(1, ids_BK, probs_BK)
-    apart_BV = torch.special.xlogy(learnt_BV, learnt_BV) - learnt_BV * log_probs_BV
-    left_B = log_probs_BV.exp().masked_fill(learnt_BV > 0, 0.0).sum(1).clamp_min(LEAST)
+    and -log p(target), in nats. `first_V`: which id stands for each logit."""
+    nothing_BV = torch.zeros_like(log_probs_BV)
+    probs_BV = nothing_BV.index_add(1, first_V, log_probs_BV.exp())
+    learnt_BV = nothing_BV.scatter_add(1, ids_BK, probs_BK)
+    apart_BV = torch.special.xlogy(learnt_BV, learnt_BV)
+    apart_BV = apart_BV - learnt_BV * probs_BV.clamp_min(LEAST).log()
+    left_B = probs_BV.masked_fill(learnt_BV > 0, 0.0).sum(1).clamp_min(LEAST)
     apart_B = torch.special.xlogy(beside_B, beside_B) - beside_B * left_B.log()
     token_B = log_probs_BV.gather(1, target_B[:, None])[:, 0]
     return torch.stack([apart_BV.sum(1) + apart_B, -token_B], 1)

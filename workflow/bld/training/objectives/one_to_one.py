@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from bld.config_methods import OneToOne as Settings
@@ -29,7 +30,6 @@ from bld.training.methods import Built, Scene
 from bld.training.outcomes import Outcomes
 
 LEAST = 1e-30
-REST = 1e-7  # what is left of 1 in float32 is not known better
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
@@ -90,34 +90,43 @@ def shared_divergence(
     assert batch.teacher_tokens is not None, "the batch was made without the teacher's tokens"
     s_M, u_M = same_spans(batch)
     ids_MK = batch.teacher_tokens.ids_UK[u_M]
-    log_probs_MK = batch.teacher_tokens.log_probs_UK[u_M]
     student_V, teacher_W = (
         of.to(hidden_XH.device) for of in (outcomes.student_V, outcomes.teacher_W)
     )
     outcome_MK = teacher_W[ids_MK.clamp_min(0)].masked_fill(ids_MK < 0, outcomes.count)
 
     def divergence(
-        log_probs_BV: torch.Tensor, outcome_BK: torch.Tensor, teacher_BK: torch.Tensor
+        log_probs_BV: torch.Tensor,
+        outcome_BK: torch.Tensor,
+        log_probs_BK: torch.Tensor,
+        log_tail_B: torch.Tensor,
     ) -> torch.Tensor:
-        probs_BC = log_probs_BV.new_zeros(len(log_probs_BV), outcomes.count + 1)
-        student_BC = probs_BC.index_add(1, student_V, log_probs_BV.exp())
-        teacher_BC = probs_BC.scatter_add(1, outcome_BK, teacher_BK.exp())
-        is_kept_BC = (teacher_BC > 0).index_fill(1, student_V.new_tensor([outcomes.count]), False)
-        kept_BC = torch.where(is_kept_BC, teacher_BC, 0.0), torch.where(is_kept_BC, student_BC, 0.0)
+        nothing_BC = log_probs_BV.new_zeros(len(log_probs_BV), outcomes.count + 1)
+        student_BC = nothing_BC.index_add(1, student_V, log_probs_BV.exp())
+        teacher_BC = nothing_BC.scatter_add(1, outcome_BK, log_probs_BK.exp())
+        is_kept_BC = teacher_BC > 0
+        is_kept_BC[:, outcomes.count] = False
+        left_B = student_BC.masked_fill(is_kept_BC, 0.0).sum(1)
+        beside_B = log_tail_B.exp() + teacher_BC[:, outcomes.count]
+        # Of kept tokens that spell the same, the first stands for all.
+        place_BK = torch.arange(outcome_BK.shape[1], device=ids_MK.device).expand_as(outcome_BK)
+        first_BC = torch.full_like(nothing_BC, outcome_BK.shape[1], dtype=torch.long)
+        first_BC.scatter_reduce_(1, outcome_BK, place_BK, "amin")
+        is_first_BK = first_BC.gather(1, outcome_BK) == place_BK
+        is_outcome = F.pad(is_first_BK & is_kept_BC.gather(1, outcome_BK), (0, 1), value=True)
+        lowest = torch.finfo(log_probs_BV.dtype).min
         teacher, student = (
-            torch.cat(
-                [side.clamp_min(LEAST), (1 - side.sum(1, keepdim=True)).clamp_min(REST)], 1
-            ).log()
-            for side in kept_BC
-        )
-        is_outcome = torch.cat([is_kept_BC, is_kept_BC.new_ones(len(is_kept_BC), 1)], 1)
-        lowest = torch.finfo(teacher.dtype).min
-        teacher, student = (
-            (side / temperature).masked_fill(~is_outcome, lowest).log_softmax(1)
-            for side in (teacher, student)
+            torch.cat([side_BC.gather(1, outcome_BK), rest_B[:, None]], 1)
+            .clamp_min(LEAST)
+            .log()
+            .div(temperature)
+            .masked_fill(~is_outcome, lowest)
+            .log_softmax(1)
+            for side_BC, rest_B in ((teacher_BC, beside_B), (student_BC, left_B))
         )
         terms = teacher.exp() * (teacher - student).masked_fill(~is_outcome, 0.0)
         return terms.sum(1) * temperature**2
 
-    hidden_MH = hidden_XH[batch.source_S[s_M]]
-    return Shared(s_M, by_blocks(lm, hidden_MH, divergence, outcome_MK, log_probs_MK))
+    tokens = batch.teacher_tokens
+    said = outcome_MK, tokens.log_probs_UK[u_M], tokens.log_tail_U[u_M]
+    return Shared(s_M, by_blocks(lm, hidden_XH[batch.source_S[s_M]], divergence, *said))

@@ -37,6 +37,7 @@ block, C spans, V the student's logits, O outcomes: what the teacher's tokens sp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ from bld.training.methods import Built, Scene
 from bld.training.teacher_tokens import TeacherTokens
 
 LEAST = 1e-30
+LARGEST_SCALE = 1e6
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
@@ -82,10 +84,25 @@ class XToken:
         if settings.token_weight:
             parts["token_loss"] = token_loss(lm, hidden_XH, batch)
             if settings.balanced:
-                loss = loss * parts["token_loss"].detach()
-                loss = loss / parts["teacher_loss"].detach().clamp_min(LEAST)
+                loss = loss * self._scale(lm, hidden_XH, batch, parts)
             loss = loss + settings.token_weight * parts["token_loss"]
         return {"loss": loss, **parts}
+
+    @torch.no_grad()
+    def _scale(
+        self,
+        lm: PreTrainedModel,
+        hidden_XH: torch.Tensor,
+        batch: Batch,
+        parts: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """What makes the divergence as large as the cross-entropy of all tokens, those of the student's
+        own text too; at most LARGEST_SCALE, since next to nothing may be rounding."""
+        size = parts["token_loss"]
+        if batch.own_N is not None:
+            size = token_loss(lm, hidden_XH, replace(batch, own_N=None))
+        smallest = (size / LARGEST_SCALE).clamp_min(LEAST)
+        return size / torch.maximum(parts["teacher_loss"], smallest)
 
     def _divergence(
         self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
