@@ -6,6 +6,8 @@ import yaml
 
 from bld.config import Methods, Settings
 from bld.config_checks import ConfigError, read_settings
+from bld.planning.uses import MAPPED
+from bld.stages.map_vocabulary import MAKERS
 
 CONFIG = Path(__file__).parents[2] / "config"
 DEFAULT = yaml.safe_load((CONFIG / "config.yaml").read_text())
@@ -35,6 +37,18 @@ def test_a_run_takes_what_it_does_not_say_from_the_common_sections():
     assert (own.training.steps, own.training.batch_size) == (9, 6)
     assert (own.bld.byte_weight, own.bld.kl_weight) == (2.0, 0.5)
     assert (common.training, common.bld, common.warmup) == (made.training, made.bld, made.warmup)
+
+
+def test_a_runs_own_settings_are_those_of_its_method_and_of_no_other():
+    made = settings(training={}, runs={"a": run(alm={"token_weight": 0.5}), "s": run(method="sft")})
+    whole = made.runs["a"].model_dump()
+    assert made.runs["a"].own().keys() == whole.keys() - (Methods.model_fields.keys() - {"bld"})
+    assert not made.runs["s"].own().keys() & Methods.model_fields.keys()
+    assert "alm" not in made.runs["a"].own(exclude_defaults=True)
+
+
+def test_every_method_that_reads_a_map_has_one_that_makes_it():
+    assert set(MAPPED) == {"mined", "x_token"} == MAKERS.keys()
 
 
 def test_what_is_left_out_has_its_default():

@@ -23,6 +23,9 @@ def edited(edits):
     return configuration
 
 
+TOKENS = {"teachers.demo.keep_tokens": 8}
+WRITING = {"teachers.demo.mode": "live", "runs.bld.sampling": {"on_policy": 1}}
+
 # The edits, the key that the message has to begin with, and what else it has to say.
 CONFLICTS = {
     "more shards than documents": (
@@ -232,7 +235,27 @@ CONFLICTS = {
     "nothing to learn": (
         {"bld": {"token_weight": 0, "byte_weight": 0, "kl_weight": 0}},
         "bld.token_weight",
-        ["found 0 like `byte_weight` and `kl_weight`", "one of the three above 0"],
+        ["found 0 like `byte_weight`, `kl_weight`, `shared_weight`", "one of them above 0"],
+    ),
+    "nothing to learn by another method": (
+        TOKENS | {"runs.bld.method": "simct", "simct": {"kl_weight": 0}},
+        "simct.token_weight",
+        ["found 0 like `kl_weight`", "one of them above 0"],
+    ),
+    "nothing to learn from what the student writes": (
+        WRITING | {"runs.bld.bld": {"head": "marginal", "kl_weight": 0}},
+        "runs.bld.bld.kl_weight",
+        ["found 0 like `shared_weight`", "`sampling.on_policy` is 1"],
+    ),
+    "no distance from the teacher where the student writes": (
+        WRITING | TOKENS | {"runs.bld.method": "uld", "uld": {"distance_weight": 0}},
+        "uld.distance_weight",
+        ["found 0, expected a number above 0", "`sampling.on_policy` is 1"],
+    ),
+    "a divergence scaled by nothing": (
+        WRITING | TOKENS | {"runs.bld.method": "x_token"},
+        "x_token.balanced",
+        ["found true, expected false", "`sampling.on_policy` is 1"],
     ),
     "rows of a vocabulary that stays": (
         {"students.swapped": {"model": "teacher", "initialisation": "random"}},
@@ -340,3 +363,17 @@ def test_a_conflict_is_told_with_its_key_what_was_found_and_what_is_expected(edi
     assert [fragment for fragment in fragments if fragment not in line] == [], line
     assert max(map(len, lines)) < 250
     assert not re.search(r"NoneType|\bNone\b|\bdict\b|\bint\b|\bstr\b", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"bld": {"token_weight": 0, "byte_weight": 0, "kl_weight": 0, "shared_weight": 4}},
+        {"runs.bld.method": "alm", "alm": {"token_weight": 0}},
+        WRITING | {"bld": {"kl_weight": 0, "shared_weight": 1}},
+        WRITING | {"runs.bld.method": "x_token", "x_token": {"balanced": False}},
+        WRITING | {"runs.bld.sampling": {"on_policy": 0.9}, "runs.bld.method": "x_token"},
+    ],
+)
+def test_one_weight_that_counts_is_enough_to_learn_by(edits):
+    read_settings(edited(TOKENS | edits))

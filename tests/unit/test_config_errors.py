@@ -108,6 +108,11 @@ MISTAKES = {
         "runs.again",
         ["same settings and seed as `sft`", "another seed"],
     ),
+    "the same run but for another method's settings": (
+        put("runs.again", DEFAULT["runs"]["sft"] | {"bld": {"kl_weight": 3.0}}),
+        "runs.again",
+        ["same settings and seed as `sft`"],
+    ),
     "another validation split": (
         judged_on_a_split_of_its_own,
         "runs.bld.validation_split",
@@ -173,6 +178,11 @@ MISTAKES = {
     ),
     "no beam": (put("teachers.demo.beam_width", 0), "teachers.demo.beam_width", ["at least 1"]),
     "one beta": (put("training.betas", [0.9]), "training.betas[1]", ["missing", "at most 1"]),
+    "an average of one model": (
+        put("teachers.demo.average", {"models": {"teacher": 1}}),
+        "teachers.demo.average.models",
+        ["expected entries by name, at least 2, each a number, above 0"],
+    ),
     "no runs": (put("runs", {}), "runs", ["not empty"]),
     "name with a slash": (
         rename("runs.bld", "bld/2"),

@@ -1,7 +1,10 @@
 """What `snakemake archive` would make, and what it reads of the settings."""
 
+import operator
+
 import yaml
 
+from bld.archiving.checks.configuration import differences_from
 from bld.archiving.crate import Order, resolved
 from bld.config_checks import read_settings
 
@@ -40,6 +43,16 @@ def test_a_crate_is_made_from_the_configuration_as_it_was_resolved(plan, default
     assert again == settings
     splits = [list(x.corpora["python_docs"].splits) for x in (again, settings)]
     assert splits[0] == splits[1] == ["train", "distillation", "development", "validation"]
+
+
+def test_the_configuration_gives_the_settings_that_a_report_tells_of(plan, default):
+    told = archived(plan, default()).settings("report_selection demo")["runs"]
+    runs = {name: run["settings"] for name, run in told.items()}
+    assert list(differences_from(read_settings(default()), "report", told, operator.eq)) == []
+    assert runs["bld"]["bld"] and "alm" not in runs["bld"] and "bld" not in runs["sft"]
+    other = read_settings(default() | {"bld": {"kl_weight": 9.0}})
+    [found] = differences_from(other, "report", {"bld": told["bld"]}, operator.eq)
+    assert "kl_weight 9.0" in found
 
 
 def test_the_order_of_keys_is_no_other_archive_and_that_of_splits_is(plan, default):

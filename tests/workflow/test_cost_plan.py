@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bld.planning.disk import REPORT_FILES
+
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "config/experiments"
 # Of an A100: 312 TFLOP/s in bfloat16, of which 35 % are assumed.
@@ -189,7 +191,11 @@ def test_every_assumption_is_said(t1):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", *(f"experiments/{x}.yaml" for x in ("t1", "t3", "two_teachers"))]
+    "name",
+    [
+        "config.yaml",
+        *(f"experiments/{x}.yaml" for x in ("t1", "t3", "two_teachers", "compare", "on_policy")),
+    ],
 )
 def test_as_many_jobs_are_planned_as_are_run(cost_plan, plan, name):
     endless = PROFILE | {"set-resources": {}, "default-resources": {"runtime": 100_000}}
@@ -197,9 +203,13 @@ def test_as_many_jobs_are_planned_as_are_run(cost_plan, plan, name):
         rule: {"runtime": 0} for rule in ("score_teacher", "pretrain", "warm_up", "distill")
     }
     page = cost_plan(ROOT / "config" / name, endless)
-    counts = plan(ROOT / "config" / name).counts
-    jobs = sum(count for rule, count in counts.items() if rule not in LOCAL)
+    planned = plan(ROOT / "config" / name)
+    jobs = sum(count for rule, count in planned.counts.items() if rule not in LOCAL)
     assert f"{jobs} queue slots" in page.words
+    assert len(planned.makes["report"]) <= REPORT_FILES
+    pairs = planned.counts.get("map_vocabulary", 0) + planned.counts.get("measure_alignment", 0)
+    assert page.rows.get("maps of vocabularies, alignments", ["", "0"])[1] == str(2 * pairs)
+    assert ("Text of the students' own" in page.words) == ("on_policy" in name)
 
 
 def test_it_is_said_again_each_time_and_nothing_is_made(cost_plan, tmp_path):

@@ -150,6 +150,10 @@ class Run(Methods, _Run):
         """The settings of its method; none of sft."""
         return getattr(self, self.method, None)
 
+    def own(self, **how: Any) -> dict[str, Any]:
+        """Its settings as `model_dump` gives them, `how` it is told to, without those of other methods."""
+        return self.model_dump(exclude=set(Methods.model_fields) - {self.method}, **how)
+
 
 class Report(Section):
     """The page at the end."""

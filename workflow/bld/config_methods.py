@@ -6,7 +6,7 @@ Adding a method takes a file in `training/objectives/` under its name, a class h
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,9 +17,10 @@ class Method(Section):
     """What every method says."""
 
     reruns = "runs of this method and the report"
+    reads_map: ClassVar[bool] = False  # of its student's vocabulary and its teacher's
 
     token_weight: NonNegative = 1.0
-    """Weight of the token cross-entropy; 0 leaves the divergence from the teacher alone."""
+    """Weight of the token cross-entropy."""
 
     @property
     def reads_tokens(self) -> bool:
@@ -81,22 +82,6 @@ class SimCt(Method):
     """Weight of the divergence from the teacher."""
 
 
-class Sampling(Section):
-    """On-policy distillation: documents whose supervised text the student writes itself, anew in each step; the teacher
-    judges them, and no cross-entropy is taken on them. Needs a teacher with `mode: live`."""
-
-    reruns = "runs that read it, their evaluation and the report"
-
-    on_policy: float = Field(0.0, ge=0, le=1)
-    """Share of the documents of a step that the student writes; 0 for none."""
-    prompt_bytes: Count = 128
-    """How much of a plain text is left for the student to go on from; of a chat, all before the first answer is."""
-    completion_tokens: Count = 128
-    """Longest text that the student writes, in its tokens; it is never longer than what it stands for."""
-    temperature: Positive = 1.0
-    """Temperature at which the student's tokens are drawn; SimCT's authors take 0.6."""
-
-
 class Alm(Method):
     """Approximate likelihood matching, arXiv 2503.20083: how probable both models find the same stretches of text."""
 
@@ -128,6 +113,7 @@ class Mined(Method):
     """Minimum edit distance, arXiv 2401.10491: sequences and vocabularies are aligned by spelling."""
 
     reruns = "runs with method mined and the report"
+    reads_map = True
 
     token_weight: NonNegative = 0.9
     """Weight of the token cross-entropy (lambda)."""
@@ -139,6 +125,7 @@ class XToken(Method):
     """X-Token, arXiv 2605.21699: the student's tokens projected to the teacher's by a sparse matrix that rules make."""
 
     reruns = "runs with method x_token and the report"
+    reads_map = True
 
     loss: Literal["p_kl", "h_kl"] = "p_kl"
     """`p_kl`: divergence from the teacher of the projected student, for vocabularies that lack tokens that matter. `h_kl`:
@@ -149,6 +136,22 @@ class XToken(Method):
     """Weight of the divergence from the teacher."""
     balanced: bool = True
     """Scale the divergence to the size of the token cross-entropy, anew in every micro batch; `kl_weight` comes on top."""
+
+
+class Sampling(Section):
+    """On-policy distillation: documents whose supervised text the student writes itself, anew in each step; the teacher
+    judges them, and no cross-entropy is taken on them. Needs a teacher with `mode: live`."""
+
+    reruns = "runs that read it, their evaluation and the report"
+
+    on_policy: float = Field(0.0, ge=0, le=1)
+    """Share of the documents of a step that the student writes; 0 for none."""
+    prompt_bytes: Count = 128
+    """How much of a plain text is left for the student to go on from; of a chat, all before the first answer is."""
+    completion_tokens: Count = 128
+    """Longest text that the student writes, in its tokens; it is never longer than what it stands for."""
+    temperature: Positive = 1.0
+    """Temperature at which the student's tokens are drawn; SimCT's authors take 0.6."""
 
 
 class Methods(Section):

@@ -202,8 +202,8 @@ class Scoring(Histories):
     """Keep the most probable symbols of a byte until they hold this mass..."""
     keep_symbols: int = Field(16, ge=1, le=256)
     """...but at most this many; the rest is kept as one tail mass."""
-    keep_tokens: int = Field(0, ge=0)
-    """Keep this many of the most probable tokens at each of its own tokens, for methods that compare tokens; 0 keeps none."""
+    keep_tokens: int = Field(0, ge=0, le=4096)
+    """Keep this many of the most probable tokens at each of its own tokens, for methods that compare tokens (64 is a good number); 0 keeps none."""
     window: Count = 1024
     """Longest context in tokens; longer documents are read in windows that overlap by half."""
     batch_tokens: Count = 8192
@@ -213,7 +213,8 @@ class Scoring(Histories):
 
 
 class Average(Section):
-    """Several models as one teacher: their byte distributions averaged, whatever their tokenizers."""
+    """Several models as one teacher: their byte distributions averaged, whatever their tokenizers. It is judged in bits per
+    byte by its bytes, and answers no benchmarks and writes no texts."""
 
     reruns = Scoring.reruns
 

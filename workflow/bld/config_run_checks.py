@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bld.config import Bld, Model, Run, Settings, Student, Teacher, Training
-from bld.config_words import did_you_mean, shown
+from bld.config import Bld, Method, Model, Run, Settings, Student, Teacher, Training
+from bld.config_words import did_you_mean, listed, shown
 from bld.planning.uses import has_warmup, reads_tokens
+
+# They count nothing on what the student writes itself.
+CROSS_ENTROPIES = ("token_weight", "byte_weight")
 
 
 def comparison_problems(settings: Settings) -> Iterator[str]:
@@ -24,7 +27,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
     seen: dict[str, str] = {}
     judged: dict[str, tuple[str, str]] = {}
     for name, run in settings.runs.items():
-        twin = seen.setdefault(run.model_dump_json(), name)
+        twin = seen.setdefault(repr(run.own()), name)
         if twin != name:
             yield (
                 f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
@@ -55,6 +58,9 @@ def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any])
             yield f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since {text}"
     if run.teacher in settings.teachers and reads_tokens(run):
         yield from _token_problems(key, run, settings.teachers[run.teacher])
+    if run.taught:
+        for fields, text in _learning_problems(run.taught, run.sampling.on_policy == 1):
+            yield f"{_where(key, raw, run.method, fields)}: {text}"
     if run.method == "bld":
         for fields, text in _bld_problems(run.bld):
             yield f"{_where(key, raw, 'bld', fields)}: {text}"
@@ -76,7 +82,7 @@ def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
     elif not teacher.keep_tokens:
         yield (
             f"teachers.{run.teacher}.keep_tokens: found 0, expected at least 1 since `{key}` learns from the teacher's "
-            "tokens (16 is a good number)"
+            "tokens (64 is a good number)"
         )
 
 
@@ -120,17 +126,35 @@ def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
         )
 
 
+def _learning_problems(method: Method, writes_all: bool) -> Iterator[tuple[tuple[str, ...], str]]:
+    """As `training_problems`; `writes_all`: all that a run learns from is text of its student."""
+    unread = CROSS_ENTROPIES if writes_all else ()
+    weights = {
+        name: value for name, value in method if name.endswith("_weight") and name not in unread
+    }
+    since = (
+        ", since `sampling.on_policy` is 1 and no cross-entropy is taken of what the student writes"
+    )
+    if not any(weights.values()):
+        first, *others = weights
+        like, one = (f" like {listed(others)}", "one of them") if others else ("", "a number")
+        yield (
+            (first, *others),
+            f"found 0{like}, expected {one} above 0: nothing would be learned" + since * writes_all,
+        )
+    if writes_all and getattr(method, "balanced", False):
+        yield (
+            ("balanced",),
+            f"found true, expected false: it scales by the cross-entropy and nothing would be learned{since}",
+        )
+
+
 def _bld_problems(bld: Bld) -> Iterator[tuple[tuple[str, ...], str]]:
     """As `training_problems`."""
     if bld.histories != "trunk" and bld.head != "marginal":
         yield (
             ("histories", "head"),
             f"found `{bld.histories}`, expected `trunk` since `head` is `{bld.head}`: only `marginal` sums histories",
-        )
-    if not (bld.token_weight or bld.byte_weight or bld.kl_weight):
-        yield (
-            ("token_weight", "byte_weight", "kl_weight"),
-            "found 0 like `byte_weight` and `kl_weight`, expected one of the three above 0: nothing would be learned",
         )
 
 

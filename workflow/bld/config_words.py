@@ -69,11 +69,11 @@ def in_words(node: Node) -> str:
             items = node["prefixItems"]
             return f"a list of {len(items)} values, each {in_words(items[0])}"
         case "array":
-            return f"a list of {in_words(node['items'])}" + ", not empty" * ("minItems" in node)
+            return f"a list of {in_words(node['items'])}{_fewest(node, 'minItems')}"
         case "object":
             entry = entry_of(node)
             each = f", each {in_words(entry)}" if entry and "type" in entry else ""
-            return "entries by name" + each + ", not empty" * ("minProperties" in node)
+            return f"entries by name{_fewest(node, 'minProperties')}{each}"
         case "boolean":
             return "true or false"
         case "string":
@@ -154,6 +154,11 @@ def _literals(node: Node) -> list[str]:
     branches = node.get("discriminator", {}).get("mapping", {})
     values = node.get("enum") or ([node["const"]] if "const" in node else branches)
     return [f"`{value}`" for value in values]
+
+
+def _fewest(node: Node, bound: str) -> str:
+    fewest = node.get(bound, 0)
+    return f", at least {fewest}" if fewest > 1 else ", not empty" * fewest
 
 
 def _nearest(found: Any, node: Node) -> str:

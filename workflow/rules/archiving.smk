@@ -97,7 +97,7 @@ def card_settings(wildcards):
     }
     return {
         "name": wildcards.run,
-        "run": own_settings(run),
+        "run": run.own(),
         "objective": run.taught and inspect.getdoc(type(run.taught)),
         "student": student.model_dump(include={"model", "tokenizer", "initialisation"}),
         "teacher": teacher and teacher.model_dump(include=told),

@@ -6,6 +6,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from bld.reporting.words import FEWEST
+
 
 def compared(runs):
     """Whether two runs can be compared: one is plain fine-tuning, the other is not, and all else is shared."""
@@ -16,9 +18,9 @@ def compared(runs):
 
 
 def ranked(runs):
-    """Whether three methods or more share student, documents and a seed."""
+    """Whether enough methods share student, documents and a seed."""
     fields = Counter((run.student, run.corpus, run.validation_split, run.seed) for run in runs)
-    return max(fields.values()) > 2
+    return max(fields.values()) >= FEWEST
 
 
 def figures_of(names):

@@ -2,8 +2,6 @@
 
 import platform
 
-from bld.config import Methods
-
 
 def split_settings(wildcards):
     """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last; of
@@ -218,12 +216,6 @@ def benchmark_settings(wildcards):
     }
 
 
-def own_settings(run, **how):
-    """A run's settings without those of other methods."""
-    others = {name for name in Methods.model_fields if name != run.method}
-    return run.model_dump(exclude=others, **how)
-
-
 def report_settings(title, runs):
     """What the report on these runs tells of and where it is found; of settings also those that are not as they are by
     themselves."""
@@ -231,8 +223,8 @@ def report_settings(title, runs):
         "title": title,
         "runs": {
             name: {
-                "settings": own_settings(SETTINGS.runs[name]),
-                "changed": own_settings(SETTINGS.runs[name], exclude_defaults=True),
+                "settings": SETTINGS.runs[name].own(),
+                "changed": SETTINGS.runs[name].own(exclude_defaults=True),
                 "files": run_files(name),
             }
             for name in runs

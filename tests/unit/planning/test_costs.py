@@ -242,6 +242,13 @@ def test_a_live_teacher_works_in_every_step_and_stands_in_the_same_memory(premis
     assert cached.memory.teacher == 0
 
 
+def test_what_a_student_writes_itself_takes_a_forward_pass(premises):
+    [given] = runs_of(premises, {"bld": {"head": "marginal"}})
+    [own] = runs_of(premises, {"bld": {"head": "marginal"}, "sampling": {"on_policy": 0.25}})
+    forward = 2 * ENTRIES + 4 * ATTENTION
+    assert own.flops_per_step - given.flops_per_step == 256 * 0.25 * forward
+
+
 def test_a_token_of_a_byte_student_is_a_byte(premises):
     settings = configuration(students={"s": {"model": "m", "tokenizer": "bytes"}})
     (job,) = trainings_of_run(premises(settings), "sft")

@@ -280,3 +280,17 @@ def test_costs_on_other_machines_are_not_divided(factory):
         factory.run("bld-1", "bld"),
     )
     assert all(math.isnan(one.seconds_over) for one in compare(runs) if one.against == "sft")
+
+
+@pytest.mark.parametrize("failed", ["sft-1", "bld-1"])
+def test_a_run_that_was_not_judged_takes_only_its_own_seed_from_the_comparison(factory, failed):
+    inputs = {
+        f"{method}-{seed}": factory.run(f"{method}-{seed}", method, seed=seed, costs=costs)
+        for method in ("sft", "bld")
+        for seed, costs in ((1, {"train_seconds": 500.0}), (2, {}), (3, {}))
+    }
+    inputs[failed].files["run/bits_per_byte"].unlink()
+    (entry,) = only(compare(read(*inputs.values())))
+    assert entry.seeds == [2, 3] and len(entry.by_seed) == 2
+    assert (names(entry.ours), names(entry.theirs)) == (["bld-2", "bld-3"], ["sft-2", "sft-3"])
+    assert entry.seconds_over == 45 / 20

@@ -3,8 +3,11 @@
 import re
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
+from bld.reporting.drawing import uncrowded
+from bld.reporting.inputs import UNTRAINED
 from bld.reporting.style import FIXED, INK, MUTED, PALETTE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -142,3 +145,52 @@ def test_ranks_are_drawn_first_ones_first(whole):
     words = description(whole, "ranks")
     ranks = [float(value) for value in re.findall(r" (\d\.\d\d)[,.]", words)]
     assert len(ranks) == 4 and ranks == sorted(ranks)
+
+
+MANY = ("sft", "alm", "uld", "mined", "one_to_one", "x_token")
+
+
+def rows_of(values):
+    """A row for each (series, student, corpus, jsd), all at one place."""
+    rows = pd.DataFrame(values, columns=["series", "student", "corpus", "jsd"])
+    return rows.assign(group=1, model=[f"run-{at}" for at in range(len(rows))])
+
+
+def test_means_over_runs_keep_students_and_corpora_apart():
+    others = [(name, "small", "docs", 9.0) for name in MANY[1:]]
+    two_seeds = [("sft", "small", "docs", 1.0), ("sft", "small", "docs", 3.0)]
+    elsewhere = [("sft", "medium", "docs", 7.0), ("sft", "small", "books", 5.0)]
+    untrained = [(UNTRAINED, "small", "docs", 20.0), (UNTRAINED, "medium", "docs", 30.0)]
+    rows = rows_of([*two_seeds, *elsewhere, *untrained, *others])
+    means = uncrowded(rows, ["group"], ["jsd"], "model").set_index(["series", "student", "corpus"])
+    assert means["jsd"][lambda jsd: jsd != 9.0].to_dict() == {
+        ("sft", "small", "docs"): 2.0,
+        ("sft", "medium", "docs"): 7.0,
+        ("sft", "small", "books"): 5.0,
+        (UNTRAINED, "small", "docs"): 20.0,
+        (UNTRAINED, "medium", "docs"): 30.0,
+    }
+
+
+def test_models_that_no_method_trained_do_not_make_a_crowd():
+    rows = rows_of([(name, "small", "docs", 1.0) for name in (*MANY[1:], UNTRAINED, "teacher")])
+    assert uncrowded(rows, ["group"], ["jsd"], "model") is rows
+
+
+@pytest.mark.parametrize("methods", [MANY[:1], MANY])
+def test_students_and_corpora_have_panels_of_their_own_in_figures_of_lines(build, factory, methods):
+    of_x_token = {"own": {"loss": "p_kl"}}
+    runs = [
+        factory.run(f"{method}-{student}-{corpus}", method, student=student, corpus=corpus,
+                    **of_x_token if method == "x_token" else {})
+        for student, corpus in (("small", "docs"), ("medium", "docs"), ("small", "books"))
+        for method in methods
+    ]  # fmt: skip
+    page = build(*runs, figures=["loss", "divergence", "reliability"])
+    for name, panels in (("divergence", 2), ("reliability", 2), ("loss", 2 + (methods == MANY))):
+        found = texts(page, name)
+        settings = ("small on docs", "medium on docs", "small on books")
+        assert [found.count(one) for one in settings] == [panels] * 3
+    if methods == MANY:
+        # Three settings, each drawn in two panels, of SFT and of ULD, which has its colour; and in the legend.
+        assert lines_of(page, "reliability")[FIXED["sft"].colour] == 3 * 2 * 2 + 2

@@ -235,3 +235,40 @@ def test_one_document_leaves_the_interval_unknown(factory, answers):
     found = answers(factory.run("sft-1"), factory.run("bld-1", "bld", level=1.5))
     assert found[GAIN][0] == "Nothing that this data can show"
     assert "95 % interval unknown from one document" in found[GAIN][1][0]
+
+
+def test_a_run_that_cannot_be_compared_is_told_with_the_reason(factory, answers):
+    ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
+    runs = [factory.run("sft-1"), factory.run("failed", "uld"),
+            factory.run("elsewhere", "bld", scores={"ids": ids}),
+            factory.run("alone", "mined", seed=2)]  # fmt: skip
+    runs[1].files["run/bits_per_byte"].unlink()
+    assert answers(*runs)[GAIN][1] == [
+        "failed cannot be compared: it was not evaluated.",
+        "elsewhere cannot be compared: sft-1 was evaluated on other documents.",
+        "alone cannot be compared: there is no evaluated SFT run with its student, corpus and seed.",
+    ]
+
+
+def test_a_failed_baseline_does_not_hide_what_its_other_seeds_show(factory, answers):
+    runs = [factory.run(f"{method}-{seed}", method, seed=seed, level=level)
+            for method, level in (("sft", 2.5), ("bld", 2.4)) for seed in (1, 2)]  # fmt: skip
+    runs[0].files["run/bits_per_byte"].unlink()
+    gain, left_out = answers(*runs)[GAIN][1]
+    assert "fewer bits per byte" in gain and "seed 2)" in gain
+    assert left_out.startswith("bld-1 cannot be compared: there is no evaluated SFT run")
+
+
+def test_an_average_of_teachers_is_told_to_be_judged_by_bytes(factory, build):
+    run, other = factory.run("sft-1"), factory.run("sft-2", seed=2)
+    plain = build(run, other)
+    for one in (run, other):
+        del one.files["alignment"]
+    page = build(run, other)
+    (sentence,) = page.answers()[TEACHER][1]
+    assert " bits per byte (by bytes, as it averages models) and the student small" in sentence
+    (note,) = [one for one in page.notes() if "averages several models" in one]
+    assert note.startswith("The teacher large") and "By bytes" in note
+    assert "but for teachers that average several" in page.words()
+    assert "averag" not in " ".join([*plain.notes(), *plain.answers()[TEACHER][1]])
+    assert "for every model on this page. " in plain.words()

@@ -226,3 +226,20 @@ def test_gpu_hours_are_left_out_where_there_was_no_gpu(build, factory):
     page = build(factory.run("sft-1", costs={"gpu_hours": 0.0}))
     (row,) = page.table("methods")
     assert len(row) == 8
+
+
+def test_a_method_tells_of_the_seeds_that_were_judged(three):
+    uld_1, uld_2 = three[2:4]
+    uld_1.files["run/bits_per_byte"].unlink()
+    row = frames(*three)["methods"].set_index("series").loc["uld"]
+    assert (row["models"], row["seeds"]) == ("uld-2", "2")
+    assert row["bits_per_byte"] == pytest.approx(bits(uld_2))
+    assert row["difference"] == pytest.approx(bits(uld_2) - bits(three[1]))
+
+
+def test_a_method_of_which_nothing_was_judged_has_its_runs_and_their_costs(three):
+    for run in three[2:4]:
+        run.files["run/bits_per_byte"].unlink()
+    row = frames(*three)["methods"].set_index("series").loc["uld"]
+    assert (row["models"], row["verdict"]) == ("uld-1 uld-2", "not compared")
+    assert math.isnan(row["bits_per_byte"]) and row["train_seconds"] == 45

@@ -243,6 +243,17 @@ def test_the_page_tells_the_last_values_their_means_and_what_is_left(own, tmp_pa
     assert f"{socket.gethostname()}:{os.getpid()}" in page
 
 
+def test_what_a_rival_method_learns_by_is_told_beside_the_whole(own, tmp_path):
+    with locked(own.parent):
+        own.mkdir()
+        losses = {"loss": 5.0, "token_loss": 2.0, "teacher_loss": 3.0}
+        rows = [{"step": 1, "tokens": 600, "seconds": 2.0, **losses}]
+        with live_metrics(own, "distill", 90, rows):
+            page = printed(tmp_path)
+    for loss, value in (("loss", 5), ("token loss", 2), ("loss against the teacher", 3)):
+        assert re.search(rf"^ *{loss} +{value}\.000", page, re.MULTILINE)
+
+
 @pytest.mark.parametrize("width", [72, 80, 120])
 def test_nothing_is_cut_off_on_a_narrow_terminal(attempt, tmp_path, width):
     attempt(5)

@@ -12,14 +12,15 @@ from bld.files import MANIFEST
 from bld.planning.jobs import Premises
 from bld.planning.scoring import ScoringJob
 from bld.planning.trainings import TrainingJob
-from bld.planning.uses import models_read, tokenizers_read
+from bld.planning.uses import alignments_measured, maps_read, models_read, tokenizers_read
 
 # Two checkpoints are kept, and a third stands beside them while it is written.
 CHECKPOINTS = 3
 # A model folder: configurations, tokenizer, manifest; and weights in files of this size.
 MODEL_FILES, WEIGHTS_FILE_BYTES = 8, 5e9
-# Metrics, summary and evaluations of a run; its byte head; the files of the report.
-RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 26
+# Metrics, summary and evaluations of a run; its byte head; the files of the report, at most.
+RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 32
+FILES_PER_PAIR = 2  # a map of two vocabularies, or how tokens agree; and its record
 FILES_PER_JOB = 2  # its log and its benchmark
 FILES_PER_DATASET = 16
 
@@ -61,6 +62,9 @@ def items_of(
         yield _model(f"student {name}", premises.shapes.student(name).weights_bytes, there)
     for training in trainings:
         yield from _training(training, folder)
+    pairs = len(maps_read(settings)) + len(alignments_measured(settings))
+    if pairs:
+        yield Item("maps of vocabularies, alignments", 0, FILES_PER_PAIR * pairs)
     yield Item("logs, evaluations, report", 0, FILES_PER_JOB * jobs + REPORT_FILES)
 
 

@@ -180,6 +180,11 @@ def _assumptions(plan: Plan) -> Iterable[str]:
     )
     yield from _of_documents(settings)
     yield from _of_scoring(settings)
+    if any(run.sampling.on_policy for run in settings.runs.values()):
+        yield (
+            "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn token by token, which "
+            "takes longer than its operations say, and how much longer is not counted."
+        )
     yield (
         "Memory: the model in the precision of the run, states by ZeRO's stage, and for `work` all that layers keep for the "
         "backward pass; while it is loaded, the whole model in float32 and nothing else. At its height there are also "

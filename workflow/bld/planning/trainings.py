@@ -98,6 +98,7 @@ def _distillation(premises: Premises, run: Run, shape: Shape, per_token: float) 
         if run.bld.head == "marginal":
             positions = positions_per_token(Histories(histories=run.bld.histories, eps=0))
         flops = positions * flops + 6 * head
+    flops += run.sampling.on_policy * forward_flops(shape, training.sequence_length)
     if learns_from(run, "live", premises.settings):
         teacher = premises.settings.teachers[str(run.teacher)]
         asked = premises.shapes.teacher(str(run.teacher))

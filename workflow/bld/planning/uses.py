@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bld.config import Run, Settings
+from bld.config import Methods, Run, Settings
 
 WARMED_UP = ("linear", "causal")
-MAPPED = ("x_token", "mined")
+MAPPED = tuple(name for name, method in Methods() if method.reads_map)
 
 
 def learns_from(run: Run, mode: str, settings: Settings) -> bool:

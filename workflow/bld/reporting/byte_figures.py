@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from bld.reporting.drawing import Frames, Palette, legend, lines, panels, uncrowded
+from bld.reporting.drawing import (
+    SETTING,
+    Frames,
+    Palette,
+    by_setting,
+    legend,
+    lines,
+    panels,
+    uncrowded,
+)
 from bld.reporting.inputs import TEACHER
 from bld.reporting.numbers import percent
 from bld.reporting.series import label
@@ -25,65 +34,75 @@ def divergence(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """JSD to the teacher by the place of a byte in the student's token, and by kind of document."""
     table = frames["divergence"]
     own = table[table["of"] == "model"]
-    places = own[own["by"] == "position"].copy()
-    places["group"] = pd.to_numeric(places["group"], errors="coerce")
-    places = places.dropna(subset="group").astype({"group": int})
     kinds = own[own["by"] == "kind"]
-    figure, (left, right) = panels(2, height=2.7)
-    shown = uncrowded(places, "group", ["jsd"], "model")
-    lines(left, shown, "group", "jsd", "model", palette, is_marked=True, linewidth=1.4)
-    _finish(left, sorted(set(places["group"])))
-    left.set(
-        xlabel="byte of the student\u2019s token", ylabel="JSD, nats", title="By place in the token"
-    )
     order = list(kinds.groupby("group")["symbols"].max().sort_values(ascending=False).index)
-    for row in uncrowded(kinds, "group", ["jsd"], "model").itertuples():
-        look = palette[row.series]
-        place = order.index(row.group)
-        right.plot(row.jsd, place, look.marker, color=look.colour, markersize=5)
-    right.set_yticks(range(len(order)), order)
-    right.set_ylim(len(order) - 0.5, -0.5)
-    right.set_xlim(left=0)
-    right.set(xlabel="JSD, nats", title="By kind of document")
-    right.grid(axis="x")
-    right.tick_params(axis="y", length=0)
+    settings = by_setting(uncrowded(own, ["by", "group"], ["jsd"], "model"))
+    figure, axes = panels(2 * len(settings), height=2.7)
+    for (where, rows), left, right in zip(settings.items(), axes[::2], axes[1::2], strict=True):
+        _by_place(left, rows[rows["by"] == "position"], palette)
+        left.set_title(f"By place in the token\n{where}".strip())
+        _by_kind(right, rows[rows["by"] == "kind"], order, palette)
+        right.set_title(f"By kind of document\n{where}".strip())
     legend(figure, list(dict.fromkeys(own["series"])), palette, "marked line")
     overall = own[own["by"] == "all"]
     values = "; ".join(f"{row.model} {row.jsd:.4f}" for row in overall.itertuples())
     return figure, f"Jensen-Shannon divergence from the teacher in nats, over all bytes: {values}."
 
 
+def _by_place(ax: Axes, rows: pd.DataFrame, palette: Palette) -> None:
+    places = pd.to_numeric(rows["group"], errors="coerce")
+    rows = rows.assign(group=places).dropna(subset="group").astype({"group": int})
+    lines(ax, rows, "group", "jsd", "model", palette, is_marked=True, linewidth=1.4)
+    _finish(ax, sorted(set(rows["group"])))
+    ax.set(xlabel="byte of the student\u2019s token", ylabel="JSD, nats")
+
+
+def _by_kind(ax: Axes, rows: pd.DataFrame, order: Sequence[str], palette: Palette) -> None:
+    for row in rows.itertuples():
+        look = palette[row.series]
+        ax.plot(row.jsd, order.index(row.group), look.marker, color=look.colour, markersize=5)
+    ax.set_yticks(range(len(order)), order)
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("JSD, nats")
+    ax.grid(axis="x")
+    ax.tick_params(axis="y", length=0)
+
+
 def reliability(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """How often the most probable byte comes, against the probability that it was given."""
     table = frames["calibration"]
-    own = table[table["of"] == "student"].assign(gap=lambda x: x["accuracy"] - x["confidence"])
-    of_teacher = table[table["of"] == TEACHER].drop_duplicates(["low", "symbols"])
+    of_students = table[table["of"] == "student"]
+    of_teacher = table[table["of"] == TEACHER].drop_duplicates([*SETTING, "low", "symbols"])
     both = pd.concat(
         [
-            own,
-            of_teacher.assign(
-                series=TEACHER, model=TEACHER, gap=lambda x: x["accuracy"] - x["confidence"]
-            ),
+            uncrowded(of_students, ["low"], ["confidence", "accuracy"], "model"),
+            of_teacher.assign(series=TEACHER),
         ]
-    )
-    shown = uncrowded(both, "low", ["confidence", "accuracy", "gap"], "model")
-    figure, (left, right) = panels(2, height=2.7)
-    left.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    right.axhline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for ax, column in ((left, "accuracy"), (right, "gap")):
-        lines(ax, shown, "confidence", column, "model", palette, is_marked=True, linewidth=1.4)
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.set_xlabel("probability that it is given")
-        ax.grid(color=RULE)
-    left.set(ylabel="how often it comes", title="Reliability")
-    right.set(ylabel="more often than it says", title="Gap")
+    ).assign(gap=lambda x: x["accuracy"] - x["confidence"])
+    settings = by_setting(both)
+    figure, axes = panels(2 * len(settings), height=2.7)
+    for (where, rows), left, right in zip(settings.items(), axes[::2], axes[1::2], strict=True):
+        left.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        right.axhline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        _reliability_panel(left, rows, "accuracy", palette)
+        left.set(ylabel="how often it comes", title=f"Reliability\n{where}".strip())
+        _reliability_panel(right, rows, "gap", palette)
+        right.set(ylabel="more often than it says", title=f"Gap\n{where}".strip())
     legend(figure, list(dict.fromkeys(both["series"])), palette, "marked line")
     names = ", ".join(f"{label(one)}" for one in dict.fromkeys(both["series"]))
     return (
         figure,
         f"Reliability over bytes of {names}: accuracy by confidence, and the gap between them.",
     )
+
+
+def _reliability_panel(ax: Axes, rows: pd.DataFrame, column: str, palette: Palette) -> None:
+    lines(ax, rows, "confidence", column, "model", palette, is_marked=True, linewidth=1.4)
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_xlabel("probability that it is given")
+    ax.grid(color=RULE)
 
 
 def audit(frames: Frames, palette: Palette) -> tuple[Figure, str]:

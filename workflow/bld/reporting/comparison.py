@@ -156,7 +156,7 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
     baselines = [one for one in kinds if _first(one).series == BASELINE]
     for variant in kinds:
         for baseline in baselines:
-            seeds = sorted(variant.keys() & baseline.keys())
+            seeds = sorted(judged_seeds(variant) & judged_seeds(baseline))
             is_same = _first(variant).setting == _first(baseline).setting
             if seeds and is_same and variant not in baselines:
                 ours = [variant[seed] for seed in seeds]
@@ -235,6 +235,11 @@ def variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
                 f"{seed}: give one of them another seed, or remove it"
             )
     return list(groups.values())
+
+
+def judged_seeds(variant: dict[int, Run]) -> set[int]:
+    """Seeds whose runs were judged in bits per byte."""
+    return {seed for seed, run in variant.items() if len(run.judged.documents)}
 
 
 def _without_seeds(settings: Any) -> Any:

@@ -19,6 +19,7 @@ Palette = Mapping[str, Look]
 """How each series is drawn."""
 Frames = Mapping[str, pd.DataFrame]
 ROLES = {TEACHER: " (teacher)", UNTRAINED: " (untrained)"}
+SETTING = ["student", "corpus"]
 CROWD = 5
 """With more methods than this, a line is the mean over the runs of a method."""
 ROW = 0.27
@@ -107,15 +108,27 @@ def lines(
 
 def is_crowded(rows: pd.DataFrame) -> bool:
     """Whether there are too many methods for a line for each run."""
-    return rows["series"].nunique() > CROWD
+    return rows.loc[~rows["series"].isin(REFERENCES), "series"].nunique() > CROWD
 
 
-def uncrowded(rows: pd.DataFrame, by: str, values: Sequence[str], units: str) -> pd.DataFrame:
-    """The rows; where there are many methods, the means over the runs of each."""
+def uncrowded(
+    rows: pd.DataFrame, by: Sequence[str], values: Sequence[str], units: str
+) -> pd.DataFrame:
+    """The rows; where there are many methods, the means over the runs of each with a student and corpus."""
     if not is_crowded(rows):
         return rows
-    means = rows.groupby(["series", by], sort=False)[list(values)].mean().reset_index()
+    keys = ["series", *SETTING, *by]
+    means = rows.groupby(keys, sort=False)[list(values)].mean().reset_index()
     return means.assign(**{units: means["series"]})
+
+
+def by_setting(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each student and corpus, which have panels of their own, by what these are called;
+    by nothing where there is one only."""
+    groups = list(rows.groupby(SETTING, sort=False))
+    if len(groups) == 1:
+        return {"": rows}
+    return {f"{student} on {corpus}": found for (student, corpus), found in groups}
 
 
 def legend(figure: Figure, series: Sequence[str], palette: Palette, kind: str) -> None:

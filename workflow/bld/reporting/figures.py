@@ -17,6 +17,7 @@ from bld.reporting.drawing import (
     Drawing,
     Frames,
     Palette,
+    by_setting,
     dots,
     is_crowded,
     legend,
@@ -62,32 +63,38 @@ def draw_figures(frames: Frames, wanted: Iterable[str]) -> dict[str, Drawing]:
 
 def loss(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """Each part of the objective by step."""
-    by_panel = dict(list(frames["loss"].groupby(["phase", "part"])))
-    shown = [panel for panel in PANELS if panel in by_panel]
-    figure, axes = panels(len(shown))
     every = frames["loss"].drop_duplicates("run")
-    series = list(dict.fromkeys(every["series"]))
-    for panel, ax in zip(shown, axes, strict=True):
-        _loss_panel(ax, by_panel[panel], palette, is_crowded(every))
-        ax.set(title=PANELS[panel], xlabel="step", ylabel=UNITS.get(panel[1], "nats"))
+    series, has_many = list(dict.fromkeys(every["series"])), is_crowded(every)
+    values = ["loss", "running_mean"]
+    curves = uncrowded(frames["loss"], ["phase", "part", "step"], values, "run")
+    shown = [
+        (panel, where, part)
+        for panel in PANELS
+        for where, rows in by_setting(curves).items()
+        if len(part := rows[(rows["phase"] == panel[0]) & (rows["part"] == panel[1])])
+    ]
+    figure, axes = panels(len(shown))
+    for (panel, where, rows), ax in zip(shown, axes, strict=True):
+        _loss_panel(ax, rows, palette, has_many)
+        title = f"{PANELS[panel]}\n{where}".strip()
+        ax.set(title=title, xlabel="step", ylabel=UNITS.get(panel[1], "nats"))
     legend(figure, series, palette, "line")
     names = ", ".join(f"{row.run} ({label(row.series)})" for row in every.itertuples())
-    titles = "; ".join(PANELS[panel] for panel in shown)
+    titles = "; ".join(" of ".join(filter(None, (PANELS[panel], x))) for panel, x, _ in shown)
     return figure, f"Loss by training step of {names}. Panels: {titles}."
 
 
 def _loss_panel(ax: Axes, curves: pd.DataFrame, palette: Palette, has_many: bool) -> None:
-    """Steps and their running mean by run; with many methods, the running mean over the runs of each."""
+    """Steps and their running mean by run; of many methods, whose runs are one, the running mean alone."""
     part = curves["part"].iloc[0]
     is_sparse = part == "development"
-    shown = uncrowded(curves, "step", ["loss", "running_mean"], "run") if has_many else curves
     width = 1.3 if has_many else 1.8
     if is_sparse:
-        lines(ax, shown, "step", "loss", "run", palette, is_marked=True, linewidth=width)
+        lines(ax, curves, "step", "loss", "run", palette, is_marked=True, linewidth=width)
     else:
         if not has_many:
-            lines(ax, shown, "step", "loss", "run", palette, linewidth=0.7, alpha=0.28)
-        lines(ax, shown, "step", "running_mean", "run", palette, linewidth=width)
+            lines(ax, curves, "step", "loss", "run", palette, linewidth=0.7, alpha=0.28)
+        lines(ax, curves, "step", "running_mean", "run", palette, linewidth=width)
     ax.grid(axis="y")
     ax.margins(x=0.03 if is_sparse else 0.01)
     if part == "teacher" and (curves["loss"] > 0).all():

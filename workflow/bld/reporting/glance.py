@@ -60,7 +60,7 @@ def _teacher(tables: Tables, source: Source) -> Answer:
             for name, series in ((run.teacher.name, TEACHER), (student, UNTRAINED))
         ]
         text = (
-            "On the held-out documents of {}, the teacher {} needs {} bits per byte and the student {} {} before "
+            "On the held-out documents of {}, the teacher {} needs {} bits per byte{} and the student {} {} before "
             "training: {}."
         )
         sentences.append(
@@ -68,6 +68,7 @@ def _teacher(tables: Tables, source: Source) -> Answer:
                 corpus,
                 run.teacher.name,
                 levels[0],
+                " (by bytes, as it averages models)" * run.has_averaged_teacher,
                 student,
                 levels[1],
                 _difference(tables, source, row),
@@ -93,11 +94,24 @@ def _distillation(tables: Tables, source: Source) -> Answer:
     compared = {x.name for one in tables.comparisons if one.metric == BITS for x in one.ours}
     for run in tables.runs:
         if run.series != BASELINE and run.name not in compared:
-            text = "{} cannot be compared: there is no evaluated {} run with its student, corpus and seed."
-            sentences.append(Markup(text).format(run.name, label(BASELINE)))
+            sentences.append(
+                Markup("{} cannot be compared: {}.").format(run.name, _why_not(tables, run))
+            )
     if not sentences:
         sentences = [Markup("Nothing was distilled: all runs are plain fine-tuning.")]
     return Answer(f"What did distillation add over {label(BASELINE)}?", _gain(tables), sentences)
+
+
+def _why_not(tables: Tables, run: Run) -> str:
+    """Why there is no comparison of this run with SFT."""
+    if run.judged.documents.empty:
+        return "it was not evaluated"
+    who = (*run.setting, run.settings["seed"])
+    for one in tables.runs:
+        is_its_baseline = one.series == BASELINE and (*one.setting, one.settings["seed"]) == who
+        if is_its_baseline and not one.judged.documents.empty:
+            return f"{one.name} was evaluated on other documents"
+    return f"there is no evaluated {label(BASELINE)} run with its student, corpus and seed"
 
 
 def _with_baseline(tables: Tables) -> list[tuple[int, Comparison]]:

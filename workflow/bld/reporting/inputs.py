@@ -47,7 +47,8 @@ class RunInputs:
 class Judged:
     """A model that was judged, and what every measure and benchmark found of it.
 
-    `series` is that of a run (see `series`), or what the model is if no method trained it.
+    `series` is that of a run (see `series`), or what the model is if no method trained it; `student` the
+    one that it is or comes from, none of a teacher.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Judged:
     corpus: str
     seed: int | None
     found: Mapping[str, dict[str, Any]]
+    student: str | None = None
 
     def figures(self, task: str) -> dict[str, Any]:
         """What was found; nothing where it was not measured."""
@@ -106,6 +108,11 @@ class Run:
         """Student and corpus: only runs that share them are compared."""
         return self.settings["student"], self.settings["corpus"]
 
+    @property
+    def has_averaged_teacher(self) -> bool:
+        """Whether its teacher is several models, and so has no tokens by which to be judged."""
+        return self.teacher is not None and ALIGNMENT not in self.inputs.files
+
     @cached_property
     def metrics(self) -> pd.DataFrame | None:
         """The run's metrics, one row per step, in the order of training."""
@@ -135,12 +142,12 @@ def _read_run(inputs: RunInputs, series: str) -> Run:
         task for task, figures in found["run"].items() if figures.get("model_sha256") != model
     ]
     of_run = {task: figures for task, figures in found["run"].items() if task not in outdated}
-    corpus, teacher = settings["corpus"], settings["teacher"]
+    student, corpus, teacher = (settings[name] for name in ("student", "corpus", "teacher"))
     return Run(
         inputs=inputs,
         training=training,
-        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run),
-        student=Judged(settings["student"], UNTRAINED, corpus, None, found["student"]),
+        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run, student),
+        student=Judged(student, UNTRAINED, corpus, None, found["student"], student),
         teacher=Judged(teacher, TEACHER, corpus, None, found[TEACHER]) if teacher else None,
         alignment=alignment,
         missing={key: path for key, path in files.items() if not path.exists()},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bld.reporting.comparison import BITS, Comparison, times, variants
+from bld.reporting.comparison import BITS, Comparison, judged_seeds, times, variants
 from bld.reporting.inputs import Run
 from bld.reporting.rows import joined
 from bld.reporting.series import BASELINE
@@ -21,13 +21,13 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 def method_rows(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """A row for every set of settings, student by student, fewest bits per byte first.
 
-    Bits per byte and costs are means over its seeds; the difference, and how many times the cost of SFT
-    it costs, are those of the seeds that both have. Where SFT has several sets of settings, that with
-    most seeds in common is taken, and of those the best.
+    Bits per byte and costs are means over its seeds that were judged, over all where none was; the
+    difference, and how many times the cost of SFT it costs, are those of the seeds that both have. Where
+    SFT has several sets of settings, that with most seeds in common is taken, and of those the best.
     """
     against_baseline = [x for x in comparisons if (x.against, x.metric) == (BASELINE, BITS)]
     by_name = {run.name: run for run in runs}
-    rows = [_row(sorted(variant.items()), against_baseline, by_name) for variant in variants(runs)]
+    rows = [_row(_counted(variant), against_baseline, by_name) for variant in variants(runs)]
     places = {setting: at for at, setting in enumerate(dict.fromkeys(run.setting for run in runs))}
     return sorted(
         rows,
@@ -47,6 +47,11 @@ def over_seeds(runs: Iterable[Run]) -> Estimate:
         return UNKNOWN
     nats = pd.concat([frame["nats"] for frame in frames], axis=1).mean(axis=1)
     return bits_per_byte(nats.to_numpy(), frames[0]["bytes"].to_numpy())
+
+
+def _counted(variant: dict[int, Run]) -> list[tuple[int, Run]]:
+    seeds = judged_seeds(variant) or variant.keys()
+    return [(seed, variant[seed]) for seed in sorted(seeds)]
 
 
 def _row(

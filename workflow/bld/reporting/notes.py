@@ -35,6 +35,7 @@ def notes(tables: Tables, teachers: Sequence[TeacherBytes], missing: Sequence[Pa
         *_other_models(tables.runs),
         *(Note(True, f"Left out of the comparison: {text}.") for text in tables.incomparable),
         *(note for model in judged_models(tables.runs) for note in _judgements(model)),
+        *(_average(run) for run in tables.runs if run.has_averaged_teacher),
         *_comparisons(tables),
         *(note for run in tables.runs for note in _trainings(run)),
         *(note for one in teachers for note in _caches(one)),
@@ -107,6 +108,14 @@ def _judgements(model: Judged) -> Iterator[Note]:
                 False,
                 f"{task} was cut to {limit} questions of each task: not a figure to publish.",
             )
+
+
+def _average(run: Run) -> Note:
+    return Note(
+        False,
+        f"The teacher {run.settings['teacher']} averages several models, which have no tokens in common: its bits per byte "
+        "are by bytes, those of others by their tokens. Compare it with the column By bytes of all models.",
+    )
 
 
 def _comparisons(tables: Tables) -> Iterator[Note]:

@@ -15,9 +15,7 @@ from bld.reporting.comparison import variants
 from bld.reporting.inputs import Run
 from bld.reporting.rows import joined
 from bld.reporting.statistics import ratio
-
-FEWEST = 3
-"""Of two methods, the difference says all."""
+from bld.reporting.words import FEWEST
 
 BySeed = dict[int, Run]
 

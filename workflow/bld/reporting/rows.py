@@ -45,12 +45,12 @@ COLUMNS = {
         "head_parameters device"
     ),
     "bits_per_byte": "model series seed corpus kind bits_per_byte low high bytes documents",
-    "loss": "run series seed phase step part loss running_mean",
+    "loss": "run series seed student corpus phase step part loss running_mean",
     "divergence": (
-        "model series seed corpus of by group symbols jsd kl teacher_bits_per_byte student_bits_per_byte "
+        "model series seed student corpus of by group symbols jsd kl teacher_bits_per_byte student_bits_per_byte "
         "teacher_calibration_error student_calibration_error"
     ),
-    "calibration": "model series seed corpus of low high symbols confidence accuracy",
+    "calibration": "model series seed student corpus of low high symbols confidence accuracy",
     "settings": "setting run value",
     "completions": "model series prompt completion ended",
     "surprise": "model series document character text bits",
@@ -195,6 +195,7 @@ def _divergence_row(
     model: Judged, of: str, by: str, group: Any, row: Mapping[str, Any]
 ) -> dict[str, Any]:
     return _identity(model) | {
+        "student": model.student,
         "of": of,
         "by": by,
         "group": group,
@@ -221,7 +222,7 @@ def calibration_rows(model: Judged) -> Iterator[dict[str, Any]]:
     parts = {**found.get("models", {}), "head": found.get("head") or {}}
     for of, part in parts.items():
         for row in part.get("calibration", []):
-            yield _identity(model) | {"of": of} | row
+            yield _identity(model) | {"student": model.student, "of": of} | row
 
 
 def settings_rows(run: Run) -> Iterator[dict[str, Any]]:

@@ -67,7 +67,8 @@ def _models(tables: Tables, source: Source) -> Shown:
         "All models",
         "Fewer bits per byte are better. The interval is that of the model by itself; change is from the student before "
         "training. By bytes: what the text costs when the model\u2019s tokens are summed to bytes over all that its "
-        "tokenizer could have done, on fewer documents. JSD: distance to the teacher\u2019s byte distributions in nats. "
+        "tokenizer could have done, on fewer documents; for a teacher that averages models, which has no tokens of its own, "
+        "bits per byte are such too. JSD: distance to the teacher\u2019s byte distributions in nats. "
         "Calibration error: by how much the model is wrong about how often its most probable byte comes.",
         ["Model", "Method", "Seed", "Bits per byte", "95\u00a0% interval", "Change", "By bytes", "JSD to teacher",
          "Calibration error"],

@@ -146,8 +146,8 @@ def loss_curves(run: Run) -> pd.DataFrame:
     curves["step"] -= curves["phase"].map(metrics.groupby("phase")["step"].min()) - 1
     curves = curves.sort_values(["phase", "part", "step"], ignore_index=True)
     curves["running_mean"] = curves.groupby(["phase", "part"])["loss"].transform(_running_mean)
-    seed = run.settings["seed"]
-    identity = {"run": run.name, "series": run.series, "seed": seed}
+    identity = {"run": run.name, "series": run.series}
+    identity |= {name: run.settings[name] for name in ("seed", "student", "corpus")}
     return pd.DataFrame(identity, index=curves.index).join(curves)[COLUMNS["loss"].split()]
 
 

@@ -9,6 +9,11 @@ from bld.tokenization.maps.mined import mined_map
 from bld.tokenization.maps.x_token import x_token_map
 from bld.tokenization.rendering import load_renderer
 
+MAKERS = {
+    "mined": lambda student, teacher: mined_map(student.vocabulary, teacher.vocabulary),
+    "x_token": x_token_map,
+}
+
 
 def main() -> None:
     """Write the map of one student and one teacher."""
@@ -20,10 +25,7 @@ def main() -> None:
         settings = arguments.step.settings
         student = load_renderer(arguments.student, **settings["student_reading"])
         teacher = load_renderer(arguments.teacher, **settings["teacher_reading"])
-        if settings["kind"] == "mined":
-            pairs = mined_map(student.vocabulary, teacher.vocabulary)
-        else:
-            pairs = x_token_map(student, teacher)
+        pairs = MAKERS[settings["kind"]](student, teacher)
         save_map(arguments.map, pairs)
         students, teachers = len(set(pairs.student_M)), len(set(pairs.teacher_M))
         print(

@@ -29,6 +29,7 @@ LOSSES = {
     "token_loss": "token loss",
     "byte_loss": "byte loss",
     "kl_loss": "KL loss",
+    "teacher_loss": "loss against the teacher",
 }
 COLOURS = {
     State.RUNNING: "green",

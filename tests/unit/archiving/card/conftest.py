@@ -130,7 +130,7 @@ class Made:
                 csv.writer(file).writerows([head.split(), *(row.split("|") for row in rows)])
         settings = {
             "name": "mine",
-            "run": self.run.model_dump(),
+            "run": self.run.own(),
             "objective": self.run.taught and inspect.getdoc(type(self.run.taught)),
             "student": self.student.model_dump(),
             "teacher": self.teacher and self.teacher.model_dump(),

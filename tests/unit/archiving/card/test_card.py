@@ -110,7 +110,7 @@ def test_a_machine_without_gpus_is_told_by_its_processor(made):
 
 def test_the_method_is_told_with_its_settings(made):
     text = made.card().text
-    assert "arXiv 2604.07466" in text
+    assert "after **byte-level distillation** (BLD, [arXiv 2604.07466]" in text
     assert "0 \u00d7 cross-entropy of bytes + 4 \u00d7 KL(teacher \u2016 student)" in text
     card = ModelCard(text)
     assert row_of(card, "Byte interface")[1].startswith("no head: its own token distributions")
@@ -379,6 +379,9 @@ def test_another_method_is_told_by_its_own_words_and_settings(made):
     made.run = made.run.model_copy(update={"method": "alm", "alm": alm})
     made.teacher = made.teacher.model_copy(update={"keep_tokens": 64})
     card = made.card()
+    assert "**distillation across tokenizers** (Approximate likelihood matching, arX" in card.text
+    assert "what the teacher `big` says at its own tokens" in card.text
+    assert "byte-level distillation" not in card.text.split("## ")[0].lower()
     assert f"Loss: {inspect.getdoc(Alm)}" in card.text
     assert row_of(card, "Settings of the method")[1].startswith("token weight 0.5, ")
     assert row_of(card, "Teacher's tokens")[1].startswith("the 64 most probable")

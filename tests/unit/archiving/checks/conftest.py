@@ -120,7 +120,7 @@ class Small:
         files = {"metrics": trained[1], "training": trained[2], "model": MODEL}
         files |= {"run/bits_per_byte": BITS, "student/bits_per_byte": BITS_BEFORE}
         run = Settings.model_validate(CONFIGURATION).runs["sft"]
-        told = {"settings": run.model_dump(), "changed": {}, "files": files}
+        told = {"settings": run.own(), "changed": {}, "files": files}
         figures = {name: {"title": name, "caption": name} for name in ("bits_per_byte", "loss")}
         settings = {"title": "Small", "runs": {"sft": told}, "caches": [], "figures": figures}
         step, path = step_line("bld.stages.report", settings), Path(REPORTED)

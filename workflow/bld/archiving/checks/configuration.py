@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -50,16 +49,16 @@ def _problems(crate: Crate, records: Records) -> Iterator[str]:
         if record.stage == REPORT_STAGE:
             redacted = record.step.redacted or any(map(crate.is_redacted, (CONFIGURATION, name)))
             same = same_but_for_marks if redacted else operator.eq
-            yield from _differences_from(settings, name, record.step.settings.get("runs"), same)
+            yield from differences_from(settings, name, record.step.settings.get("runs"), same)
 
 
-def _differences_from(settings: Settings, report: str, runs: Any, same: Same) -> Iterator[str]:
+def differences_from(settings: Settings, report: str, runs: Any, same: Same) -> Iterator[str]:
     """Where the runs that a report tells of are not those of the configuration."""
     for run, told in runs.items() if isinstance(runs, dict) else ():
         if run not in settings.runs:
             yield f"{CONFIGURATION}: has no run {run!r}, of which {report} tells"
             continue
-        own = json.loads(settings.runs[run].model_dump_json())
+        own = settings.runs[run].own(mode="json")
         for text in _differences({"settings": own}, told, same):
             yield f"{CONFIGURATION}: gives {text} of run {run!r}, {report} has other settings"
 
