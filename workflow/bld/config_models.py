@@ -203,7 +203,7 @@ class Scoring(Histories):
     keep_symbols: int = Field(16, ge=1, le=256)
     """...but at most this many; the rest is kept as one tail mass."""
     keep_tokens: int = Field(0, ge=0, le=4096)
-    """Keep this many of the most probable tokens at each of its own tokens, for methods that compare tokens (64 is fine); 0 for none."""
+    """Keep so many of the most probable tokens at each of its own, for methods that compare tokens (64 is fine); 0 for none."""
     window: Count = 1024
     """Longest context in tokens; longer documents are read in windows that overlap by half."""
     batch_tokens: Count = 8192
