@@ -272,3 +272,12 @@ def test_an_average_of_teachers_is_told_to_be_judged_by_bytes(factory, build):
     assert "but for teachers that average several" in page.words()
     assert "averag" not in " ".join([*plain.notes(), *plain.answers()[TEACHER][1]])
     assert "for every model on this page. " in plain.words()
+
+
+def test_many_runs_that_were_not_evaluated_share_a_sentence(build, factory):
+    runs = [factory.run("sft-1"), *(factory.run(f"bld-{n}", "bld", seed=n) for n in range(1, 7))]
+    for run in runs[2:]:
+        run.files["run/bits_per_byte"].unlink()
+    page = build(*runs)
+    said = page.words(page.root)
+    assert "5 runs cannot be compared, bld-2 among them: it was not evaluated." in said

@@ -215,7 +215,7 @@ def test_as_many_methods_and_seeds_are_ranked_as_there_are(three, factory):
 def test_the_page_shows_methods_with_costs_and_how_many_times_those_of_sft(build, three):
     page = build(*three, figures=["ranks"])
     uld, *_ = page.table("methods")
-    assert uld[0] == "ULDuld-1 uld-2" and uld[1] == "1 2" and uld[4] == "better"
+    assert uld[0] == "ULD" and uld[1] == "1 2" and uld[4] == "better"
     assert uld[5] == "452.25 \u00d7" and uld[6] == "1.501.50 \u00d7"
     *_, sft = page.table("methods")
     assert sft[3] == "\u2013" and sft[4] == "the baseline" and sft[5] == "20"

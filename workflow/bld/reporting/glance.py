@@ -91,15 +91,30 @@ def _distillation(tables: Tables, source: Source) -> Answer:
             )
         )
     sentences += _rest(tables, told)
-    compared = {x.name for one in tables.comparisons if one.metric == BITS for x in one.ours}
-    for run in tables.runs:
-        if run.series != BASELINE and run.name not in compared:
-            sentences.append(
-                Markup("{} cannot be compared: {}.").format(run.name, _why_not(tables, run))
-            )
+    sentences += _left_out(tables)
     if not sentences:
         sentences = [Markup("Nothing was distilled: all runs are plain fine-tuning.")]
     return Answer(f"What did distillation add over {label(BASELINE)}?", _gain(tables), sentences)
+
+
+def _left_out(tables: Tables) -> list[Markup]:
+    """Which runs stand in no comparison with SFT, and why; of many with one reason the first is named."""
+    compared = {x.name for one in tables.comparisons if one.metric == BITS for x in one.ours}
+    names: dict[str, list[str]] = {}
+    for run in tables.runs:
+        if run.series != BASELINE and run.name not in compared:
+            names.setdefault(_why_not(tables, run), []).append(run.name)
+    several = Markup("{} runs cannot be compared, {} among them: {}.")
+    single = Markup("{} cannot be compared: {}.")
+    return [
+        sentence
+        for why, runs in names.items()
+        for sentence in (
+            [several.format(len(runs), runs[0], why)]
+            if len(runs) > FEW
+            else [single.format(name, why) for name in runs]
+        )
+    ]
 
 
 def _why_not(tables: Tables, run: Run) -> str:

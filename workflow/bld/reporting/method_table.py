@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -28,14 +29,16 @@ DIFFERENCE = ("difference_low", "difference_high")
 def method_table(tables: Tables, source: Source) -> Shown:
     """One row for every set of settings."""
     frame = source.frames["methods"]
-    several = len({run.setting for run in tables.runs}) > 1
+    students, corpora = (
+        len(set(x)) > 1 for x in zip(*(r.setting for r in tables.runs), strict=True)
+    )
     costs = {name: about for name, about in COSTS.items() if frame[name].fillna(0).any()}
     rows = []
     for row in frame.itertuples():
         at = row.Index
         show = partial(signed, digits=precision(row.difference, *frame.loc[at, list(DIFFERENCE)]))
         cells = [
-            text_cell(label(row.series) + f" on {row.student}, {row.corpus}" * several, row.models),
+            text_cell(label(row.series), _setting(row, students, corpora)),
             text_cell(row.seeds),
             _with_interval(source, at, BITS, number, ("low", "high")),
             _with_interval(source, at, "difference", show, DIFFERENCE),
@@ -60,6 +63,11 @@ def method_table(tables: Tables, source: Source) -> Shown:
         ],
         rows,
     )
+
+
+def _setting(row: Any, students: bool, corpora: bool) -> str:
+    """The student and the corpus of a row, where there are several."""
+    return ", ".join([row.student] * students + [row.corpus] * corpora)
 
 
 def _with_interval(

@@ -49,7 +49,8 @@ def _models(tables: Tables, source: Source) -> Shown:
     rows = []
     for row in frame.itertuples():
         at = row.Index
-        bounds = source.interval("models", at, number, "\u2013")
+        measured = not pd.isna(frame.at[at, BITS])
+        bounds = source.interval("models", at, number, "\u2013") if measured else Markup(NO_VALUE)
         cells = [
             text_cell(row.model + (f" on {row.corpus}" if several else "")),
             text_cell(label(row.series)),
