@@ -17,9 +17,9 @@ def test_every_figure_is_in_snakemake_s_own_report_with_caption_and_heading(demo
         page = archive.read(name).decode()
     results = {path.split("/")[-1]: about for path, about in embedded(page, "results").items()}
     figures = {path.name for path in (demo.folder / "results/report").glob("*.svg")}
-    assert len(figures) == 10
+    assert len(figures) == 11
     assert results.keys() == figures | {"index.html"}
     assert all(len(results[name]["caption"]) > 80 for name in results)
     headings = {results[name]["labels"]["figure"] for name in figures}
-    assert len(headings) == 10
+    assert len(headings) == 11
     assert embedded(page, "categories").keys() == {"Figures", "Report"}
