@@ -158,6 +158,7 @@ def test_an_input_with_another_content_makes_stale_what_reads_it(made, with_foll
     made.edit("results/corpora/python_docs/validation/manifest.json", lambda text: text + " ")
     judged = STUDENT_BITS | TEACHER_BITS | DIVERGENCES | TEXTS
     read = judged | jobs("build_benchmark", *BENCHMARKS)
+    read |= {"measure_alignment swapped demo python_docs validation"}
     assert made.stale() == with_followers(read)
 
 

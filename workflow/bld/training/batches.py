@@ -48,6 +48,8 @@ class Summed(Protocol):
 class Histories(Protocol):
     """Makes the histories of batches, see `histories.Histories`."""
 
+    extra_positions: int
+
     def of_rows(
         self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
     ) -> Summed | None:

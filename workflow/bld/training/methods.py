@@ -12,12 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
 from transformers import PreTrainedModel
 
-from bld.students.heads import ByteHead
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.vocabulary import Vocabulary
-from bld.training.histories import Histories
+from bld.training.batches import Histories
 from bld.training.trainee import Objective
 
 
@@ -37,7 +37,7 @@ class Built(NamedTuple):
     """An objective, its byte head, and the histories that its batches need."""
 
     objective: Objective
-    head: ByteHead | None = None
+    head: nn.Module | None = None
     histories: Histories | None = None
 
 
