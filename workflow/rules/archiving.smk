@@ -1,7 +1,5 @@
 # What archives and model cards are made from, and what their steps read of the settings.
 
-import inspect
-
 from snakemake import __version__ as SNAKEMAKE_VERSION
 
 
@@ -98,7 +96,6 @@ def card_settings(wildcards):
     return {
         "name": wildcards.run,
         "run": run.own(),
-        "objective": run.taught and inspect.getdoc(type(run.taught)),
         "student": student.model_dump(include={"model", "tokenizer", "initialisation"}),
         "teacher": teacher and teacher.model_dump(include=told),
         "scratch": {name: scratch.model_dump() for name, scratch in card_scratch(run).items()},

@@ -1,7 +1,6 @@
 """A made-up run and everything that its model card is written from."""
 
 import csv
-import inspect
 from copy import deepcopy
 
 import numpy as np
@@ -131,7 +130,6 @@ class Made:
         settings = {
             "name": "mine",
             "run": self.run.own(),
-            "objective": self.run.taught and inspect.getdoc(type(self.run.taught)),
             "student": self.student.model_dump(),
             "teacher": self.teacher and self.teacher.model_dump(),
             "scratch": self.scratch,

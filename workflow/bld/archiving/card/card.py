@@ -6,6 +6,7 @@ own classes. Every word of the text that comes from outside is escaped, so it ca
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bld.archiving.card.licences import card_licence
 from bld.archiving.card.parts import BASE, DOCUMENTS, Manifests, Part, parts
 from bld.archiving.card.results import Results, read_results, shown
+from bld.config import Methods
 from bld.files import MANIFEST, read_manifest, sha256_of, write_text
 from bld.reporting.numbers import GIBIBYTE, listed, number
 
@@ -46,8 +48,7 @@ INITIALISATION = {
 class CardInputs:
     """What a card is made from.
 
-    `settings` are those of the step: `name` and settings of the `run`, what its `objective` is (none for plain fine-tuning),
-    its `student`, the `teacher` that it learned from
+    `settings` are those of the step: `name` and settings of the `run`, its `student`, the `teacher` that it learned from
     (none for plain fine-tuning), `scratch` models among these, whether it needs `trust_remote_code`. `model` is the manifest
     of the student's folder; `record` is that of its training; `manifests` are of all that it was made from, of which
     `Manifests` names the paths; `report` is a folder; `crate` is none where no archive has the run.
@@ -77,7 +78,7 @@ def make_card(inputs: CardInputs) -> ModelCard:
     text = _template().render(
         name=settings["name"],
         run=settings["run"],
-        objective=settings["objective"],
+        objective=_objective(settings["run"]),
         student=settings["student"],
         teacher=settings["teacher"],
         is_demonstration=settings["student"]["model"] in settings["scratch"],
@@ -98,6 +99,12 @@ def make_card(inputs: CardInputs) -> ModelCard:
     return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}")
 
 
+def _objective(run: Mapping[str, Any]) -> str:
+    """How the settings of a run's method are introduced; nothing for plain fine-tuning."""
+    method = Methods.model_fields.get(run["method"])
+    return inspect.getdoc(method.annotation) or "" if method else ""
+
+
 def parameter_count(folder: Path) -> int:
     """How many numbers are in the weights of a model folder, as the hub counts them."""
     return sum(get_local_safetensors_metadata(folder).parameter_count.values())
@@ -109,7 +116,7 @@ def _metadata(
     base = next(part for part in made_from if part.role == BASE)
     data = [part.hub for part in made_from if part.role == DOCUMENTS and part.hub]
     evaluations = _evaluations(settings["run"], made_from, results)
-    paper = re.search(r"arXiv ([0-9.]+[0-9])", settings["objective"] or "")
+    paper = re.search(r"arXiv ([0-9.]+[0-9])", _objective(settings["run"]))
     by_bytes = ["byte-level-distillation"] * (settings["run"]["method"] == "bld")
     return ModelCardData(
         **card_licence([part.licence for part in made_from if part.licence]),
