@@ -104,17 +104,15 @@ def _left_out(tables: Tables) -> list[Markup]:
     for run in tables.runs:
         if run.series != BASELINE and run.name not in compared:
             names.setdefault(_why_not(tables, run), []).append(run.name)
-    several = Markup("{} runs cannot be compared, {} among them: {}.")
-    single = Markup("{} cannot be compared: {}.")
-    return [
-        sentence
-        for why, runs in names.items()
-        for sentence in (
-            [several.format(len(runs), runs[0], why)]
-            if len(runs) > FEW
-            else [single.format(name, why) for name in runs]
-        )
-    ]
+    sentences: list[Markup] = []
+    for why, runs in names.items():
+        if len(runs) > FEW:
+            several = Markup("{} runs cannot be compared, {} among them: {}.")
+            sentences.append(several.format(len(runs), runs[0], why))
+        else:
+            single = Markup("{} cannot be compared: {}.")
+            sentences += [single.format(name, why) for name in runs]
+    return sentences
 
 
 def _why_not(tables: Tables, run: Run) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bld.tokenization.vocabulary import Vocabulary, spelt
+from bld.training.methods import Scene
 
 
 class Outcomes:
@@ -36,3 +37,10 @@ class Outcomes:
         for token_id, text in entries.items():
             outcome[token_id] = number.get(text, self.count)
         return torch.from_numpy(outcome)
+
+
+def shared_outcomes(scene: Scene) -> Outcomes:
+    """What the student's and the teacher's tokens have in common."""
+    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
+    logits = len(scene.lm.get_output_embeddings().weight)
+    return Outcomes(scene.renderer.vocabulary, logits, scene.teacher)

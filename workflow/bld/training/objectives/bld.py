@@ -32,8 +32,8 @@ from bld.training.batches import Batch
 from bld.training.histories import Histories
 from bld.training.logits import token_loss
 from bld.training.methods import Built, Scene
-from bld.training.objectives.one_to_one import shared_divergence, shared_outcomes
-from bld.training.outcomes import Outcomes
+from bld.training.objectives.one_to_one import shared_divergence
+from bld.training.outcomes import Outcomes, shared_outcomes
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:

@@ -25,9 +25,9 @@ from transformers import PreTrainedModel
 from bld.config_methods import OneToOne as Settings
 from bld.training.alignment import same_spans
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, token_loss
+from bld.training.logits import by_blocks, with_token_loss
 from bld.training.methods import Built, Scene
-from bld.training.outcomes import Outcomes
+from bld.training.outcomes import Outcomes, shared_outcomes
 
 LEAST = 1e-30
 
@@ -35,13 +35,6 @@ LEAST = 1e-30
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     """It compares the vocabularies of both models."""
     return Built(OneToOne(Settings.model_validate(settings), shared_outcomes(scene)))
-
-
-def shared_outcomes(scene: Scene) -> Outcomes:
-    """What the student's and the teacher's tokens have in common."""
-    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
-    logits = len(scene.lm.get_output_embeddings().weight)
-    return Outcomes(scene.renderer.vocabulary, logits, scene.teacher)
 
 
 class OneToOne:
@@ -59,12 +52,9 @@ class OneToOne:
         divergence_M = shared_divergence(
             self.outcomes, lm, hidden_XH, batch, settings.temperature
         ).divergence_M
-        parts = {"teacher_loss": divergence_M.sum() / batch.tokens}
-        loss = settings.kl_weight * parts["teacher_loss"]
-        if settings.token_weight:
-            parts["token_loss"] = token_loss(lm, hidden_XH, batch)
-            loss = loss + settings.token_weight * parts["token_loss"]
-        return {"loss": loss, **parts}
+        teacher_loss = divergence_M.sum() / batch.tokens
+        weights = settings.kl_weight, settings.token_weight
+        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
 
 
 class Shared(NamedTuple):

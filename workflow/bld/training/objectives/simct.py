@@ -36,10 +36,9 @@ from transformers import PreTrainedModel
 from bld.config_methods import SimCt as Settings
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, token_log_probs, token_loss
+from bld.training.logits import by_blocks, token_log_probs, with_token_loss
 from bld.training.methods import Built, Scene
-from bld.training.objectives.one_to_one import shared_outcomes
-from bld.training.outcomes import Outcomes
+from bld.training.outcomes import Outcomes, shared_outcomes
 
 LEAST = 1e-30
 
@@ -62,12 +61,9 @@ class SimCt:
         nats."""
         settings = self.settings
         divergence_C = unit_divergence(self.outcomes, lm, hidden_XH, batch)
-        parts = {"teacher_loss": divergence_C.sum() / batch.tokens}
-        loss = settings.kl_weight * parts["teacher_loss"]
-        if settings.token_weight:
-            parts["token_loss"] = token_loss(lm, hidden_XH, batch)
-            loss = loss + settings.token_weight * parts["token_loss"]
-        return {"loss": loss, **parts}
+        teacher_loss = divergence_C.sum() / batch.tokens
+        weights = settings.kl_weight, settings.token_weight
+        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
 
 
 def unit_divergence(

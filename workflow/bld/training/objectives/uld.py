@@ -38,7 +38,7 @@ from transformers import PreTrainedModel
 from bld.config_methods import Uld as Settings
 from bld.tokenization.symbols import END
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, token_loss
+from bld.training.logits import by_blocks, with_token_loss
 from bld.training.methods import Built, Scene
 from bld.training.runs import runs
 
@@ -69,12 +69,9 @@ class Uld:
             teacher.log_probs_UK[u_M],
             teacher.log_tail_U[u_M],
         )
-        parts = {"teacher_loss": distance_M.sum() / batch.tokens}
-        loss = settings.distance_weight * parts["teacher_loss"]
-        if settings.token_weight:
-            parts["token_loss"] = token_loss(lm, hidden_XH, batch)
-            loss = loss + settings.token_weight * parts["token_loss"]
-        return {"loss": loss, **parts}
+        teacher_loss = distance_M.sum() / batch.tokens
+        weights = settings.distance_weight, settings.token_weight
+        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
 
 
 def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.Tensor]:
