@@ -42,7 +42,7 @@ def alignments_measured(
     found: dict[tuple[str, str, str, str], None] = {}
     for name in settings.runs if runs is None else runs:
         run = settings.runs[name]
-        if run.teacher and settings.teachers[run.teacher].model:
+        if run.teacher and has_tokens(run.teacher, settings):
             found[run.student, run.teacher, run.corpus, run.validation_split] = None
     return list(found)
 
