@@ -380,6 +380,8 @@ def test_another_method_is_told_by_its_own_words_and_settings(made):
     made.teacher = made.teacher.model_copy(update={"keep_tokens": 64})
     card = made.card()
     assert "**distillation across tokenizers** (Approximate likelihood matching, arX" in card.text
+    citation = card.text.partition("## Citation")[2]
+    assert "The method: Approximate likelihood matching, arXiv 2503.20083. " in citation
     assert "what the teacher `big` says at its own tokens" in card.text
     assert "byte-level distillation" not in card.text.split("## ")[0].lower()
     assert f"Loss: {inspect.getdoc(Alm)}" in card.text
