@@ -135,7 +135,8 @@ class XToken(Method):
     kl_weight: NonNegative = 1.0
     """Weight of the divergence from the teacher."""
     balanced: bool = True
-    """Scale the divergence to the size of the token cross-entropy, anew in every micro batch; `kl_weight` comes on top."""
+    """Scale the divergence to the size of the token cross-entropy, anew in every micro batch; `kl_weight` comes on top. Try
+    `false` where few tokens of the two models align: there it lets the divergence outweigh the text."""
 
 
 class Sampling(Section):
