@@ -39,6 +39,19 @@ def test_a_run_takes_what_it_does_not_say_from_the_common_sections():
     assert (common.training, common.bld, common.warmup) == (made.training, made.bld, made.warmup)
 
 
+def test_a_run_overrides_single_settings_however_deep():
+    lora = {"rank": 4, "alpha": 8, "targets": ["q_proj"], "embeddings": True}
+    made = settings(
+        training={"lora": lora},
+        runs={
+            "own": run(training={"lora": {"rank": 2}}),
+            "without": run(training={"lora": None}),
+        },
+    )
+    assert made.runs["own"].training.lora.model_dump() == lora | {"rank": 2}
+    assert made.runs["without"].training.lora is None
+
+
 def test_a_runs_own_settings_are_those_of_its_method_and_of_no_other():
     made = settings(training={}, runs={"a": run(alm={"token_weight": 0.5}), "s": run(method="sft")})
     whole = made.runs["a"].model_dump()

@@ -252,11 +252,6 @@ CONFLICTS = {
         "uld.distance_weight",
         ["found 0, expected a number above 0", "`sampling.on_policy` is 1"],
     ),
-    "a divergence scaled by nothing": (
-        WRITING | TOKENS | {"runs.bld.method": "x_token"},
-        "x_token.balanced",
-        ["found true, expected false", "`sampling.on_policy` is 1"],
-    ),
     "rows of a vocabulary that stays": (
         {"students.swapped": {"model": "teacher", "initialisation": "random"}},
         "students.swapped.initialisation",

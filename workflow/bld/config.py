@@ -231,8 +231,18 @@ def _over(common: dict[str, Any], run: Any) -> Any:
     if not isinstance(run, dict):
         return run
     sections = {
-        key: section | (run.get(key) or {})
+        key: _merged(section, run.get(key) or {})
         for key, section in common.items()
         if isinstance(section, dict) and isinstance(run.get(key) or {}, dict)
     }
     return run | sections
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What a section says with a run's own settings over it, one by one however deep."""
+    nested = {
+        key: _merged(common[key], value)
+        for key, value in own.items()
+        if isinstance(value, dict) and isinstance(common.get(key), dict)
+    }
+    return common | own | nested

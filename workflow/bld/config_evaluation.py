@@ -19,7 +19,10 @@ class Evaluation(Histories):
     """How models are judged on the validation split; for byte_divergence, teacher and student are summed over the same kind
     of histories."""
 
-    reruns = "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence and text alone) and the report"
+    reruns = (
+        "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged teachers alone) and the "
+        "report"
+    )
 
     eps: float = Field(0.0, ge=0, lt=1)
     """Drop histories with at most this share of the mass; with 0 every symbol keeps some, so that KL is finite."""

@@ -15,7 +15,7 @@ from bld.config import Section
 from bld.config_words import Node, entry_of, in_words, schema, section_of, shown
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
-MARK = "<!-- All below is generated from workflow/bld/config.py by `python -m bld.config_reference`. -->\n"
+MARK = "<!-- All below is generated from workflow/bld/config.py by `PYTHONPATH=workflow python -m bld.config_reference`. -->\n"
 
 
 class Place(NamedTuple):

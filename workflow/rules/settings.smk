@@ -135,7 +135,7 @@ def warm_up_settings(wildcards):
         "training": training_settings(run, {"steps", "learning_rate", "lora"}),
         "warmup": run.warmup.model_dump(),
         "bld": run.bld.model_dump(
-            exclude={"histories", "token_weight", "kl_weight", "temperature"}
+            include={"head", "byte_weight", "reduction", "mask_end", "mask_whitespace"}
         ),
         "seed": run.seed,
         "reading": student_reading(run.student),

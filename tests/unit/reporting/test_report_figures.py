@@ -95,8 +95,16 @@ def test_costs_that_nobody_has_have_no_panel(whole, build, factory):
 def test_two_corpora_have_panels_of_their_own(build, factory):
     runs = factory.run("sft-1"), factory.run("sft-2", corpus="books")
     page = build(*runs, figures=["bits_per_byte", "bits_per_byte_by_kind"])
-    for name in ("bits_per_byte", "bits_per_byte_by_kind"):
-        assert {"docs", "books"} <= set(texts(page, name))
+    assert {"docs", "books"} <= set(texts(page, "bits_per_byte"))
+    assert {"small on docs", "small on books"} <= set(texts(page, "bits_per_byte_by_kind"))
+
+
+def test_kinds_of_documents_are_drawn_for_each_student_with_its_teacher(build, factory):
+    runs = factory.run("sft-1"), factory.run("sft-m", student="medium")
+    page = build(*runs, figures=["bits_per_byte_by_kind"])
+    assert {"small on docs", "medium on docs"} <= set(texts(page, "bits_per_byte_by_kind"))
+    (values,) = re.findall(r"module: ([^;]*)\.$", description(page, "bits_per_byte_by_kind"))
+    assert re.findall(r"(\S+) \d", values) == ["large", "small", "medium", "sft-1", "sft-m"]
 
 
 @pytest.mark.parametrize("name", ["bits_per_byte", "bits_per_byte_by_kind", "comparison", "ranks", "costs",

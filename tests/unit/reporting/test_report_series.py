@@ -83,10 +83,27 @@ def test_nested_settings_have_dotted_names():
 def test_on_policy_runs_are_told_apart_by_how_they_sample():
     runs = [settings("uld", sampling={"on_policy": 0.5, "prompt_bytes": x}) for x in (32, 64)]
     assert named(*runs, settings("uld")) == [
-        "uld on-policy, prompt bytes 32",
-        "uld on-policy, prompt bytes 64",
+        "uld on-policy, sampling.prompt bytes 32",
+        "uld on-policy, sampling.prompt bytes 64",
         "uld",
     ]
+
+
+def test_a_temperature_of_sampling_is_not_that_of_the_method():
+    sampling = {"on_policy": 0.5, "temperature": 0.6}
+    both = [settings("alm", temperature=x, sampling=sampling) for x in (100, 50)]
+    assert named(*both) == ["alm on-policy, temperature 100", "alm on-policy, temperature 50"]
+    assert named(both[0]) == ["alm on-policy"]
+
+
+def test_how_runs_of_one_student_are_trained_is_told_where_they_differ_but_for_sft():
+    slow, fast = ({"training": {"learning_rate": x, "steps": 2}} for x in (0.001, 0.002))
+    runs = [settings("uld") | one for one in (slow, fast)]
+    elsewhere = settings("uld", student="medium") | fast
+    of_sft = [settings("sft") | one for one in (slow, fast)]
+    assert named(*runs, elsewhere, *of_sft) == [
+        "uld, learning rate 0.001", "uld, learning rate 0.002", "uld", "sft", "sft",
+    ]  # fmt: skip
 
 
 def test_teachers_are_named_where_several_teach_one_student_and_never_for_sft():

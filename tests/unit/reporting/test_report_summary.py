@@ -13,7 +13,7 @@ from bld.reporting.tables import make_tables
 RUN_KEYS = {
     "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
     "student_bits_per_byte", "byte_jsd", "tasks", "train_seconds", "train_tokens", "gpu_hours",
-    "head_parameters", "series",
+    "head_parameters", "series", "corpus",
 }  # fmt: skip
 COMPARISON_KEYS = {
     "method",
@@ -21,6 +21,10 @@ COMPARISON_KEYS = {
     "series",
     "against",
     "metric",
+    "student",
+    "corpus",
+    "models",
+    "against_models",
     "difference",
     "low",
     "high",
@@ -61,6 +65,8 @@ def test_the_summary_holds_what_its_contract_says(factory, build):
     assert entry.keys() == COMPARISON_KEYS
     assert (entry["method"], entry["head"]) == ("bld", "linear")
     assert (entry["against"], entry["seeds"]) == ("sft", [1])
+    assert (entry["student"], entry["corpus"]) == ("small", "docs")
+    assert (entry["models"], entry["against_models"]) == (["bld-1"], ["sft-1"])
     assert entry["difference"] == pytest.approx(ends[1] - ends[0])
     assert entry["low"] < entry["difference"] < entry["high"]
 
@@ -82,7 +88,7 @@ def test_what_was_not_measured_is_null_in_the_summary(factory):
         path.unlink()
     (found,) = tables(run).summary()["runs"]
     known = {name for name, value in found.items() if value is not None}
-    assert known == {"run", "method", "series", "seed", "student", "tasks"}
+    assert known == {"run", "method", "series", "seed", "student", "corpus", "tasks"}
     assert found["tasks"] == {}
 
 

@@ -14,6 +14,7 @@ from bld.reporting.byte_figures import audit, divergence, information, reliabili
 from bld.reporting.comparison_figures import benchmarks, comparison, costs, ranks
 from bld.reporting.drawing import (
     ROLES,
+    SETTING,
     Drawing,
     Frames,
     Palette,
@@ -130,12 +131,10 @@ def bits_per_byte_by_kind(frames: Frames, palette: Palette) -> tuple[Figure, str
     lanes = sorted(dict.fromkeys(scores["series"]), key=lambda series: series == UNTRAINED)
     offsets = {series: 0.7 * ((lane + 0.5) / len(lanes) - 0.5) for lane, series in enumerate(lanes)}
     groups = {
-        group: list(rows.groupby("kind")["bytes"].max().sort_values(ascending=False).index)
-        for group, rows in scores.groupby("corpus")
+        where: (rows, _kinds(rows)) for where, rows in by_setting(_with_teachers(scores)).items()
     }
-    figure, axes = stacked({one: 0.6 * len(lanes) * len(kinds) for one, kinds in groups.items()})
-    for (corpus, kinds), ax in zip(groups.items(), axes, strict=True):
-        rows = scores[scores["corpus"] == corpus]
+    figure, axes = stacked({x: 0.6 * len(lanes) * len(kinds) for x, (_, kinds) in groups.items()})
+    for (where, (rows, kinds)), ax in zip(groups.items(), axes, strict=True):
         places = [kinds.index(row.kind) + offsets[row.series] for row in rows.itertuples()]
         dots(ax, rows, "bits_per_byte", places, palette)
         ax.set_xlabel("bits per byte")
@@ -143,14 +142,27 @@ def bits_per_byte_by_kind(frames: Frames, palette: Palette) -> tuple[Figure, str
         ax.set_ylim(len(kinds) - 0.5, -0.5)
         for border in range(1, len(kinds)):
             ax.axhline(border - 0.5, color=RULE, linewidth=0.8)
-        if len(groups) > 1:
-            ax.set_title(corpus)
+        ax.set_title(where)
     legend(figure, lanes, palette, "dot")
     values = "; ".join(
         f"{kind}: " + ", ".join(f"{row.model} {row.bits_per_byte:.3f}" for row in rows.itertuples())
         for kind, rows in scores.groupby("kind")
     )
     return figure, f"Bits per byte by kind of document. {values}."
+
+
+def _with_teachers(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores in which the teachers of a corpus stand beside each of its students."""
+    is_teacher = scores["student"].isna()
+    teachers = scores[is_teacher].drop(columns="student")
+    students = scores.loc[~is_teacher, SETTING].drop_duplicates()
+    beside = teachers.merge(students, "left", on="corpus").fillna({"student": ""})
+    return pd.concat([beside[scores.columns], scores[~is_teacher]])
+
+
+def _kinds(scores: pd.DataFrame) -> list[str]:
+    """Kinds of documents, that with most bytes first."""
+    return list(scores.groupby("kind")["bytes"].max().sort_values(ascending=False).index)
 
 
 Draw = Callable[[Frames, Palette], tuple[Figure, str] | None]

@@ -32,13 +32,14 @@ def method_table(tables: Tables, source: Source) -> Shown:
     students, corpora = (
         len(set(x)) > 1 for x in zip(*(r.setting for r in tables.runs), strict=True)
     )
+    is_twin = frame.duplicated(["series", "student", "corpus"], keep=False)
     costs = {name: about for name, about in COSTS.items() if frame[name].fillna(0).any()}
     rows = []
     for row in frame.itertuples():
         at = row.Index
         show = partial(signed, digits=precision(row.difference, *frame.loc[at, list(DIFFERENCE)]))
         cells = [
-            text_cell(label(row.series), _setting(row, students, corpora)),
+            text_cell(label(row.series), _setting(row, students, corpora, bool(is_twin[at]))),
             text_cell(row.seeds),
             _with_interval(source, at, BITS, number, ("low", "high")),
             _with_interval(source, at, "difference", show, DIFFERENCE),
@@ -51,8 +52,8 @@ def method_table(tables: Tables, source: Source) -> Shown:
         "All methods",
         "Means over the seeds of a method, fewest bits per byte first, with 95\u00a0% intervals over documents; the "
         "difference is the method less SFT on the same documents and seeds, and shown where its interval stays clear of "
-        "zero. Costs are means over runs, small figures how many times those of SFT on the same machine. Scoring the "
-        "teacher ahead of training is not in them.",
+        "zero. Costs are means over runs, small figures how many times those of SFT on the same kind of device. "
+        "Scoring the teacher ahead of training is not in them.",
         [
             "Method",
             "Seeds",
@@ -65,9 +66,9 @@ def method_table(tables: Tables, source: Source) -> Shown:
     )
 
 
-def _setting(row: Any, students: bool, corpora: bool) -> str:
-    """The student and the corpus of a row, where there are several."""
-    return ", ".join([row.student] * students + [row.corpus] * corpora)
+def _setting(row: Any, students: bool, corpora: bool, runs: bool) -> str:
+    """The student, the corpus and the runs of a row, as far as they tell it from others."""
+    return ", ".join([row.student] * students + [row.corpus] * corpora + [row.models] * runs)
 
 
 def _with_interval(

@@ -44,7 +44,7 @@ COLUMNS = {
         "run series seed student corpus train_seconds train_tokens tokens_per_second gpu_hours peak_memory_bytes "
         "head_parameters device"
     ),
-    "bits_per_byte": "model series seed corpus kind bits_per_byte low high bytes documents",
+    "bits_per_byte": "model series seed student corpus kind bits_per_byte low high bytes documents",
     "loss": "run series seed student corpus phase step part loss running_mean",
     "divergence": (
         "model series seed student corpus of by group symbols jsd kl teacher_bits_per_byte student_bits_per_byte "
@@ -154,6 +154,7 @@ def rows_by_kind(model: Judged) -> Iterator[dict[str, Any]]:
     for kind, group in groups:
         estimate = bits_per_byte(group["nats"].to_numpy(), group["bytes"].to_numpy())
         yield _identity(model) | {
+            "student": model.student,
             "kind": kind,
             "bits_per_byte": estimate.value,
             "low": estimate.low,

@@ -1,7 +1,8 @@
 """What the report calls runs of one kind: their method, and the settings by which runs of that method differ.
 
 A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the head of
-`bld` or the loss of `x_token`; plain is without token cross-entropy.
+`bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the method's own; and, where
+runs of one student differ in them, how they are trained, on what, and by which teacher.
 """
 
 from __future__ import annotations
@@ -82,22 +83,29 @@ def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _details(settings: Settings, alike: Sequence[Settings]) -> Iterator[str]:
-    """The settings of the method in which runs of its kind differ; and the teacher, where several teach
-    one student."""
-    every = [dict(_own(one)) for one in alike]
-    for key, value in _own(settings):
+    """The settings in which runs of its kind differ. SFT is the baseline, however it is trained."""
+    yield from _differing(_own(settings), [_own(one) for one in alike])
+    if settings["method"] != BASELINE:
+        where = settings["student"], settings["corpus"]
+        beside = [one for one in alike if (one["student"], one["corpus"]) == where]
+        yield from _differing(_training(settings), [_training(one) for one in beside])
+
+
+def _differing(settings: Settings, every: Sequence[Settings]) -> Iterator[str]:
+    for key, value in settings.items():
         if any(one.get(key) != value for one in every):
             yield f"{key.replace('_', ' ')} {_text(value)}"
-    where = settings["student"], settings["corpus"]
-    teachers = {one["teacher"] for one in alike if (one["student"], one["corpus"]) == where}
-    if settings["method"] != BASELINE and len(teachers) > 1:
-        yield f"teacher {settings['teacher']}"
 
 
-def _own(settings: Settings) -> Iterator[tuple[str, Any]]:
-    yield from flat(settings.get(settings["method"], {}))
-    if is_on_policy(settings):
-        yield from flat(settings["sampling"])
+def _own(settings: Settings) -> Settings:
+    sampling = {"sampling": settings["sampling"]} if is_on_policy(settings) else {}
+    return dict(flat(settings.get(settings["method"], {}) | sampling))
+
+
+def _training(settings: Settings) -> Settings:
+    warmup = {"warmup": settings["warmup"]} if settings.get("warmup") else {}
+    named = {key: settings[key] for key in ("train_split", "teacher") if key in settings}
+    return dict(flat(settings.get("training", {}) | warmup | named))
 
 
 def _text(value: Any) -> str:

@@ -78,14 +78,20 @@ def _models(tables: Tables, source: Source) -> Shown:
 
 
 def _comparison(tables: Tables, source: Source) -> Shown:
-    several = len({run.setting for run in tables.runs}) > 1
+    students, corpora = (
+        len(set(x)) > 1 for x in zip(*(run.setting for run in tables.runs), strict=True)
+    )
+    alike = source.frames["comparison"].groupby(["series", "metric", "student", "corpus"])
+    has_several_baselines = alike["against_models"].transform("nunique") > 1
     rows = []
     for at, one in enumerate(tables.comparisons):
         if one.against != BASELINE:
             continue
         show = partial(signed, digits=precision(*one.difference))
         runs = " ".join(model.name for model in one.ours)
-        where = f" on {one.student}" if several else ""
+        where = f" on {one.student}" * students + f" on {one.corpus}" * corpora
+        if has_several_baselines[at]:
+            where += " less " + " ".join(model.name for model in one.theirs)
         by_seed = " ".join(
             f"{seed}:\u00a0{show(gap)}" for seed, gap in zip(one.seeds, one.by_seed, strict=True)
         )

@@ -31,7 +31,9 @@ def main() -> None:
         scorer = open_models(arguments.models, *read_as, open_one)
         result = average_bits_per_byte(list(read_split(arguments.documents.parent)), scorer)
         write_evaluation(arguments.evaluation, result, *arguments.models)
-        print(f"{result['bits_per_byte']:.4f} bits per byte over {result['bytes']:,} bytes")
+        bits = result["bits_per_byte"]
+        found = "infinitely many" if bits is None else f"{bits:.4f}"
+        print(f"{found} bits per byte over {result['bytes']:,} bytes")
 
 
 if __name__ == "__main__":

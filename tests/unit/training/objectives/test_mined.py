@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from bld.config_methods import Mined as Settings
 from bld.tokenization.maps.files import load_map, map_of, save_map
 from bld.tokenization.maps.mined import mined_map
+from bld.tokenization.symbols import END
 from bld.training.methods import Scene, build
 from bld.training.objectives.mined import Mined, divergence, letters
 from bld.training.time_warping import edit_distances, only_partners, warped
@@ -141,6 +143,17 @@ def test_the_cross_entropy_is_that_of_the_students_tokens(pair, stretches, objec
         for (*_, token), says in zip(stretch.student, stretch.student_says, strict=True)
     )
     assert losses["token_loss"].item() == pytest.approx(total / found.tokens, rel=1e-5)
+
+
+def test_an_end_that_the_student_does_not_write_is_no_partner(pair, mirror, renderer):
+    batch = mirror(pair(tokens=100.0), 300)
+    spelt = letters(renderer.vocabulary)
+    made = Mined(Settings(), np.arange(300), spelt, spelt, 300)
+    is_text_S = batch.symbols_N[batch.symbol_S] != END
+    columns = ("source_S", "target_S", "symbol_S", "count_S")
+    endless = replace(batch, **{name: getattr(batch, name)[is_text_S] for name in columns})
+    assert made.partners(endless).tolist() == np.flatnonzero(is_text_S).tolist()
+    assert not is_text_S.all()
 
 
 @pytest.mark.parametrize("keep", [4, 300])

@@ -27,6 +27,27 @@ def other():
     return Renderer(train_tokenizer(OTHER_TEXTS, "byte_level_bpe", 300, "turns"))
 
 
+class LetterByLetter:
+    """A renderer that spells every other token of several bytes by bytes."""
+
+    def __init__(self, renderer):
+        self.renderer, self.vocabulary = renderer, renderer.vocabulary
+
+    def render(self, segments, name):
+        found = self.renderer.render(segments, name)
+        columns = found.ids_T, found.span_T2, found.symbol_T, found.count_T
+        rows = []
+        for at, (token, (start, stop), symbol, count) in enumerate(zip(*columns, strict=True)):
+            if at % 2 or symbol < 0 or count == 1:
+                rows.append((token, (start, stop), symbol, count))
+                continue
+            for k, byte in enumerate(self.vocabulary.token_bytes[token]):
+                token_id = self.vocabulary.token_bytes.index(bytes([byte]))
+                rows.append((token_id, (start + k, start + k + 1), symbol + k, 1))
+        ids_T, span_T2, symbol_T, count_T = (np.array(x, np.int32) for x in zip(*rows, strict=True))
+        return replace(found, ids_T=ids_T, span_T2=span_T2, symbol_T=symbol_T, count_T=count_T)
+
+
 class TokenTeacher:
     """What a model says at the supervised tokens of its own encoding; `keep` of them."""
 
@@ -169,8 +190,15 @@ def simct_one_unit_at_a_time(scene, keep, hidden_BTH):
             for i in kept:
                 if spelt(theirs, i) in ids_of:
                     p[spelt(theirs, i)] = p.get(spelt(theirs, i), 0) + np.exp(row[i])
+            again = None
+            if len(own) == 1 < len(foreign):
+                again = spelt(mine, int(document.ids_T[piece.start + own[0]]))
+            elif len(foreign) == 1 < len(own):
+                again = spelt(theirs, int(other.ids_T[foreign[0]]))
+            p.pop(again, None)
             q = {name: probs[own[0] - 1, ids_of[name]].sum() for name in p}
-            tail = [i for name, ids in ids_of.items() if name not in p for i in ids]
+            beyond = ids_of.keys() - p.keys() - {again}
+            tail = [i for name in beyond for i in ids_of[name]]
             if keep < len(theirs):
                 p["tail"], q["tail"] = 1 - np.exp(row[kept]).sum(), probs[own[0] - 1, tail].sum()
             if (len(own), len(foreign)) != (1, 1):
@@ -196,6 +224,21 @@ def test_simct_is_its_formulas_one_unit_at_a_time(scene, keep, row_length):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     size = float(expected_slope.abs().max())
     torch.testing.assert_close(slope, expected_slope, rtol=0, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("student_spells", [True, False])
+@pytest.mark.parametrize("keep", [3, 300])
+def test_a_shared_token_that_one_of_them_spells_otherwise_is_one_candidate(
+    renderer, documents, tiny_model, keep, student_spells
+):
+    renderers = LetterByLetter(renderer), renderer
+    mine, theirs = renderers if student_spells else renderers[::-1]
+    teacher = TokenTeacher(tiny_model("Qwen2"), theirs, documents, keep)
+    case = Scene(tiny_model(), mine, teacher, documents)
+    expected, shapes = simct_one_unit_at_a_time(case, keep, case.hidden_BTH)
+    assert any(1 == min(shape) < max(shape) for shape in shapes)
+    case = Scene(tiny_model(), mine, teacher, documents)
+    assert case.losses()["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_where_all_tokens_are_shared_fewer_candidates_never_diverge_more(

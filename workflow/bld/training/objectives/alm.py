@@ -17,7 +17,7 @@ Deviations:
   gradient is then 1 - log p_T / log p_S times that of -log p_S, where it would shrink as 1 / tau.
 * Of the teacher's boundary only the kept tokens' part is known, and that the rest adds at most the tail:
   in between, the value nearest to the student's is taken, so that what is not known teaches nothing.
-  Where all tokens are kept it is exact.
+  Whether chunks are joined is asked of the known part alone. Where all tokens are kept it is exact.
 * Chunks are never joined across the end of a run of supervised tokens (an answer with its end, a text,
   or what a row has of it), and the last of a run has no boundary: what the models would say behind it is
   not scored. Teacher tokens that reach across the edge of a row are missing there, and their chunk.

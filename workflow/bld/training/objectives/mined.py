@@ -41,6 +41,7 @@ from transformers import PreTrainedModel
 from bld.config_methods import Mined as Settings
 from bld.tokenization.maps.files import load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
+from bld.training.alignment import covered
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.methods import Built, Scene
@@ -151,8 +152,12 @@ class Mined:
         own_S = np.array([self.student[i] for i in target_S.tolist()], object)
         spelt_U = np.array([self.teacher[i] for i in token_U.tolist()], object)
         u_S = np.full(len(target_S), -1)
-        for run in np.unique(run_U):
-            s, u = np.flatnonzero(run_S == run), np.flatnonzero(run_U == run)
+        # An end of a turn that the student's template does not write has no place in the alignment.
+        stop_S, size = batch.symbol_S + batch.count_S, len(batch.symbols_N) + 1
+        is_spelt_N = covered(batch.symbol_S, stop_S, size)
+        is_spelt_U = is_spelt_N[batch.teacher_tokens.symbol_U].numpy(force=True)
+        for run in np.unique(run_U[is_spelt_U]):
+            s, u = np.flatnonzero(run_S == run), np.flatnonzero((run_U == run) & is_spelt_U)
             partner_S = only_partners(edit_distances(_bare(spelt_U[u]), _bare(own_S[s])))
             has_one = partner_S >= 0
             s, u = s[has_one], u[partner_S[has_one]]

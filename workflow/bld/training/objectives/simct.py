@@ -8,15 +8,16 @@ shortest continuation that both can write.
 
 Units are the finest stretches of text that begin and end at a token boundary of both models (Theorem 1);
 `alignment.chunks` finds them. The candidates where one begins are the tokens that both vocabularies
-have, each a unit of one token, and the unit that stands there, if it is not one token to both; the mean
-in Eq. 7 makes it no less probable for being long. Other objectives take the divergence from teacher to
+have, each a unit of one token, and the unit that stands there, if it is not one token to both; a shared
+token that spells that unit is no candidate beside it. The mean in Eq. 7 makes units no less probable for
+being long. Other objectives take the divergence from teacher to
 student, this one the reverse; it is meant for text that the student has written (`sampling.on_policy`), and can
 be taken on any. Public settings: w_token 0, w_KL 1, text drawn at temperature 0.6.
 
 Deviations. Of the teacher only the most probable tokens are known: the shared tokens beyond them are one
 candidate, to which the teacher gives the whole tail, that of tokens not shared included. With
-`keep_tokens` at the size of the vocabulary there is no such candidate, and the loss is that of the paper. Ids
-that spell the same bytes are one candidate, and so are all ends of turns. The sum is divided by the
+`keep_tokens` (4,096 at most) at the size of the vocabulary there is no such candidate, and the loss is that of
+the paper. Ids that spell the same bytes are one candidate, and so are all ends of turns. The sum is divided by the
 supervised tokens of the student, as the authors' code does; but that code takes means of logits where
 Eq. 7 has log-probabilities, joins a unit of several tokens with the token behind it, and in its later
 version leaves out places where the teacher gives the candidates little mass. Here the equations stand as written.
@@ -89,15 +90,21 @@ def unit_divergence(
     is_one_C1 = ((tokens_C == 1) & (entries_C == 1))[:, None]
     unit_C2 = mean_C2.exp().masked_fill(is_one_C1, 0.0)
 
-    begin_U = u_J[_first(of_J)]
+    begin_S, begin_U = s_I[_first(of_I)], u_J[_first(of_J)]
+    student_V, teacher_W = (
+        of.to(hidden_XH.device) for of in (outcomes.student_V, outcomes.teacher_W)
+    )
+    # One token to one of them: where it is shared, its text is a candidate already.
+    again_C = torch.full_like(begin_S, outcomes.count)
+    of_student, of_teacher = student_V[batch.target_S[begin_S]], teacher_W[teacher.token_U[begin_U]]
+    again_C = again_C.where(tokens_C > 1, of_student).where(entries_C > 1, of_teacher)
+    again_C = again_C.masked_fill(is_one_C1[:, 0], outcomes.count)
     columns = (
         teacher.ids_UK[begin_U],
         teacher.log_probs_UK[begin_U].exp(),
         teacher.log_tail_U[begin_U].exp(),
         unit_C2,
-    )
-    student_V, teacher_W = (
-        of.to(hidden_XH.device) for of in (outcomes.student_V, outcomes.teacher_W)
+        again_C,
     )
 
     def divergence(
@@ -106,11 +113,17 @@ def unit_divergence(
         teacher_BK: torch.Tensor,
         tail_B: torch.Tensor,
         unit_B2: torch.Tensor,
+        again_B: torch.Tensor,
     ) -> torch.Tensor:
         zeros_BO = log_probs_BV.new_zeros(len(log_probs_BV), outcomes.count + 1)
-        student_BO = zeros_BO.index_add(1, student_V, log_probs_BV.exp())[:, :-1]
         # Places that are unused add nothing, whatever id they hold.
-        teacher_BO = zeros_BO.scatter_add(1, teacher_W[ids_BK], teacher_BK)[:, :-1]
+        student_BO, teacher_BO = (
+            side_BO.scatter(1, again_B[:, None], 0.0)[:, :-1]
+            for side_BO in (
+                zeros_BO.index_add(1, student_V, log_probs_BV.exp()),
+                zeros_BO.scatter_add(1, teacher_W[ids_BK], teacher_BK),
+            )
+        )
         is_kept_BO = teacher_BO > 0
         beyond_B = student_BO.masked_fill(is_kept_BO, 0.0).sum(1)
         student = [student_BO.where(is_kept_BO, 0.0), beyond_B[:, None], unit_B2[:, :1]]
@@ -118,7 +131,7 @@ def unit_divergence(
             torch.cat(student, 1), torch.cat([teacher_BO, tail_B[:, None], unit_B2[:, 1:]], 1)
         )
 
-    return by_blocks(lm, hidden_IH[_first(of_I)], divergence, *columns)
+    return by_blocks(lm, hidden_XH[batch.source_S[begin_S]], divergence, *columns)
 
 
 def reverse_divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ sparse matrix W from the student's tokens to the teacher's that rules make (`tok
     P-KL:  KL(p_T || p_S W)
     H-KL:  sum over common tokens of p_T log(p_T / p_S)  +  L1 of the other tokens, sorted by probability
 
-    L = w_token * CE_token + w_KL * b * (P-KL or H-KL);  b = CE_token / divergence, without gradient
+    L = w_token * CE_token + w_KL * b * (P-KL or H-KL);  b = CE_token / divergence, without gradient, or 1 where w_token is 0
 
 H-KL is the hybrid loss of GOLD (TRL), where common are tokens spelt alike (`matching: strict`). Relaxed,
 every token of the student is common with its top-ranked token under W; of several that want the same one
