@@ -99,6 +99,14 @@ def test_two_corpora_have_panels_of_their_own(build, factory):
     assert {"small on docs", "small on books"} <= set(texts(page, "bits_per_byte_by_kind"))
 
 
+def test_several_teachers_are_told_apart(build, factory):
+    taught = [factory.run(f"bld-{x}", "bld", teacher=x) for x in ("large", "both")]
+    page = build(factory.run("sft-1"), *taught, figures=["reliability"])
+    assert {"teacher, large", "teacher, both"} <= set(texts(page, "reliability"))
+    html = (page.folder / "index.html").read_text()
+    assert html.count("<small>large</small>") == 3 and html.count("<small>both</small>") == 1
+
+
 def test_kinds_of_documents_are_drawn_for_each_student_with_its_teacher(build, factory):
     runs = factory.run("sft-1"), factory.run("sft-m", student="medium")
     page = build(*runs, figures=["bits_per_byte_by_kind"])

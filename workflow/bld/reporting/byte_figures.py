@@ -73,11 +73,11 @@ def reliability(frames: Frames, palette: Palette) -> tuple[Figure, str]:
     """How often the most probable byte comes, against the probability that it was given."""
     table = frames["calibration"]
     of_students = table[table["of"] == "student"]
-    of_teacher = table[table["of"] == TEACHER].drop_duplicates([*SETTING, "low", "symbols"])
+    of_teacher = table[table["of"] == TEACHER].drop_duplicates([*SETTING, "teacher", "low"])
     both = pd.concat(
         [
             uncrowded(of_students, ["low"], ["confidence", "accuracy"], "model"),
-            of_teacher.assign(series=TEACHER),
+            of_teacher.assign(series=teacher_series(of_teacher["teacher"])),
         ]
     ).assign(gap=lambda x: x["accuracy"] - x["confidence"])
     settings = by_setting(both)
@@ -95,6 +95,13 @@ def reliability(frames: Frames, palette: Palette) -> tuple[Figure, str]:
         figure,
         f"Reliability over bytes of {names}: accuracy by confidence, and the gap between them.",
     )
+
+
+def teacher_series(teachers: pd.Series) -> pd.Series:
+    """What teachers are called beside their students: by name where there are several."""
+    if teachers.nunique() > 1:
+        return TEACHER + ", " + teachers
+    return teachers.map(lambda _: TEACHER)
 
 
 def _reliability_panel(ax: Axes, rows: pd.DataFrame, column: str, palette: Palette) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from bld.reporting.byte_figures import audit, divergence, information, reliability
+from bld.reporting.byte_figures import audit, divergence, information, reliability, teacher_series
 from bld.reporting.comparison_figures import benchmarks, comparison, costs, ranks
 from bld.reporting.drawing import (
     ROLES,
@@ -49,7 +49,8 @@ UNITS = {"development": "bits per byte", "teacher": "unit of the method"}
 
 def draw_figures(frames: Frames, wanted: Iterable[str]) -> dict[str, Drawing]:
     """The wanted figures by name; one that there is no data for is left out."""
-    palette = looks([*frames["costs"]["series"], TEACHER, UNTRAINED])
+    teachers = teacher_series(frames["calibration"]["teacher"].dropna())
+    palette = looks([*frames["costs"]["series"], TEACHER, UNTRAINED, *teachers])
     drawn = {}
     with matplotlib.rc_context(settings()):
         for name in wanted:

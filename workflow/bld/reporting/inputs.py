@@ -48,7 +48,7 @@ class Judged:
     """A model that was judged, and what every measure and benchmark found of it.
 
     `series` is that of a run (see `series`), or what the model is if no method trained it; `student` the
-    one that it is or comes from, none of a teacher.
+    one that it is or comes from, `teacher` the one that it is held against; a teacher has neither.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Judged:
     seed: int | None
     found: Mapping[str, dict[str, Any]]
     student: str | None = None
+    teacher: str | None = None
 
     def figures(self, task: str) -> dict[str, Any]:
         """What was found; nothing where it was not measured."""
@@ -146,8 +147,8 @@ def _read_run(inputs: RunInputs, series: str) -> Run:
     return Run(
         inputs=inputs,
         training=training,
-        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run, student),
-        student=Judged(student, UNTRAINED, corpus, None, found["student"], student),
+        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run, student, teacher),
+        student=Judged(student, UNTRAINED, corpus, None, found["student"], student, teacher),
         teacher=Judged(teacher, TEACHER, corpus, None, found[TEACHER]) if teacher else None,
         alignment=alignment,
         missing={key: path for key, path in files.items() if not path.exists()},

@@ -19,7 +19,8 @@ SETTINGS_SHOWN_APART = ("method", "student", "teacher", "corpus", "seed")
 
 COLUMNS = {
     "models": (
-        "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd byte_kl calibration_error"
+        "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd byte_kl "
+        "calibration_error teacher"
     ),
     "comparison": (
         "series against metric student corpus difference low high verdict seeds difference_by_seed models "
@@ -50,7 +51,7 @@ COLUMNS = {
         "model series seed student corpus of by group symbols jsd kl teacher_bits_per_byte student_bits_per_byte "
         "teacher_calibration_error student_calibration_error"
     ),
-    "calibration": "model series seed student corpus of low high symbols confidence accuracy",
+    "calibration": "model series seed student corpus teacher of low high symbols confidence accuracy",
     "settings": "setting run value",
     "completions": "model series prompt completion ended",
     "surprise": "model series document character text bits",
@@ -95,6 +96,7 @@ def model_row(
         "byte_jsd": model.figures("byte_divergence").get("jsd"),
         "byte_kl": model.figures("byte_divergence").get("kl"),
         "calibration_error": own_bytes.get("calibration_error"),
+        "teacher": model.teacher,
     }
 
 
@@ -223,7 +225,15 @@ def calibration_rows(model: Judged) -> Iterator[dict[str, Any]]:
     parts = {**found.get("models", {}), "head": found.get("head") or {}}
     for of, part in parts.items():
         for row in part.get("calibration", []):
-            yield _identity(model) | {"student": model.student, "of": of} | row
+            yield (
+                _identity(model)
+                | {
+                    "student": model.student,
+                    "teacher": model.teacher,
+                    "of": of,
+                }
+                | row
+            )
 
 
 def settings_rows(run: Run) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,7 @@ def shown_tables(tables: Tables, source: Source) -> Mapping[str, Shown | None]:
 def _models(tables: Tables, source: Source) -> Shown:
     frame = source.frames["models"]
     several = frame["corpus"].nunique() > 1
+    teachers = frame["teacher"].nunique() > 1
     cell = partial(number_cell, source, "models")
     rows = []
     for row in frame.itertuples():
@@ -59,7 +60,9 @@ def _models(tables: Tables, source: Source) -> Shown:
             Cell(bounds, sort_key(row.low)),
             cell(at, "change", signed),
             cell(at, "bits_per_byte_by_bytes"),
-            cell(at, DIVERGENCE, lambda x: number(x, 4)),
+            _remarked(
+                cell(at, DIVERGENCE, lambda x: number(x, 4)), row.teacher if teachers else None
+            ),
             cell(at, "calibration_error", lambda x: percent(x, 2)),
         ]
         rows.append((row.series in REFERENCES, cells))
@@ -75,6 +78,13 @@ def _models(tables: Tables, source: Source) -> Shown:
          "Calibration error"],
         rows,
     )  # fmt: skip
+
+
+def _remarked(value: Cell, remark: str | None) -> Cell:
+    """A number with the teacher that it is to, in small, where there are both."""
+    if remark is None or value.key == "":
+        return value
+    return value._replace(text=Markup("{}<small>{}</small>").format(value.text, remark))
 
 
 def _comparison(tables: Tables, source: Source) -> Shown:
