@@ -131,12 +131,11 @@ def training_settings(run, unread=()):
 def warm_up_settings(wildcards):
     """The warm-up has its own length and rate, no teacher and no low-rank updates."""
     run = SETTINGS.runs[wildcards.run]
+    read = {"head", "byte_weight", "reduction", "mask_end", "mask_whitespace"}
     return {
         "training": training_settings(run, {"steps", "learning_rate", "lora"}),
         "warmup": run.warmup.model_dump(),
-        "bld": run.bld.model_dump(
-            include={"head", "byte_weight", "reduction", "mask_end", "mask_whitespace"}
-        ),
+        "bld": run.bld.model_dump(include=read),
         "seed": run.seed,
         "reading": student_reading(run.student),
     }
