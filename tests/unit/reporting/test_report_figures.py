@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from bld.reporting.drawing import uncrowded
+from bld.reporting.drawing import legend_columns, uncrowded
 from bld.reporting.inputs import UNTRAINED
 from bld.reporting.style import FIXED, INK, MUTED, PALETTE
 
@@ -97,6 +97,14 @@ def test_two_corpora_have_panels_of_their_own(build, factory):
     page = build(*runs, figures=["bits_per_byte", "bits_per_byte_by_kind"])
     assert {"docs", "books"} <= set(texts(page, "bits_per_byte"))
     assert {"small on docs", "small on books"} <= set(texts(page, "bits_per_byte_by_kind"))
+
+
+@pytest.mark.parametrize(
+    "lengths, columns",
+    [([3], 1), ([3, 21, 18], 3), ([20] * 6, 2), ([37, 34, 3, 3, 3, 3], 3), ([37] * 4, 1)],
+)
+def test_a_legend_has_as_many_columns_as_fit(lengths, columns):
+    assert legend_columns(["x" * length for length in lengths]) == columns
 
 
 def test_several_teachers_are_told_apart(build, factory):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ ROLES = {TEACHER: " (teacher)", UNTRAINED: " (untrained)"}
 SETTING = ["student", "corpus"]
 CROWD = 5
 """With more methods than this, a line is the mean over the runs of a method."""
+LEGEND, HANDLE = 80, 10
+"""Characters that fit into a line of a legend, and how many of them the sign before a label takes."""
 ROW = 0.27
 """Height of one line of a dot plot, in inches."""
 
@@ -139,7 +142,7 @@ def legend(figure: Figure, series: Sequence[str], palette: Palette, kind: str) -
         style = {"linestyle": "" if kind == "dot" else palette[one].dashes, "linewidth": 2}
         style |= {"color": palette[one].colour, "label": label(one)}
         handles.append(Line2D([], [], **look | style))
-    columns = min(3, len(handles))
+    columns = legend_columns([label(one) for one in series])
     figure.set_figheight(figure.get_figheight() + 0.18 * (math.ceil(len(handles) / columns) - 1))
     figure.legend(
         handles=handles,
@@ -150,6 +153,15 @@ def legend(figure: Figure, series: Sequence[str], palette: Palette, kind: str) -
         borderpad=0.2,
         columnspacing=1.2,
     )
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """As many columns, up to three, as fit beside each other; matplotlib deals the labels out alike."""
+    for columns in range(min(3, len(labels)), 1, -1):
+        widths = [max(map(len, part)) for part in np.array_split(labels, columns)]
+        if sum(widths) + HANDLE * columns <= LEGEND:
+            return columns
+    return 1
 
 
 def _dot(series: str, palette: Palette) -> dict[str, Any]:
