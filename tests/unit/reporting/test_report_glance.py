@@ -145,13 +145,13 @@ def test_runs_of_one_method_with_other_settings_of_it_are_told_apart_by_them(fac
     ]  # fmt: skip
 
 
-def test_runs_of_one_method_with_another_training_are_told_apart_by_name(factory, answers):
+def test_runs_of_one_method_with_another_training_are_told_apart_by_it(factory, answers):
     longer = {"steps": 90, "learning_rate": 5e-4}
     runs = [factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4),
             factory.run("long", "bld", level=2.3, training=longer)]  # fmt: skip
     _, sentences = answers(*runs)[GAIN]
     assert [sentence.partition(":")[0] for sentence in sentences] == [
-        "BLD with linear heads (bld-1)", "BLD with linear heads (long)",
+        "BLD with linear heads, steps 60", "BLD with linear heads, steps 90",
     ]  # fmt: skip
 
 

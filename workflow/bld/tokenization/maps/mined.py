@@ -9,10 +9,10 @@ pair. Every pair of entries is looked at, so nothing is approximate.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
@@ -49,6 +49,6 @@ def _closest(token_ids: Sequence[int], teacher: Vocabulary, student: Vocabulary)
             texts,
             scorer=Levenshtein.distance,
             dtype=np.uint16,
-            workers=torch.get_num_threads(),
+            workers=int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))),
         )
         yield from (ids[place] for place in distances.argmin(axis=1))
