@@ -29,9 +29,7 @@ DIFFERENCE = ("difference_low", "difference_high")
 def method_table(tables: Tables, source: Source) -> Shown:
     """One row for every set of settings."""
     frame = source.frames["methods"]
-    students, corpora = (
-        len(set(x)) > 1 for x in zip(*(r.setting for r in tables.runs), strict=True)
-    )
+    students, corpora = tables.several
     is_twin = frame.duplicated(["series", "student", "corpus"], keep=False)
     costs = {name: about for name, about in COSTS.items() if frame[name].fillna(0).any()}
     rows = []

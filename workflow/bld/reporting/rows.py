@@ -59,7 +59,8 @@ COLUMNS = {
 
 
 def _identity(model: Judged) -> dict[str, Any]:
-    return {"model": model.name, "series": model.series, "seed": model.seed, "corpus": model.corpus}
+    names = "series", "seed", "student", "teacher", "corpus"
+    return {"model": model.name} | {name: getattr(model, name) for name in names}
 
 
 def key_of(model: Judged) -> tuple[str, str, str]:
@@ -96,7 +97,6 @@ def model_row(
         "byte_jsd": model.figures("byte_divergence").get("jsd"),
         "byte_kl": model.figures("byte_divergence").get("kl"),
         "calibration_error": own_bytes.get("calibration_error"),
-        "teacher": model.teacher,
     }
 
 
@@ -156,7 +156,6 @@ def rows_by_kind(model: Judged) -> Iterator[dict[str, Any]]:
     for kind, group in groups:
         estimate = bits_per_byte(group["nats"].to_numpy(), group["bytes"].to_numpy())
         yield _identity(model) | {
-            "student": model.student,
             "kind": kind,
             "bits_per_byte": estimate.value,
             "low": estimate.low,
@@ -198,7 +197,6 @@ def _divergence_row(
     model: Judged, of: str, by: str, group: Any, row: Mapping[str, Any]
 ) -> dict[str, Any]:
     return _identity(model) | {
-        "student": model.student,
         "of": of,
         "by": by,
         "group": group,
@@ -225,15 +223,7 @@ def calibration_rows(model: Judged) -> Iterator[dict[str, Any]]:
     parts = {**found.get("models", {}), "head": found.get("head") or {}}
     for of, part in parts.items():
         for row in part.get("calibration", []):
-            yield (
-                _identity(model)
-                | {
-                    "student": model.student,
-                    "teacher": model.teacher,
-                    "of": of,
-                }
-                | row
-            )
+            yield _identity(model) | {"of": of} | row
 
 
 def settings_rows(run: Run) -> Iterator[dict[str, Any]]:

@@ -88,9 +88,7 @@ def _remarked(value: Cell, remark: str | None) -> Cell:
 
 
 def _comparison(tables: Tables, source: Source) -> Shown:
-    students, corpora = (
-        len(set(x)) > 1 for x in zip(*(run.setting for run in tables.runs), strict=True)
-    )
+    students, corpora = tables.several
     alike = source.frames["comparison"].groupby(["series", "metric", "student", "corpus"])
     has_several_baselines = alike["against_models"].transform("nunique") > 1
     rows = []

@@ -52,6 +52,12 @@ class Tables:
     frames: Mapping[str, pd.DataFrame]
     incomparable: Sequence[str]
 
+    @property
+    def several(self) -> tuple[bool, bool]:
+        """Whether there are several students, and several corpora."""
+        students, corpora = zip(*(run.setting for run in self.runs), strict=True)
+        return len(set(students)) > 1, len(set(corpora)) > 1
+
     def summary(self) -> dict[str, Any]:
         """The contents of summary.json."""
         compared = [one for one in self.comparisons if one.against == BASELINE]

@@ -95,10 +95,9 @@ def unit_divergence(
         of.to(hidden_XH.device) for of in (outcomes.student_V, outcomes.teacher_W)
     )
     # One token to one of them: where it is shared, its text is a candidate already.
-    again_C = torch.full_like(begin_S, outcomes.count)
     of_student, of_teacher = student_V[batch.target_S[begin_S]], teacher_W[teacher.token_U[begin_U]]
-    again_C = again_C.where(tokens_C > 1, of_student).where(entries_C > 1, of_teacher)
-    again_C = again_C.masked_fill(is_one_C1[:, 0], outcomes.count)
+    is_again_C = (tokens_C == 1) ^ (entries_C == 1)
+    again_C = of_student.where(tokens_C == 1, of_teacher).masked_fill(~is_again_C, outcomes.count)
     columns = (
         teacher.ids_UK[begin_U],
         teacher.log_probs_UK[begin_U].exp(),
