@@ -14,7 +14,7 @@ import numpy as np
 
 from bld.documents.document import Document
 from bld.evaluation.divergence import jensen_shannon
-from bld.tokenization.symbols import END, supervised_symbols
+from bld.symbols import END, supervised_symbols
 
 LOST = 1e-9
 

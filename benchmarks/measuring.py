@@ -20,7 +20,7 @@ from unittest.mock import patch
 import torch
 from transformers import PreTrainedModel
 
-from bld.covers.packed import PackedModel
+from bld.scoring.packed import PackedModel
 
 PROCESS = Path("/proc/self")
 RESET_PEAK = "5"

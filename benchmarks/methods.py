@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from subjects import Subject
 
-from bld.covers.packed import BLOCK_ELEMENTS
-from bld.covers.policy import Policy
 from bld.documents.document import Document
 from bld.models import batches_of_like_length
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.packed import BLOCK_ELEMENTS
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
 
 BLOCK_ROWS = 128
 

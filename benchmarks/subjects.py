@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bld.config import Architecture
+from bld.config.settings import Architecture
 from bld.documents.document import Document, make_document
 from bld.models import DTYPES, device, load_language_model
 from bld.tokenization.loading import load_tokenizer

@@ -33,10 +33,10 @@ from methods import Bytes, Method, PlainForward
 from subjects import Subject, demo_teacher, quick_documents, random_model, sample
 from table import print_table
 
-from bld.covers.policy import Policy
 from bld.documents.document import Document
 from bld.documents.shards import read_split
 from bld.files import write_json
+from bld.scoring.policy import Policy
 
 WINDOW, BATCH_TOKENS = 1024, 8192
 POLICIES = [

@@ -28,20 +28,20 @@ from subjects import SHAPES, Subject, quick_documents, random_model
 from table import print_table
 from transformers import PreTrainedModel
 
-from bld.config import Training
-from bld.covers.policy import Policy
+from bld.cache.live import LiveSignals
+from bld.cache.reading import ByteCache, CachedSignals
+from bld.config.settings import Training
 from bld.documents.document import Document
 from bld.documents.shards import read_split
 from bld.files import write_json
 from bld.models import device, load_language_model
-from bld.students.heads import TRAINED_HEADS, ByteHead, MarginalHead, OutputHead
-from bld.teacher.cache import ByteCache, CachedSignals
-from bld.teacher.live import LiveSignals
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import Renderer
 from bld.training.batches import Batches, Signals
+from bld.training.heads import TRAINED_HEADS, ByteHead, MarginalHead, OutputHead
 from bld.training.histories import Histories
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld

@@ -59,7 +59,7 @@ def tools():
 def test_public_tools_accept_and_read_it(crate, demo, tools):
     found = json.loads(subprocess.check_output([tools / "python", VALIDATE, crate]))
     assert [issue for issue in found if issue["severity"] == "REQUIRED"] == []
-    # Each is explained in tests/unit/archiving/test_crate_tools.py.
+    # Each is explained in tests/unit/publishing/test_crate_tools.py.
     assert len(found) < 10
     report = subprocess.check_output([tools / "runcrate", "report", crate], text=True)
     with zipfile.ZipFile(crate) as opened:
@@ -111,7 +111,7 @@ def test_it_stands_verification_and_what_was_not_checked_is_said(stage, crate):
             b'"bits_per_byte": 2.',
             b'"bits_per_byte": 1.',
         ),
-        ("workflow/bld/covers/mixture.py", b"return ", b"return 0 * "),
+        ("workflow/bld/scoring/mixture.py", b"return ", b"return 0 * "),
         ("configuration.yaml", b"seed: 0", b"seed: 1"),
     ],
 )

@@ -4,9 +4,9 @@ import operator
 
 import yaml
 
-from bld.archiving.checks.configuration import differences_from
-from bld.archiving.crate import Order, resolved
-from bld.config_checks import read_settings
+from bld.config.checks import read_settings
+from bld.publishing.checks.configuration import differences_from
+from bld.publishing.crate import Order, resolved
 
 
 def archived(plan, configuration):

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import pytest
 import yaml
 
-from bld.provenance.fingerprint import PACKAGE, WITHOUT_EFFECT, code_modules
+from bld.pipeline.code_digest import PACKAGE, code_modules
 
 ENVS = PACKAGE.parents[1] / "envs"
 PACKAGES = {"yaml": "pyyaml", "lm_eval": "lm-eval"}
@@ -40,9 +40,8 @@ def third_party(stage):
     names = set()
     for module in code_modules(f"bld.stages.{stage}"):
         names |= set(imported(source(module)))
-    if "bld.config" in names:  # which the digest leaves out, with what it is made of
-        definitions = WITHOUT_EFFECT - {"bld.provenance"}
-        names |= {name for module in definitions for name in imported(source(module))}
+    if any(str(name).startswith("bld.config.") for name in names):  # the digest leaves these out
+        names |= set(imported(source("bld.config.settings")))
     tops = {name.split(".")[0] for name in names}
     return {PACKAGES.get(name, name) for name in tops - set(sys.stdlib_module_names) - {"bld"}}
 

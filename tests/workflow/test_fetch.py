@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bld.hub import fetch, licence_of
-from bld.provenance.step import step_line
+from bld.pipeline.step import step_line
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -1,8 +1,9 @@
 """The house stands as it was designed: what lies where, and who may import whom."""
 
 import ast
-import re
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,37 +24,7 @@ TOP_LEVEL = {
     ),
     *(".ci", ".gitignore"),
 }
-# A room may import from rooms on its own level, if none imports back, and from those above it in this list.
-LEVELS = [
-    {
-        "cluster",
-        "config",
-        "config_archive",
-        "config_documents",
-        "config_evaluation",
-        "config_methods",
-        "config_models",
-        "files",
-        "folders",
-        "hub",
-        "privacy",
-        "progress",
-        "provenance",
-    },
-    {"tokenization"},
-    {"models"},
-    {"covers", "documents"},
-    {"evaluation", "planning", "reporting", "students", "teacher", "training", "watching"},
-    {"archiving"},
-    {"launch", "stages"},
-]
-# These read and explain the configuration for Snakemake and for people; no step imports them.
-CONFIGURATION = {"config_checks", "config_reference", "config_run_checks", "config_words"}
 LONGEST_FILE = 400
-
-
-def room(module):
-    return module.split(".")[1] if "." in module else module
 
 
 def imports_of(path):
@@ -64,46 +35,15 @@ def imports_of(path):
             yield "." * node.level + (node.module or "")
 
 
-def imports_between_rooms():
-    pairs = set()
-    for path in MODULES:
-        here = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        pairs |= {(here, room(name)) for name in imports_of(path) if re.match(r"bld\b", name)}
-    return {(here, there) for here, there in pairs if here != there}
-
-
-def level_of(name):
-    return next(number for number, rooms in enumerate(LEVELS) if name in rooms)
-
-
-def test_every_room_has_its_level():
-    rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in MODULES} - {"__init__"}
-    assert rooms == set().union(*LEVELS, CONFIGURATION)
-
-
-def test_imports_point_one_way():
-    pairs = {(a, b) for a, b in imports_between_rooms() if not {a, b} & CONFIGURATION}
-    assert {(a, b) for a, b in pairs if level_of(a) < level_of(b)} == set()
-    assert {(a, b) for a, b in pairs if (b, a) in pairs} == set()
-
-
-def test_covers_know_nothing_but_tokens_and_bytes():
-    assert {there for here, there in imports_between_rooms() if here == "covers"} == {
-        "tokenization",
-        "models",
-    }
-
-
-@pytest.mark.parametrize(
-    "name", ["stages", *sorted(CONFIGURATION - {"config_run_checks", "config_words"})]
-)
-def test_what_stands_at_the_top_is_known_to_nobody(name):
-    assert {here for here, there in imports_between_rooms() if there == name} == set()
-
-
-def test_only_stages_and_archives_know_of_steps():
-    knowing = {here for here, there in imports_between_rooms() if there == "provenance"}
-    assert knowing == {"stages", "archiving"}
+def test_imports_keep_to_the_contracts_in_pyproject():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

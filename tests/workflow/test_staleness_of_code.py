@@ -26,21 +26,21 @@ def edit_body(text):
     "module, stale",
     [
         ("tokenization/rendering.py", RUN_MODELS),
-        ("covers/mixture.py", SUM),
+        ("scoring/mixture.py", SUM),
         ("documents/splits.py", READ_DOCUMENTS),
-        ("teacher/gathering.py", {"gather_cache"}),
-        ("students/export.py", TRAINING | {"prepare_student"}),
+        ("cache/gathering.py", {"gather_cache"}),
+        ("training/export.py", TRAINING | {"prepare_student"}),
         ("training/batches.py", TRAINING),
         ("evaluation/bits_per_byte.py", {"evaluate_bits_per_byte"}),
         ("evaluation/benchmarks/harness.py", {"evaluate_benchmark"}),
         ("reporting/statistics.py", REPORTS),
         ("stages/prepare_student.py", {"prepare_student"}),
         # They tell of steps, of plans and of running trainings, and make none of what the steps make.
-        ("provenance/staleness.py", set()),
-        ("planning/memory.py", set()),
+        ("pipeline/staleness.py", set()),
+        ("pipeline/plan/memory.py", set()),
         ("watching/page.py", set()),
         ("config.py", set()),
-        ("config_checks.py", set()),
+        ("config/checks.py", set()),
     ],
 )
 def test_the_body_of_a_function_makes_stale_the_steps_that_run_it(

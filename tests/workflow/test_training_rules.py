@@ -54,7 +54,7 @@ def test_on_one_machine_a_training_has_no_time_limit(commands, default):
 def test_a_training_is_started_with_the_nodes_and_processes_of_its_job(commands, default):
     many = ["--resources", "gpu=8", "--set-resources", "distill:gpu=8", "distill:nodes=2"]
     words = commands(default(), BLD, *many)["distill"]
-    assert words[:3] == ["python", "-m", "bld.launch"]
+    assert words[:3] == ["python", "-m", "bld.pipeline.launch"]
     assert (told(words, "--nodes"), told(words, "--processes")[:1]) == (["2"], ["8"])
 
 

@@ -1,6 +1,6 @@
 # What is seen to before the first job is sent to a SLURM cluster.
 
-from bld.cluster import answer, jobs_lost_from_arrays, keeps_accounts, stop_forgotten
+from bld.pipeline.cluster import answer, jobs_lost_from_arrays, keeps_accounts, stop_forgotten
 
 
 def prepare_cluster():

@@ -11,9 +11,9 @@ from snakemake.exceptions import WorkflowError
 PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 
-from bld.config_checks import ConfigError, read_settings
+from bld.config.checks import ConfigError, read_settings
 from bld.documents.splits import shard_name
-from bld.provenance.step import step_line
+from bld.pipeline.step import step_line
 
 try:
     SETTINGS = read_settings(config)

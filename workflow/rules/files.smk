@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from bld.planning.uses import (
+from bld.pipeline.uses import (
     MAPPED,
     alignments_measured,
     caches,
@@ -12,7 +12,7 @@ from bld.planning.uses import (
     learns_from,
     reads_tokens,
 )
-from bld.provenance.touched import unchanged
+from bld.pipeline.touched import unchanged
 
 REPORT = "results/report/index.html"
 

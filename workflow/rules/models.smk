@@ -54,7 +54,7 @@ rule pretrain:
     params:
         step=lambda wildcards: step("pretrain", pretrain_settings(wildcards)),
     shell:
-        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.pretrain"
+        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.pretrain"
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --tokenizer {input.tokenizer:q}"

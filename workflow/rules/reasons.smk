@@ -4,7 +4,7 @@ import json
 import logging
 from contextlib import suppress
 
-from bld.provenance.staleness import follows_from, in_words, own_causes
+from bld.pipeline.staleness import follows_from, in_words, own_causes
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 

@@ -24,7 +24,7 @@ rule warm_up:
     params:
         step=lambda wildcards: step("warm_up", warm_up_settings(wildcards)),
     shell:
-        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.warm_up"
+        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.warm_up"
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --student {input.student:q}"
@@ -69,7 +69,7 @@ rule distill:
     params:
         step=lambda wildcards: step("distill", distill_settings(wildcards)),
     shell:
-        "python -m bld.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.distill"
+        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.distill"
         " --step {params.step:q}"
         " --documents {input.documents:q}"
         " --student {input.student:q}"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.documents.document import Document, make_document
-from bld.tokenization.symbols import Segment
+from bld.symbols import Segment
 
 
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text()), min_size=1))

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from bld.config import Architecture
-from bld.covers.policy import Policy
+from bld.config.settings import Architecture
 from bld.documents.document import make_document
 from bld.models import Reader
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.scratch import new_model

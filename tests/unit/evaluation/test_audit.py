@@ -4,13 +4,13 @@ import math
 import numpy as np
 import pytest
 
-from bld.covers.policy import Policy
-from bld.covers.trie import TRIE_SYMBOLS
 from bld.documents.document import make_document
 from bld.evaluation.audit import Stored, audit, audit_table
 from bld.files import write_json
-from bld.teacher.scoring import Scored
-from bld.tokenization.symbols import END
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import Scored
+from bld.scoring.trie import TRIE_SYMBOLS
+from bld.symbols import END
 
 A, B = b"ab"
 

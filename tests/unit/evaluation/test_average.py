@@ -2,12 +2,12 @@
 
 import pytest
 
-from bld.covers.policy import Policy
 from bld.documents.document import make_document
 from bld.evaluation.average import average_bits_per_byte
 from bld.evaluation.bits_per_byte import bits_per_byte
-from bld.teacher.averaging import AverageScorer
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.averaging import AverageScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
 
 MEAN = pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
 

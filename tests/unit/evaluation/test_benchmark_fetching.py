@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bld.provenance.step import step_line
+from bld.pipeline.step import step_line
 from bld.stages import fetch_benchmark
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

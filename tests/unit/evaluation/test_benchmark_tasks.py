@@ -12,11 +12,11 @@ import nltk
 import pytest
 import yaml
 
-from bld.config import Architecture
+from bld.config.settings import Architecture
 from bld.evaluation.benchmarks.harness import run_benchmark
 from bld.evaluation.benchmarks.offline import offline
 from bld.evaluation.benchmarks.tasks import data_of
-from bld.provenance.step import step_line
+from bld.pipeline.step import step_line
 from bld.training.scratch import new_model
 
 TESTS = Path(__file__).parents[2]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bld.covers.brute_force import all_covers, covers_of_histories, spellings
 from bld.documents.document import make_document
 from bld.evaluation.bits_per_byte import bits_per_byte
-from bld.tokenization.symbols import END
+from bld.symbols import END
 from bld.tokenization.vocabulary import Vocabulary
+from oracle import all_covers, covers_of_histories, spellings
 
 KINDS = ["subwords", "bytes"]
 

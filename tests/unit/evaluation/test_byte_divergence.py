@@ -5,16 +5,16 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from bld.covers.policy import Policy
 from bld.documents.document import make_document
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.evaluation.by_symbol import AT_END, end_nats, positions
 from bld.evaluation.by_symbol import bits_per_byte as bits_of_table
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.files import write_json
+from bld.scoring.policy import Policy
+from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END, supervised_symbols
 
 KINDS = ["subwords", "bytes", "SentencePiece BPE", "Unigram"]
 

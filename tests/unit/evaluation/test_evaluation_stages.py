@@ -9,7 +9,7 @@ import pytest
 from bld.documents.shards import write_splits
 from bld.folders import new_folder
 from bld.stages import evaluate_average, evaluate_byte_divergence, write_text
-from bld.students.heads import LinearHeads, save_head
+from bld.training.heads import LinearHeads, save_head
 
 READING = {
     "template": "auto",

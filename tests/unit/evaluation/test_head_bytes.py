@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config import Architecture
-from bld.covers.policy import Policy
+from bld.config.settings import Architecture
 from bld.documents.document import make_document
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.evaluation.head_bytes import HeadReader, open_head
-from bld.students.heads import CausalHeads, LinearHeads, save_head
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
+from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END
+from bld.training.heads import CausalHeads, LinearHeads, save_head
 from bld.training.scratch import new_model
 
 HEADS = {"linear": LinearHeads, "causal": CausalHeads}

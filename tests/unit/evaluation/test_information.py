@@ -5,13 +5,13 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from bld.covers.brute_force import all_covers
 from bld.documents.document import make_document
 from bld.evaluation.divergence import entropy
 from bld.evaluation.information import byte_entropies, information, token_entropies
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.tokenization.vocabulary import Vocabulary
+from oracle import all_covers
 
 
 def render(renderer, documents):

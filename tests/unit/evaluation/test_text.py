@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 from bld.documents.document import make_document
 from bld.evaluation.text import Writer, find_passage, surprise
 from bld.files import write_json
-from bld.teacher.scoring import Scored
+from bld.scoring.scorer import Scored
 from bld.tokenization.rendering import load_renderer
 
 KINDS = ["subwords", "bytes", "SentencePiece BPE", "Unigram"]

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from bld.reporting.drawing import legend_columns, uncrowded
 from bld.reporting.inputs import UNTRAINED
+from bld.reporting.plotting import legend_columns, uncrowded
 from bld.reporting.style import FIXED, INK, MUTED, PALETTE
 
 SVG = "{http://www.w3.org/2000/svg}"

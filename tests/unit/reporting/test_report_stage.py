@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bld.files import sha256_of
-from bld.provenance.step import step_line
+from bld.pipeline.step import step_line
 from bld.stages import report
 
 

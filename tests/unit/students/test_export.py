@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bld.config import Lora, Training
-from bld.students.export import save_model, stored_dtype, trained_weights
-from bld.students.heads import LinearHeads
-from bld.students.lora import add_lora, merged_weights
+from bld.config.settings import Lora, Training
 from bld.training.engine import build_engine, start_distributed
+from bld.training.export import save_model, stored_dtype, trained_weights
+from bld.training.heads import LinearHeads
+from bld.training.lora import add_lora, merged_weights
 from bld.training.objectives.sft import Sft
 from bld.training.trainee import Trainee
 

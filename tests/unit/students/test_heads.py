@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from bld.models import output_logits
-from bld.students.heads import CausalHeads, LinearHeads, OutputHead, load_head, save_head
-from bld.tokenization.symbols import END, SPECIAL
+from bld.symbols import END, SPECIAL
 from bld.tokenization.vocabulary import Vocabulary
 from bld.training.batches import Batch
+from bld.training.heads import CausalHeads, LinearHeads, OutputHead, load_head, save_head
 
 KINDS = {"linear": LinearHeads, "causal": CausalHeads}
 WORDS = [b"the", b"x", b"a token of 19 bytes", b"0123456789"]

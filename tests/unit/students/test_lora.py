@@ -13,10 +13,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from bld.config import Lora
+from bld.config.settings import Lora
 from bld.models import check_halves
-from bld.students.export import save_model
-from bld.students.lora import add_lora, merged_weights
+from bld.training.export import save_model
+from bld.training.lora import add_lora, merged_weights
 
 IDS = torch.arange(12)[None] % 7
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -6,10 +6,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PhiConfig, PhiForCausalLM
 
 from bld.models import Reader
-from bld.students.transfer import transfer_vocabulary
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.spelling import spell
+from bld.tokenization.transfer import transfer_vocabulary
 
 KINDS = ["byte-level BPE", "another byte-level BPE", "SentencePiece BPE", "bytes"]
 

@@ -1,8 +1,8 @@
 import pytest
 
+from bld.symbols import Segment
 from bld.tokenization.chat_template import DAY, ChatTemplate
 from bld.tokenization.rendering import Renderer
-from bld.tokenization.symbols import Segment
 
 LOOP = "{%% for m in messages %%}%s{%% endfor %%}"
 TURNS = [Segment("user", b"  the value ", False), Segment("assistant", b"</think> is", True)]

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from bld.symbols import Segment
 from bld.tokenization.rendering import Renderer
-from bld.tokenization.symbols import Segment
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 AWKWARD = st.sampled_from(

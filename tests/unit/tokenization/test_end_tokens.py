@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from bld.symbols import END, Segment
 from bld.tokenization.rendering import Renderer, load_renderer
-from bld.tokenization.symbols import END, Segment
 
 ANSWER = [Segment("user", b"Return", False), Segment("assistant", b"the value", True)]
 

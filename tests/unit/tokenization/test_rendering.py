@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
+from bld.symbols import END, Segment
 from bld.tokenization.rendering import Renderer
-from bld.tokenization.symbols import END, Segment
 
 CONTENT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ROLES = st.sampled_from(["system", "user", "assistant"])

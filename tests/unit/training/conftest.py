@@ -18,13 +18,13 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bld.covers.forest import trunk_tree
-from bld.covers.prefixes import PrefixEncoder
 from bld.documents.document import make_document
-from bld.teacher.kept_tokens import Signal
+from bld.scoring.forest import trunk_tree
+from bld.scoring.kept_tokens import Signal
+from bld.scoring.prefixes import PrefixEncoder
+from bld.symbols import END, SPECIAL, SYMBOLS
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END, SPECIAL, SYMBOLS
 
 RULER = 16 * "="
 SAMPLE = [f"def find(items, key):\n    return key in items\n{RULER}", "Return the index of it."] * 9

@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
-from bld.teacher.kept_tokens import Signal, TokenRows
+from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END
 from bld.training.batches import Batches
 from bld.training.packing import epoch_rows, pieces_of
 

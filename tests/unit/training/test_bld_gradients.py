@@ -7,14 +7,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from bld.covers.marginal import LEAST
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
-from bld.students.heads import CausalHeads, LinearHeads, MarginalHead, OutputHead
+from bld.scoring.marginal import LEAST
+from bld.symbols import END, SPECIAL, SYMBOLS
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END, SPECIAL, SYMBOLS
 from bld.training.batches import Batches
+from bld.training.heads import CausalHeads, LinearHeads, MarginalHead, OutputHead
 from bld.training.histories import Histories
 from bld.training.objectives.bld import Bld
 from bld.training.packing import pieces_of

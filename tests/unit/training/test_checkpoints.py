@@ -16,11 +16,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.folders import new_folder
-from bld.provenance.fingerprint import code_digest
-from bld.provenance.record import Record
-from bld.provenance.step import Step
+from bld.pipeline.code_digest import code_digest
+from bld.pipeline.record import Record
+from bld.pipeline.step import Step
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, fingerprint, with_checkpoints
 from bld.training.deadline import Deadline

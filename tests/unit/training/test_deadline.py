@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.training import checkpoints as checkpoints_module
 from bld.training import deadline as deadline_module
 from bld.training.batches import Batches

@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.models import Reader
-from bld.students.export import trained_weights
-from bld.students.heads import LinearHeads
-from bld.tokenization.symbols import Segment
+from bld.symbols import Segment
 from bld.training.batches import Batches
 from bld.training.development import Development, evaluate
 from bld.training.engine import build_engine, start_distributed
+from bld.training.export import trained_weights
+from bld.training.heads import LinearHeads
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from bld.covers.policy import Policy
 from bld.documents.document import make_document
 from bld.models import hidden_states
-from bld.students.heads import MarginalHead
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
+from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.tokenization.symbols import END
 from bld.training.batches import Batches
+from bld.training.heads import MarginalHead
 from bld.training.histories import Histories
 from bld.training.packing import Piece, epoch_rows, pieces_of
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bld.config import Architecture, Bld, RunTraining
+from bld.config.settings import Architecture, Bld, RunTraining
 from bld.documents.document import make_document
 from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
-from bld.provenance.step import step_line
-from bld.students.heads import HEADS_FILE, CausalHeads, load_head, save_head
+from bld.pipeline.step import step_line
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
+from bld.training.heads import HEADS_FILE, CausalHeads, load_head, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld as Objective
 from bld.training.rendered import render_split

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bld.launch import environment
+from bld.pipeline.launch import environment
 
 STAGE = """
 import json, os, pathlib, signal, sys, time
@@ -41,7 +41,7 @@ def launch(tmp_path):
         own = {k: v for k, v in os.environ.items() if k not in OF_JOBS}
         own |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "OMP_NUM_THREADS": "4"}
         return subprocess.Popen(
-            [sys.executable, "-m", "bld.launch", *map(str, arguments)],
+            [sys.executable, "-m", "bld.pipeline.launch", *map(str, arguments)],
             cwd=tmp_path,
             env=own | more,
             stdout=subprocess.PIPE,
@@ -111,7 +111,7 @@ def test_in_a_job_srun_starts_a_launcher_on_every_node_and_they_meet_at_the_firs
     assert printed == (
         "4 1767225600.0 --nodes 2 --ntasks 2 --ntasks-per-node 1 --cpus-per-task 4 --gres gpu:2 --kill-on-bad-exit=0 "
         "--overlap --mem=0 --cpu-bind=none --mpi=none "
-        f"{sys.executable} -m bld.launch --nodes 2 --processes 4 --meeting-point node1:20417 -m stage --flag\n"
+        f"{sys.executable} -m bld.pipeline.launch --nodes 2 --processes 4 --meeting-point node1:20417 -m stage --flag\n"
     )
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.models import hidden_states
-from bld.students.heads import LinearHeads
-from bld.teacher.kept_tokens import Signal
-from bld.tokenization.symbols import SYMBOLS
+from bld.scoring.kept_tokens import Signal
+from bld.symbols import SYMBOLS
 from bld.training.batches import Batches
+from bld.training.heads import LinearHeads
 from bld.training.objectives.bld import Bld, divergence_from_top_k
 from bld.training.objectives.sft import Sft
 from bld.training.packing import pieces_of

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import torch
 
-from bld.config import Training
-from bld.students.export import trained_weights
+from bld.config.settings import Training
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
 from bld.training.deadline import Deadline
 from bld.training.development import Development
+from bld.training.export import trained_weights
 from bld.training.loop import train
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
@@ -145,7 +145,7 @@ class Job:
     def __init__(self, folder, settings, *options, processes=1):
         self.folder = folder
         self.out = folder / "out.pt"
-        launch = ["-m", "bld.launch", "--processes", str(processes), "-m", "toy_training"]
+        launch = ["-m", "bld.pipeline.launch", "--processes", str(processes), "-m", "toy_training"]
         step = json.dumps({"code": "", "settings": settings})
         self.command = [
             *(sys.executable, *launch, "--step", step, "--out", self.out),

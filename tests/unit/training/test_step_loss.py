@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from bld.students.heads import LinearHeads
 from bld.training.batches import Batches
+from bld.training.heads import LinearHeads
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
 from bld.training.packing import pieces_of, step_rows

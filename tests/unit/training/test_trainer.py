@@ -6,13 +6,13 @@ from itertools import islice
 import pytest
 import torch
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.models import check_context
-from bld.students.export import trained_weights
-from bld.students.heads import LinearHeads
-from bld.tokenization.symbols import Segment
+from bld.symbols import Segment
 from bld.training.batches import Batches
 from bld.training.engine import build_engine, rate_at
+from bld.training.export import trained_weights
+from bld.training.heads import LinearHeads
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft

@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
 from bld.training.deadline import Deadline

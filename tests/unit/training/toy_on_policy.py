@@ -3,18 +3,18 @@ run it on several processes; run as a script."""
 
 import argparse
 
-from bld.config import Architecture, Sampling, Training
-from bld.covers.policy import Policy
+from bld.cache.live import LiveSignals
+from bld.config.settings import Architecture, Sampling, Training
 from bld.documents.document import make_document
-from bld.students.heads import OutputHead
-from bld.teacher.live import LiveSignals
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.engine import stop_distributed
+from bld.training.heads import OutputHead
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
-from bld.training.sampling import Author, OnPolicy
+from bld.training.on_policy import Author, OnPolicy
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 
@@ -25,7 +25,7 @@ SETTINGS = Sampling(on_policy=0.6, prompt_bytes=5, completion_tokens=12)
 
 
 class Live:
-    """As `bld.teacher.live.LiveTeacher`, of a model that lies in no folder."""
+    """As `bld.cache.live.LiveTeacher`, of a model that lies in no folder."""
 
     def __init__(self):
         tokenizer = train_tokenizer(TEXTS * 5, "byte_level_bpe", 290, "turns")

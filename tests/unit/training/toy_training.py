@@ -4,16 +4,16 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bld.config import Training
-from bld.provenance.step import StepParser
-from bld.students.export import trained_weights
-from bld.students.heads import LinearHeads
+from bld.config.settings import Training
+from bld.pipeline.step import StepParser
+from bld.symbols import END
 from bld.tokenization.rendering import Rendered
-from bld.tokenization.symbols import END
 from bld.training.batches import Batches
 from bld.training.checkpoints import add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
+from bld.training.export import trained_weights
+from bld.training.heads import LinearHeads
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.trainee import Trainee

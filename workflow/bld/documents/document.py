@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bld.tokenization.symbols import Segment
+from bld.symbols import Segment
 
 SUPERVISED_ROLES = frozenset({"assistant", "text"})
 

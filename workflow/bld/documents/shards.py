@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bld.config import Split
+from bld.config.settings import Split
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet, record_batches
 from bld.documents.splits import assign_split, shard_name
 from bld.files import MANIFEST, read_manifest, sha256_of, write_json
-from bld.tokenization.symbols import Segment
+from bld.symbols import Segment
 
 SCHEMA = pa.schema(
     [

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bld.config import Columns
+from bld.config.settings import Columns
 from bld.documents.document import Document, make_document
 from bld.documents.parquet import open_parquet, record_batches
 from bld.folders import link_files

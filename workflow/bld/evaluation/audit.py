@@ -20,8 +20,8 @@ import numpy as np
 
 from bld.documents.document import Document
 from bld.evaluation.divergence import entropy, jensen_shannon, kullback_leibler, total_variation
-from bld.teacher.scoring import Scored
-from bld.tokenization.symbols import END, supervised_symbols
+from bld.scoring.scorer import Scored
+from bld.symbols import END, supervised_symbols
 
 NAMES = ("stored", "policy", "strict")
 AUDITED = ("stored", "policy")

@@ -14,9 +14,9 @@ import numpy as np
 
 from bld.documents.document import Document
 from bld.evaluation.by_symbol import AT_END, Table, bits_per_byte, end_nats, finite, joined, judged
-from bld.teacher.averaging import Scorer
-from bld.teacher.scoring import Scored
-from bld.tokenization.symbols import END, supervised_symbols
+from bld.scoring.averaging import Scorer
+from bld.scoring.scorer import Scored
+from bld.symbols import END, supervised_symbols
 
 MODEL = "average"
 

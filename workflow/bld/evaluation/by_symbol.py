@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from bld.covers.trie import ragged_range
-from bld.students.heads import HEAD_BYTES
+from bld.scoring.trie import ragged_range
+from bld.symbols import END
 from bld.tokenization.rendering import Rendered
-from bld.tokenization.symbols import END
+from bld.training.heads import HEAD_BYTES
 
 Table = dict[str, np.ndarray]
 AT_END = HEAD_BYTES + 2

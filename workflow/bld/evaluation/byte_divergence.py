@@ -35,10 +35,10 @@ from bld.evaluation.by_symbol import (
 from bld.evaluation.calibration import reliability
 from bld.evaluation.divergence import jensen_shannon, kullback_leibler
 from bld.evaluation.head_bytes import HeadReader
-from bld.teacher.averaging import Scorer
-from bld.teacher.scoring import ByteScorer, Scored
+from bld.scoring.averaging import Scorer
+from bld.scoring.scorer import ByteScorer, Scored
+from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
-from bld.tokenization.symbols import SYMBOLS
 
 MODELS = ("teacher", "student")
 

@@ -17,8 +17,8 @@ import torch
 from transformers import PreTrainedModel
 
 from bld.models import context_of, hidden_states, windows
-from bld.students.heads import ByteHead, load_head
 from bld.tokenization.rendering import Rendered
+from bld.training.heads import ByteHead, load_head
 
 
 class _Tokens(NamedTuple):

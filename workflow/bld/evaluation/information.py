@@ -37,7 +37,7 @@ import torch
 
 from bld.evaluation.divergence import entropy
 from bld.models import Reader
-from bld.teacher.scoring import Scored
+from bld.scoring.scorer import Scored
 from bld.tokenization.rendering import Rendered
 from bld.tokenization.vocabulary import Vocabulary
 

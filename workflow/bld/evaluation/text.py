@@ -15,9 +15,9 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 from bld.documents.document import Document, encode
 from bld.models import context_of
-from bld.teacher.scoring import ByteScorer
+from bld.scoring.scorer import ByteScorer
+from bld.symbols import Segment
 from bld.tokenization.rendering import PLAIN_ROLE, Renderer
-from bld.tokenization.symbols import Segment
 from bld.tokenization.vocabulary import Vocabulary
 
 SEED = 0

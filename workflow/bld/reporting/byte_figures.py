@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from bld.reporting.drawing import (
+from bld.reporting.inputs import TEACHER
+from bld.reporting.numbers import percent
+from bld.reporting.plotting import (
     SETTING,
     Frames,
     Palette,
@@ -20,8 +22,6 @@ from bld.reporting.drawing import (
     panels,
     uncrowded,
 )
-from bld.reporting.inputs import TEACHER
-from bld.reporting.numbers import percent
 from bld.reporting.series import label
 from bld.reporting.style import INK, MUTED, PALETTE, RULE, WIDTH
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bld.reporting.comparison import BITS
-from bld.reporting.drawing import (
+from bld.reporting.numbers import number, signed
+from bld.reporting.plotting import (
     ROLES,
     Frames,
     Palette,
@@ -14,7 +15,6 @@ from bld.reporting.drawing import (
     stacked,
     values_at_the_right,
 )
-from bld.reporting.numbers import number, signed
 from bld.reporting.series import BASELINE, label
 from bld.reporting.style import INK, MUTED
 

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bld.reporting.byte_figures import audit, divergence, information, reliability, teacher_series
 from bld.reporting.comparison_figures import benchmarks, comparison, costs, ranks
-from bld.reporting.drawing import (
+from bld.reporting.inputs import TEACHER, UNTRAINED
+from bld.reporting.plotting import (
     ROLES,
     SETTING,
     Drawing,
@@ -28,7 +29,6 @@ from bld.reporting.drawing import (
     uncrowded,
     values_at_the_right,
 )
-from bld.reporting.inputs import TEACHER, UNTRAINED
 from bld.reporting.rows import ALL
 from bld.reporting.series import label
 from bld.reporting.style import RULE, looks, settings, to_svg

@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bld.reporting.alignment import told_alignments
-from bld.reporting.drawing import Drawing
 from bld.reporting.glance import answers
 from bld.reporting.notes import notes
+from bld.reporting.plotting import Drawing
 from bld.reporting.shown import shown_tables
 from bld.reporting.source import Source
 from bld.reporting.style import themed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bld.archiving.crate import Order, write_crate
-from bld.provenance.fingerprint import PACKAGE
-from bld.provenance.step import StepParser
+from bld.pipeline.code_digest import PACKAGE
+from bld.pipeline.step import StepParser
+from bld.publishing.crate import Order, write_crate
 
 
 def main() -> None:

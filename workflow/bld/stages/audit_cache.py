@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from bld.covers.policy import Policy
+from bld.cache.reading import ByteCache
 from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
 from bld.evaluation.sample import sample_documents
 from bld.files import MANIFEST, read_manifest, write_json
 from bld.folders import whole_folder
 from bld.models import memory_explained
+from bld.pipeline.step import StepParser
 from bld.progress import progress
-from bld.provenance.step import StepParser
-from bld.teacher.averaging import open_models
-from bld.teacher.cache import ByteCache
-from bld.teacher.scoring import Scored, open_scorer
+from bld.scoring.averaging import open_models
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import Scored, open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` of the teacher")

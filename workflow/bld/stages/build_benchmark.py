@@ -5,7 +5,7 @@ from __future__ import annotations
 from bld.documents.shards import read_split
 from bld.evaluation.benchmarks.local import write_benchmark
 from bld.folders import new_folder
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

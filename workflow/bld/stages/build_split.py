@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bld.config import Corpus, Files, FromDataset
+from bld.config.settings import Corpus, Files, FromDataset
 from bld.documents.document import Document
 from bld.documents.python_docs import python_docs
 from bld.documents.shards import write_splits
 from bld.documents.sources import read_dataset, read_files, source_files
 from bld.files import MANIFEST
+from bld.pipeline.step import StepParser
 from bld.progress import progress
-from bld.provenance.step import StepParser
 
 
 def main() -> None:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from bld.config import RunTraining, Sampling
+from bld.cache.live import LiveTeacher
+from bld.cache.reading import ByteCache, CachedSignals
+from bld.config.settings import RunTraining, Sampling
 from bld.documents.shards import read_split
 from bld.folders import new_folder, whole_folder
 from bld.models import check_context, load_language_model
-from bld.provenance.step import StepParser
-from bld.students.export import save_model, trained_weights
-from bld.students.heads import TRAINED_HEADS, save_head
-from bld.students.lora import add_lora, merged_weights
-from bld.teacher.cache import ByteCache, CachedSignals
-from bld.teacher.live import LiveTeacher
+from bld.pipeline.step import StepParser
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches, Signals
 from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
+from bld.training.export import save_model, trained_weights
+from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
+from bld.training.lora import add_lora, merged_weights
 from bld.training.methods import Scene, build
+from bld.training.on_policy import Author, OnPolicy
 from bld.training.records import join_phases, save_records
 from bld.training.rendered import render_split
-from bld.training.sampling import Author, OnPolicy
 from bld.training.trainee import Trainee
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from bld.covers.policy import Policy
 from bld.documents.shards import read_split
 from bld.evaluation.average import average_bits_per_byte
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import StepParser
-from bld.teacher.averaging import open_models
-from bld.teacher.scoring import open_scorer
+from bld.pipeline.step import StepParser
+from bld.scoring.averaging import open_models
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")

@@ -6,7 +6,7 @@ from bld.evaluation.benchmarks.harness import run_benchmark
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 
 @memory_explained("lower `batch_size` of the benchmark, or `window` under `evaluation`")

@@ -7,7 +7,7 @@ from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained, open_model
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")

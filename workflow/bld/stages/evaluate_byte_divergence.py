@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from itertools import islice
 
-from bld.covers.policy import Policy
 from bld.documents.shards import read_split
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.evaluation.head_bytes import open_head
 from bld.evaluation.results import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import StepParser
-from bld.teacher.averaging import open_models
-from bld.teacher.scoring import open_scorer
+from bld.pipeline.step import StepParser
+from bld.scoring.averaging import open_models
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")

@@ -6,7 +6,7 @@ from typing import Any
 
 from bld.folders import new_folder
 from bld.hub import CARD, LICENCE_FILES, fetch, licence_of
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 MODEL_FILES = ["*.json", "*.model", "*.txt", "*.jinja", CARD, *LICENCE_FILES]
 

@@ -13,7 +13,7 @@ import nltk
 from bld.evaluation.benchmarks.offline import NLTK_DATA
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

@@ -3,8 +3,8 @@ the manifest."""
 
 from __future__ import annotations
 
-from bld.provenance.step import StepParser
-from bld.teacher.gathering import write_manifest
+from bld.cache.gathering import write_manifest
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from bld.files import read_manifest
 from bld.folders import link_files, new_folder
 from bld.hub import licence_of
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

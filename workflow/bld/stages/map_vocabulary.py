@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bld.folders import whole_folder
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 from bld.tokenization.maps.files import save_map
 from bld.tokenization.maps.mined import mined_map
 from bld.tokenization.maps.x_token import x_token_map

@@ -8,7 +8,7 @@ from bld.documents.shards import read_split
 from bld.evaluation.alignment import alignment
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 from bld.tokenization.rendering import load_renderer
 
 

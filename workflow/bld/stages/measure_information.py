@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bld.covers.policy import Policy
 from bld.evaluation.information import byte_entropies, information, token_entropies
 from bld.evaluation.sample import sample_documents
 from bld.files import write_json
 from bld.folders import whole_folder
 from bld.models import memory_explained, open_model
+from bld.pipeline.step import StepParser
 from bld.progress import progress
-from bld.provenance.step import StepParser
-from bld.teacher.scoring import open_scorer
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` of the teacher")

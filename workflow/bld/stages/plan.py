@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bld.config import Settings
-from bld.planning.limits import limits_of
-from bld.planning.page import print_plan
-from bld.planning.plan import make_plan
-from bld.provenance.step import StepParser
+from bld.config.settings import Settings
+from bld.pipeline.plan.costs import make_plan
+from bld.pipeline.plan.limits import limits_of
+from bld.pipeline.plan.page import print_plan
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

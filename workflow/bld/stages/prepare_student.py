@@ -6,12 +6,12 @@ from torch.nn import Module
 
 from bld.folders import link_files, new_folder, whole_folder
 from bld.models import load_language_model
-from bld.provenance.step import StepParser
-from bld.students.export import stored_dtype
-from bld.students.transfer import transfer_vocabulary
+from bld.pipeline.step import StepParser
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.rendering import load_renderer
+from bld.tokenization.transfer import transfer_vocabulary
+from bld.training.export import stored_dtype
 
 
 def main() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from bld.config import Scratch
+from bld.config.settings import Scratch
 from bld.folders import new_folder, whole_folder
-from bld.provenance.step import StepParser
-from bld.students.export import save_model, trained_weights
+from bld.pipeline.step import StepParser
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.engine import stop_distributed
+from bld.training.export import save_model, trained_weights
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
 from bld.training.records import save_records

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from bld.archiving.reproduce import instructions, reproduce
+from bld.publishing.reproduce import instructions, reproduce
 
 
 def main() -> None:

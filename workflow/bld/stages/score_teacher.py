@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bld.config import Scoring
+from bld.cache.shards import Origin
+from bld.cache.writing import ScoredPart, score_part, score_shard
+from bld.config.settings import Scoring
 from bld.documents.document import Document
 from bld.documents.shards import checked_digest
 from bld.files import MANIFEST, sha256_of_all
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import StepParser
-from bld.teacher.averaging import open_models
-from bld.teacher.resume import ScoredPart, score_part, score_shard
-from bld.teacher.scoring import open_teacher
-from bld.teacher.shards import Origin
+from bld.pipeline.step import StepParser
+from bld.scoring.averaging import open_models
+from bld.scoring.scorer import open_teacher
 
 
 @memory_explained(

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bld.provenance.stale_page import print_stale
-from bld.provenance.step import StepParser
+from bld.pipeline.stale_page import print_stale
+from bld.pipeline.step import StepParser
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 
-from bld.config import ScratchTokenizer
+from bld.config.settings import ScratchTokenizer
 from bld.documents.shards import read_split
 from bld.folders import new_folder
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
 from bld.tokenization.scratch import train_tokenizer
 
 

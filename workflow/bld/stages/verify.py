@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bld.archiving.against import compare_reports
-from bld.archiving.page import findings_page
-from bld.archiving.verify import verify
+from bld.publishing.against import compare_reports
+from bld.publishing.page import findings_page
+from bld.publishing.verify import verify
 
 
 def main() -> None:

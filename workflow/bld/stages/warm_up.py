@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from bld.config import Bld as BldSettings
-from bld.config import RunTraining, Warmup
+from bld.config.settings import Bld as BldSettings
+from bld.config.settings import RunTraining, Warmup
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
-from bld.provenance.step import StepParser
-from bld.students.export import save_model, trained_weights
-from bld.students.heads import TRAINED_HEADS, save_head
+from bld.pipeline.step import StepParser
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
+from bld.training.export import save_model, trained_weights
+from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.records import save_records

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bld.archiving.card.card import CardInputs, write_card
-from bld.archiving.card.results import TABLES
-from bld.provenance.step import StepParser
+from bld.pipeline.step import StepParser
+from bld.publishing.card.card import CardInputs, write_card
+from bld.publishing.card.results import TABLES
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bld.covers.policy import Policy
 from bld.documents.shards import read_split
 from bld.evaluation.results import write_evaluation
 from bld.evaluation.text import Writer, find_passage, surprise
 from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.provenance.step import StepParser
-from bld.teacher.scoring import open_scorer
+from bld.pipeline.step import StepParser
+from bld.scoring.policy import Policy
+from bld.scoring.scorer import open_scorer
 
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from bld.symbols import Segment, supervised_symbols
 from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
 from bld.tokenization.loading import load_tokenizer, made_anew
-from bld.tokenization.symbols import Segment, supervised_symbols
 from bld.tokenization.vocabulary import Vocabulary, read_vocabulary
 
 PLAIN_ROLE = "text"

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from bld.covers.trie import ragged_range
-from bld.teacher.kept_tokens import Signal, TokenRows
+from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.scoring.trie import ragged_range
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
 from bld.training.teacher_tokens import TeacherTokens, joined, rows_within

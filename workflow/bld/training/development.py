@@ -12,8 +12,8 @@ import torch
 from torch import distributed
 
 from bld.models import device
+from bld.symbols import END
 from bld.tokenization.rendering import Rendered
-from bld.tokenization.symbols import END
 from bld.training.batches import Batches
 from bld.training.packing import Row, supervised_positions
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed, nn
 
-from bld.config import Training
+from bld.config.settings import Training
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine

@@ -17,14 +17,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from bld.covers.forest import Forest, Stretch, trunk_tree
-from bld.covers.marginal import Sums, vocabulary_of
-from bld.covers.prefixes import HistoryTree, PrefixEncoder
-from bld.covers.trie import Trie, rank_within
 from bld.models import Window
-from bld.teacher.parts import part_of
+from bld.scoring.forest import Forest, Stretch, trunk_tree
+from bld.scoring.marginal import Sums, vocabulary_of
+from bld.scoring.parts import part_of
+from bld.scoring.prefixes import HistoryTree, PrefixEncoder
+from bld.scoring.trie import Trie, rank_within
+from bld.symbols import END
 from bld.tokenization.rendering import Rendered, Renderer, Turn
-from bld.tokenization.symbols import END
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
 
 TREES_IN_MEMORY = 4096

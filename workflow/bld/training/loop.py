@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
-from bld.config import Training
+from bld.config.settings import Training
 from bld.models import check_context, device, memory_explained
 from bld.progress import progress
 from bld.training.batches import Batch, Batches

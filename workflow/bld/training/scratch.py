@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from bld.config import Architecture
+from bld.config.settings import Architecture
 
 
 def new_model(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from bld.teacher.kept_tokens import TokenRows
+from bld.scoring.kept_tokens import TokenRows
 
 
 @dataclass

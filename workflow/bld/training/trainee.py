@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from bld.models import hidden_states
-from bld.tokenization.symbols import END
+from bld.symbols import END
 from bld.training.batches import Batch
 from bld.training.logits import token_loss
 

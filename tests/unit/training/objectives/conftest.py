@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bld.models import hidden_states
-from bld.teacher.kept_tokens import Signal, TokenRows
+from bld.scoring.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.config_methods import Mined as Settings
+from bld.config.methods import Mined as Settings
+from bld.symbols import END
 from bld.tokenization.maps.files import load_map, map_of, save_map
 from bld.tokenization.maps.mined import mined_map
-from bld.tokenization.symbols import END
 from bld.training.methods import Scene, build
 from bld.training.objectives.mined import Mined, divergence, letters
 from bld.training.time_warping import edit_distances, only_partners, warped

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config import Bld as BldSettings
-from bld.config_methods import OneToOne as Settings
+from bld.config.methods import OneToOne as Settings
+from bld.config.settings import Bld as BldSettings
 from bld.models import hidden_states
-from bld.teacher.kept_tokens import Signal, TokenRows
+from bld.scoring.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches

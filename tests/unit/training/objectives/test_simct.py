@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config_methods import SimCt as Settings
+from bld.config.methods import SimCt as Settings
 from bld.documents.document import make_document
 from bld.models import hidden_states
-from bld.teacher.kept_tokens import Signal, TokenRows
+from bld.scoring.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches

@@ -39,13 +39,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.config_methods import Alm as Settings
+from bld.config.methods import Alm as Settings
 from bld.tokenization.vocabulary import Vocabulary
 from bld.training.alignment import Chunks, chunks
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.methods import Built, Scene
-from bld.training.runs import follows
+from bld.training.spans import follows
 from bld.training.teacher_tokens import TeacherTokens
 
 BOUNDARIES = b" \t\n"

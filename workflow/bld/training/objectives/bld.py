@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.covers.marginal import LEAST, UNSPELT
-from bld.students.heads import ByteHead, MarginalHead, OutputHead, load_head
-from bld.tokenization.symbols import END, SYMBOLS
+from bld.scoring.marginal import LEAST, UNSPELT
+from bld.symbols import END, SYMBOLS
 from bld.training.alignment import covered
 from bld.training.batches import Batch
+from bld.training.heads import ByteHead, MarginalHead, OutputHead, load_head
 from bld.training.histories import Histories
 from bld.training.logits import token_loss
 from bld.training.methods import Built, Scene

@@ -38,14 +38,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.config_methods import Mined as Settings
+from bld.config.methods import Mined as Settings
 from bld.tokenization.maps.files import load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import covered
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.methods import Built, Scene
-from bld.training.runs import runs
+from bld.training.spans import runs
 from bld.training.time_warping import edit_distances, only_partners
 
 END_MARK = "\u0100"  # a letter that no byte has

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from bld.config_methods import OneToOne as Settings
+from bld.config.methods import OneToOne as Settings
 from bld.training.alignment import same_spans
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, with_token_loss

@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.config_methods import SimCt as Settings
+from bld.config.methods import SimCt as Settings
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, token_log_probs, with_token_loss

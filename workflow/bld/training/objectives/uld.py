@@ -35,12 +35,12 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from bld.config_methods import Uld as Settings
-from bld.tokenization.symbols import END
+from bld.config.methods import Uld as Settings
+from bld.symbols import END
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, with_token_loss
 from bld.training.methods import Built, Scene
-from bld.training.runs import runs
+from bld.training.spans import runs
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:

@@ -45,7 +45,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from bld.config_methods import XToken as Settings
+from bld.config.methods import XToken as Settings
 from bld.tokenization.maps.files import VocabularyMap, load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import chunks

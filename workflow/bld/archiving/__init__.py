@@ -1,1 +1,0 @@
-"""Crates: everything that a result came from in one file, written, checked and worked on again."""

@@ -1,0 +1,207 @@
+"""The byte cache: the teacher's byte distributions on disk, once for every student, and with them, if
+the scoring was asked for it, what it says at its own tokens.
+
+Parquet shards beside those of the corpus (see `shards` for the format, `kept` and `kept_tokens` for what
+is kept of a distribution), with a manifest. Files are mapped, not loaded: in memory are only the places of the
+documents and the row groups that were read last, so many processes can read one cache.
+
+Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bld.cache.kept import Distributions, padded
+from bld.cache.shards import (
+    BYTE_LISTS,
+    ORIGIN,
+    TAIL_SHAPE,
+    TOKEN_LISTS,
+    check_format,
+    check_origin,
+    read_metadata,
+)
+from bld.cache.tails import read_shape, spread_tails
+from bld.documents.parquet import open_parquet, record_batches
+from bld.files import MANIFEST, read_manifest, sha256_of
+from bld.scoring.kept_tokens import KeptTokens, Signal, TokenRows, padded_tokens
+
+ROW_GROUPS_IN_MEMORY = 32
+
+
+class ByteCache:
+    """Reads a cache by document id; an id that it does not have is a KeyError.
+
+    Raises ValueError at once if the cache was not made from the documents in `corpus` (the folder
+    of a split), is not whole, or is not what its manifest says.
+    """
+
+    def __init__(self, folder: Path, corpus: Path) -> None:
+        self.folder = folder
+        manifest = read_manifest(folder / MANIFEST)
+        check_format(folder / MANIFEST, manifest)
+        _check_content(folder, manifest, corpus)
+        self.most_kept: int = manifest["most_kept"]
+        self.most_kept_tokens: int = manifest["most_kept_tokens"]
+        self._files: list[pq.ParquetFile] = []
+        self._number: dict[str, int] = {}
+        places = [np.zeros((0, 4), np.int32)]
+        for shard in manifest["shards"]:
+            path = folder / f"{shard['name']}.parquet"
+            _check_shard(path, shard, manifest, corpus)
+            places.append(self._index(path))
+            _check_counts(folder, shard, places[-1], f"of shard {shard['name']}")
+        # Shard, row group, row in it and number of symbols.
+        self._places_D4 = np.concatenate(places)
+        _check_counts(folder, manifest, self._places_D4, "in all")
+        self._byte_rows, self._token_rows = (
+            lru_cache(ROW_GROUPS_IN_MEMORY)(partial(self._decode, tuple(lists)))
+            for lists in (BYTE_LISTS, TOKEN_LISTS)
+        )
+        self._log_shape = lru_cache(ROW_GROUPS_IN_MEMORY)(self._read_log_shape)
+
+    def _index(self, path: Path) -> np.ndarray:
+        """Open a shard; the places of its documents."""
+        file = pq.ParquetFile(path, memory_map=True)
+        rows_G = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        group_D = np.repeat(np.arange(len(rows_G)), rows_G)
+        row_D = np.arange(len(group_D)) - np.repeat(np.cumsum([0, *rows_G])[:-1], rows_G)
+        symbols = [np.zeros(0, np.int32)]
+        for batch in record_batches(path, columns=["id", "count"]):
+            for document in batch.column("id").to_pylist():
+                if document in self._number:
+                    raise ValueError(
+                        f"{path} holds a second document {document!r}; give the documents of "
+                        "the corpus ids of their own and score again"
+                    )
+                self._number[document] = len(self._number)
+            symbols.append(batch.column("count").to_numpy())
+        shard_D = np.full(len(group_D), len(self._files))
+        self._files.append(file)
+        return np.stack([shard_D, group_D, row_D, np.concatenate(symbols)], axis=1, dtype=np.int32)
+
+    def symbols(self, document: str) -> int:
+        """How many distributions a document has."""
+        return int(self._places_D4[self._number[document], 3])
+
+    def read(self, document: str) -> Distributions:
+        """The distributions of a document."""
+        return Distributions(*self._lists(self._byte_rows, document))
+
+    def read_padded(self, document: str) -> Signal:
+        """`padded` distributions of a document, with one K for those of all documents."""
+        found = self.read(document)
+        if found.kept_N.max(initial=0) > self.most_kept:
+            raise ValueError(
+                f"{self.folder / MANIFEST}: most_kept is {self.most_kept}, but {found.kept_N.max()} symbols "
+                f"are kept of a byte of document {document!r}; delete the manifest and gather again"
+            )
+        return Signal(*padded(found, self.most_kept), self._read_tokens(document))
+
+    def _read_tokens(self, document: str) -> TokenRows | None:
+        if not self.most_kept_tokens:
+            return None
+        found = KeptTokens(*self._lists(self._token_rows, document))
+        if found.kept_U.max(initial=0) > self.most_kept_tokens:
+            raise ValueError(
+                f"{self.folder / MANIFEST}: most_kept_tokens is {self.most_kept_tokens}, but {found.kept_U.max()} are "
+                f"kept at a token of document {document!r}; delete the manifest and gather again"
+            )
+        return padded_tokens(found, self.most_kept_tokens)
+
+    def _lists(
+        self, rows: Callable[[int, int], pa.RecordBatch], document: str
+    ) -> Iterator[np.ndarray]:
+        """The lists of a document, from the row group that it is in."""
+        shard, group, row, _ = self._places_D4[self._number[document]].tolist()
+        for column in rows(shard, group).columns:
+            yield column[row].values.to_numpy(zero_copy_only=False)
+
+    def read_dense(self, document: str) -> np.ndarray:
+        """Normalised log-probabilities [N, S] of all symbols: what is not kept is shared out as the
+        teacher's tails are on average."""
+        shard = int(self._places_D4[self._number[document], 0])
+        return spread_tails(self.read(document), self._log_shape(shard))
+
+    def _decode(self, columns: Sequence[str], shard: int, group: int) -> pa.RecordBatch:
+        table = self._files[shard].read_row_group(group, columns=columns, use_threads=False)
+        (rows,) = table.combine_chunks().to_batches()
+        return rows
+
+    def _read_log_shape(self, shard: int) -> np.ndarray:
+        return read_shape(self._files[shard].metadata.metadata[TAIL_SHAPE.encode()].decode())
+
+
+def _check_content(folder: Path, manifest: Mapping[str, Any], corpus: Path) -> None:
+    documents = read_manifest(corpus / MANIFEST)
+    if manifest["content_sha256"] != documents["content_sha256"]:
+        raise ValueError(
+            f"the byte cache in {folder} was made from other documents than {corpus} holds (content "
+            f"{manifest['content_sha256']} there, {documents['content_sha256']} here); score the teacher on these documents"
+        )
+    expected, found = ([s["name"] for s in m["shards"]] for m in (documents, manifest))
+    if found != expected:
+        raise ValueError(
+            f"{folder / MANIFEST}: expected the shards {expected}, found {found}; delete it and gather again"
+        )
+
+
+def _check_shard(
+    path: Path, shard: Mapping[str, Any], manifest: Mapping[str, Any], corpus: Path
+) -> None:
+    open_parquet(path).close()
+    if (found := sha256_of(path)) != shard["sha256"]:
+        raise ValueError(
+            f"{path} is not the shard that its manifest names: expected sha256 {shard['sha256']}, found "
+            f"{found}; delete both and score again"
+        )
+    documents = sha256_of(corpus / path.name)
+    origin = json.loads(read_metadata(path)[ORIGIN])
+    check_origin(path, origin, {**manifest, "documents_sha256": documents})
+
+
+def _check_counts(folder: Path, said: Mapping[str, Any], places_D4: np.ndarray, what: str) -> None:
+    held = {"documents": len(places_D4), "symbols": int(places_D4[:, 3].sum(dtype=np.int64))}
+    for name, count in held.items():
+        if said[name] != count:
+            raise ValueError(
+                f"{folder / MANIFEST} counts {said[name]} {name} {what}, but {count} are there; "
+                "delete the manifest and gather again"
+            )
+
+
+class CachedSignals:
+    """The cache as the trainer reads it: padded arrays by the index of a training document.
+
+    `ids` are the ids of the training documents, `symbols` how many supervised symbols each has.
+    Raises ValueError if one is missing or has another number of symbols in the cache.
+    """
+
+    def __init__(self, cache: ByteCache, ids: Sequence[str], symbols: Sequence[int]) -> None:
+        self._cache, self._ids = cache, ids
+        for document, expected in zip(ids, symbols, strict=True):
+            try:
+                found = cache.symbols(document)
+            except KeyError:
+                raise ValueError(
+                    f"document {document!r} is not in the byte cache in {cache.folder}; score the "
+                    "teacher on these documents"
+                ) from None
+            if found != expected:
+                raise ValueError(
+                    f"document {document!r} has {expected} supervised symbols but {found} in the byte "
+                    f"cache in {cache.folder}; score the teacher on these documents"
+                )
+
+    def read(self, documents: Sequence[int]) -> list[Signal]:
+        """What the teacher says of each."""
+        return [self._cache.read_padded(self._ids[document]) for document in documents]

@@ -1,0 +1,248 @@
+"""Every setting of the workflow, defined once: here the runs, what is measured of them, and the configuration as a whole.
+
+`config/schema.json` and `config/README.md` are generated from these models. A model holds definitions only: what a step does
+with a setting is the step's business, so that the code fingerprint of a step can leave this module out and look at the values.
+`reruns` says in words which steps read a section. Cross-field rules live in `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from bld.config.archive import Archive, Author
+from bld.config.documents import (
+    Columns,
+    Corpus,
+    Count,
+    Dataset,
+    Expected,
+    Files,
+    FromDataset,
+    Name,
+    NonNegative,
+    Positive,
+    PythonDocs,
+    Section,
+    Seed,
+    Share,
+    Split,
+)
+from bld.config.evaluation import Audit, Benchmark, Evaluation, LocalBenchmark
+from bld.config.methods import (
+    Bld,
+    Method,
+    Methods,
+    Sampling,
+)
+from bld.config.models import (
+    Architecture,
+    Histories,
+    Lora,
+    Model,
+    RunTraining,
+    Scoring,
+    Scratch,
+    ScratchTokenizer,
+    Shape,
+    Student,
+    Teacher,
+    Training,
+)
+
+__all__ = [
+    "COMMON",
+    "Architecture",
+    "Archive",
+    "Audit",
+    "Author",
+    "Benchmark",
+    "Bld",
+    "Columns",
+    "Corpus",
+    "Dataset",
+    "Evaluation",
+    "Expected",
+    "Files",
+    "FromDataset",
+    "Histories",
+    "LocalBenchmark",
+    "Lora",
+    "Method",
+    "Methods",
+    "Model",
+    "Plan",
+    "PythonDocs",
+    "Report",
+    "Run",
+    "RunTraining",
+    "Sampling",
+    "Scoring",
+    "Scratch",
+    "ScratchTokenizer",
+    "Section",
+    "Settings",
+    "Shape",
+    "Split",
+    "Student",
+    "Teacher",
+    "Training",
+    "Warmup",
+]
+
+
+COMMON = ("training", "warmup", *Methods.model_fields)
+"""Sections that every run inherits."""
+
+
+class Warmup(Section):
+    """Training of the byte head before distillation."""
+
+    reruns = "the warm-up of runs with a byte head, those runs and the report"
+
+    steps: Count = 200
+    """Optimiser steps."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate; all else is as in `training`."""
+    train_body: bool = False
+    """Train the student's body too, all of its weights whatever `training.lora` says, not only the byte head."""
+    patience: Count | None = None
+    """Stop after this many evaluations in which the byte loss did not fall (`training.evaluate_every`); null never stops."""
+
+
+class _Run(Section):
+    """A run, but for the settings of its method."""
+
+    reruns = "this run and the report"
+
+    method: Literal["sft", *Methods.model_fields]  # type: ignore[valid-type]
+    """The objective: token cross-entropy alone (sft), or a method with a section of its name."""
+    student: Name
+    """The entry under `students`."""
+    teacher: Name | None = None
+    """The entry under `teachers`; sft only measures its distance to it."""
+    corpus: Name
+    """The entry under `corpora`."""
+    train_split: Name = "train"
+    """The split that it is trained on."""
+    validation_split: Name = "validation"
+    """The split that it is judged on; never trained on."""
+    development_split: Name | None = None
+    """The split that is looked at during training; neither trained nor judged on."""
+    seed: Seed = 0
+    """Seed of the data order and of the byte head."""
+    training: RunTraining = RunTraining()
+    """Overrides of `training`."""
+    warmup: Warmup = Warmup()
+    """Overrides of `warmup`."""
+    sampling: Sampling = Sampling()
+    """What the student writes itself while it is trained."""
+
+
+class Run(Methods, _Run):
+    """One training run; what it does not say itself it takes from the sections of the same name above."""
+
+    reruns = "this run and the report"
+
+    @property
+    def taught(self) -> Method | None:
+        """The settings of its method; none of sft."""
+        return getattr(self, self.method, None)
+
+    def own(self, **how: Any) -> dict[str, Any]:
+        """Its settings as `model_dump` gives them, `how` it is told to, without those of other methods."""
+        return self.model_dump(exclude=set(Methods.model_fields) - {self.method}, **how)
+
+
+class Report(Section):
+    """The page at the end."""
+
+    reruns = "the report"
+
+    title: str = "Byte-level distillation"
+    """Its heading."""
+
+
+class Plan(Section):
+    """What `snakemake plan` assumes of the machines."""
+
+    reruns = "nothing: only `snakemake plan` reads it"
+
+    gpu: str = "H100"
+    """The GPU: A100-40, A100-80, H100, H200, L40S, MI300X, RTX-4090 or V100-32; or any other with the two numbers below."""
+    tflops: Positive | None = None
+    """Its peak TFLOP/s in the precision of your runs; null takes the published one."""
+    memory_gib: Positive | None = None
+    """Its memory in GiB; null takes the published one."""
+    utilisation: Share = 0.35
+    """Share of the peak that is reached, in training and scoring."""
+    job_minutes: NonNegative = 15
+    """Minutes that a job needs besides its work: to start, load, read its documents and save."""
+
+
+class _Settings(Section):
+    """The configuration, but for the settings of methods."""
+
+    datasets: dict[Name, Dataset] = Field({})
+    """Data sets to fetch, by name."""
+    corpora: dict[Name, Corpus] = Field(min_length=1)
+    """Documents to train and judge on, by name."""
+    models: dict[Name, Model] = Field(min_length=1)
+    """Models with their tokenizers, by name."""
+    teachers: dict[Name, Teacher] = Field({})
+    """Models to learn from, by name."""
+    students: dict[Name, Student] = Field(min_length=1)
+    """Models that learn, by name."""
+    training: RunTraining = RunTraining()
+    """How every run is trained unless it says otherwise."""
+    warmup: Warmup = Warmup()
+    """How every byte head is warmed up unless its run says otherwise."""
+    runs: dict[Name, Run] = Field(min_length=1)
+    """What is trained and compared, by name."""
+    evaluation: Evaluation = Evaluation()
+    """How models are judged."""
+    benchmarks: dict[Name, Benchmark] = Field({})
+    """Tasks of lm-evaluation-harness, by name."""
+    audit: Audit = Audit()
+    """How teachers' byte distributions are checked."""
+    report: Report = Report()
+    """The page at the end."""
+    archives: dict[Name, Archive] = Field({})
+    """What `snakemake archive` makes, by name."""
+    plan: Plan = Plan()
+    """What `snakemake plan` assumes of the machines."""
+
+
+class Settings(Methods, _Settings):
+    """The whole configuration; a method's section holds for every run of that method unless it says otherwise."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def runs_inherit(cls, raw: Any) -> Any:
+        """Put the common sections under what each run says itself."""
+        if not (isinstance(raw, dict) and isinstance(raw.get("runs"), dict)):
+            return raw
+        common = {key: raw[key] for key in COMMON if key in raw}
+        return raw | {"runs": {name: _over(common, run) for name, run in raw["runs"].items()}}
+
+
+def _over(common: dict[str, Any], run: Any) -> Any:
+    if not isinstance(run, dict):
+        return run
+    sections = {
+        key: _merged(section, run.get(key) or {})
+        for key, section in common.items()
+        if isinstance(section, dict) and isinstance(run.get(key) or {}, dict)
+    }
+    return run | sections
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What a section says with a run's own settings over it, one by one however deep."""
+    nested = {
+        key: _merged(common[key], value)
+        for key, value in own.items()
+        if isinstance(value, dict) and isinstance(common.get(key), dict)
+    }
+    return common | own | nested

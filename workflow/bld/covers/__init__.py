@@ -1,1 +1,0 @@
-"""Token distributions summed into byte distributions over token covers of a text."""

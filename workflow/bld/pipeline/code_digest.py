@@ -1,0 +1,128 @@
+"""A digest of the code that a step runs: that of its stage, of the objective that a training names in
+its settings, and of every module of the package that these import, followed through.
+
+Syntax trees are hashed, without docstrings and comments, so that only what can change a result
+changes the digest; and in a form of our own, since Python's changes from version to version. The
+definitions of settings are left out: they do nothing, and the values that a step reads stand beside
+the digest. So is what tells of a step without changing what it makes. Templates and style sheets count
+as code of the modules in their folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parents[1]
+WITHOUT_EFFECT = {"bld.config", "bld.pipeline"}
+DATA = {".j2", ".css", ".js", ".yaml"}
+
+
+@cache
+def code_digest(module: str, package: Path = PACKAGE, objective: str | None = None) -> str:
+    """SHA-256 over the modules that `module` and `objective` run, themselves included."""
+    return digest_of(code_modules(module, package, objective))
+
+
+def objective_of(settings: Mapping[str, Any]) -> str | None:
+    """The module of the objective that a step imports by the name in its settings, if it does."""
+    method = settings.get("method")
+    is_name = isinstance(method, str) and method.isidentifier()
+    return f"bld.training.objectives.{method}" if is_name else None
+
+
+def digest_of(modules: Mapping[str, str]) -> str:
+    """SHA-256 over modules and their digests."""
+    lines = (f"{name} {modules[name]}\n" for name in sorted(modules))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def code_modules(
+    module: str, package: Path = PACKAGE, objective: str | None = None
+) -> dict[str, str]:
+    """The modules that `module` and `objective` run, themselves included, sorted, with the SHA-256 of
+    each.
+
+    `package` is the folder of the package `bld`.
+    """
+    roots = [module, objective] if objective else [module]
+    return {name: _digest(name, package) for name in sorted(_closure(roots, package))}
+
+
+def _closure(roots: list[str], package: Path) -> set[str]:
+    """`roots` and every module of the package that they import, directly or through another."""
+    found, waiting = set(), [*roots]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not _is_without_effect(name):
+            found.add(name)
+            waiting += _imports(name, package)
+    return found
+
+
+def _is_without_effect(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in WITHOUT_EFFECT)
+
+
+@cache
+def _imports(module: str, package: Path) -> tuple[str, ...]:
+    names = _imported_names(_tree(module, package))
+    return tuple(name for name in names if _path(name, package).exists())
+
+
+def _imported_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("bld."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bld"):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _digest(module: str, package: Path) -> str:
+    tree = _tree(module, package)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [child for child in body if not _is_text(child)] or [ast.Pass()]
+    digest = hashlib.sha256(repr(plain(tree)).encode())
+    for data in sorted(p for p in _path(module, package).parent.iterdir() if p.suffix in DATA):
+        digest.update(data.read_bytes())
+    return digest.hexdigest()
+
+
+def plain(node: Any) -> Any:
+    """A syntax tree as nested tuples; fields without a value are left out, since each version of Python
+    adds some."""
+    if isinstance(node, ast.AST):
+        fields = ((name, plain(value)) for name, value in ast.iter_fields(node))
+        return type(node).__name__, *(pair for pair in fields if pair[1] not in (None, ()))
+    return tuple(plain(item) for item in node) if isinstance(node, list) else node
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+@cache
+def _source(module: str, package: Path) -> str:
+    return _path(module, package).read_text(encoding="utf-8")
+
+
+def _tree(module: str, package: Path) -> ast.Module:
+    return ast.parse(_source(module, package))
+
+
+def _path(module: str, package: Path) -> Path:
+    relative = Path(*module.split(".")[1:])
+    folder = package / relative
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")

@@ -1,0 +1,1 @@
+"""What a configuration costs, computed before anything is spent."""

@@ -1,0 +1,226 @@
+"""The plan as a page of a terminal, and of its log: tables, what they assume, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bld.config.settings import Settings
+from bld.pipeline.plan import disk, memory
+from bld.pipeline.plan.costs import Plan
+from bld.pipeline.plan.documents import expected_of
+from bld.pipeline.plan.gpus import SECONDS_PER_HOUR
+from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
+from bld.pipeline.plan.scoring import cache_bytes_per_byte, positions_per_token
+from bld.pipeline.plan.words import count, flops, gib, hours, short, size
+
+# A job's standard output is a pipe, which has no width of its own.
+WIDTH = 100
+
+
+def print_plan(plan: Plan, file: IO[str] | None = None) -> None:
+    """Print the whole page, to standard output unless there is a `file`."""
+    console = Console(width=WIDTH, file=file, highlight=False, markup=False, emoji=False)
+    console.print(f"Plan: {plan.settings.report.title}", style="bold")
+    console.print(f"on {_gpu(plan)}; nothing of it is spent yet.\n")
+    for make in (_documents, _models, _scoring, _trainings, _memory, _disk):
+        table = make(plan)
+        if table.row_count:
+            console.print(table)
+            console.print()
+    _section(console, "In all", _totals(plan), bullet="")
+    _section(console, "Assumed", _assumptions(plan))
+    _section(console, "Close to a limit", plan.warnings)
+    _section(console, "Cannot work", plan.refusals)
+    if not plan.refusals:
+        console.print("It fits." if not plan.warnings else "It fits; see what is close to a limit.")
+
+
+def _section(console: Console, title: str, lines: Iterable[str], bullet: str = "*") -> None:
+    table = Table.grid(padding=(0, 0, 0, 1))
+    for line in lines:
+        table.add_row(bullet, line)
+    if table.row_count:
+        console.print(title, style="bold")
+        console.print(table)
+        console.print()
+
+
+def _table(title: str, *columns: str, words: int = 1) -> Table:
+    """A table whose first `words` columns hold words, the others numbers."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False
+    )
+    for column in columns[:words]:
+        table.add_column(column, overflow="fold")
+    for column in columns[words:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _documents(plan: Plan) -> Table:
+    columns = ("documents", "content", "supervised", "shards", "known as")
+    table = _table("Documents", "corpus", "split", *columns, words=2)
+    for (corpus, split), found in plan.splits.items():
+        amounts = count(found.documents), size(found.content), size(found.supervised)
+        known = "counted" if found.counted else "expected"
+        table.add_row(corpus, split, *amounts, count(found.shards), known)
+    return table
+
+
+def _models(plan: Plan) -> Table:
+    table = _table("Models", "model", "parameters", "vocabulary", "layers", "hidden", "weights")
+    students = {f"student {name}": shape for name, shape in plan.students.items()}
+    for name, x in {**plan.models, **students}.items():
+        sizes = short(x.parameters), count(x.vocabulary), count(x.layers), count(x.hidden)
+        table.add_row(name, *sizes, size(x.weights_bytes))
+    return table
+
+
+def _scoring(plan: Plan) -> Table:
+    columns = (
+        "positions",
+        "cache,\nat most",
+        "GPU-\nhours",
+        "jobs",
+        "hours\nper job",
+        "GiB of\na GPU",
+    )
+    table = _table("Teachers' byte distributions", "teacher", "documents", *columns, words=2)
+    for job in plan.scoring:
+        table.add_row(
+            job.teacher,
+            f"{job.corpus} {job.split}",
+            short(job.positions),
+            size(job.cache_bytes),
+            hours(job.gpu_hours * job.count),
+            str(job.submissions * job.count),
+            hours(job.hours),
+            gib(job.memory.total),
+        )
+    return table
+
+
+def _trainings(plan: Plan) -> Table:
+    columns = ("GPUs", "steps", "tokens\nper step", "tokens\nin all", "passes", "work\nper step")
+    per_step = ("seconds\nper step", "GPU-\nhours", "jobs")
+    table = _table("Trainings", "training", *columns, *per_step)
+    for job in plan.trainings:
+        table.add_row(
+            job.name,
+            str(job.limits.gpus),
+            count(job.steps),
+            count(job.tokens_per_step),
+            short(job.tokens_per_step * job.steps),
+            f"{job.passes:.2g}",
+            flops(job.flops_per_step),
+            hours(job.hours / job.steps * SECONDS_PER_HOUR),
+            hours(job.gpu_hours),
+            str(job.submissions),
+        )
+    return table
+
+
+def _memory(plan: Plan) -> Table:
+    title = f"Memory of one GPU, GiB of {plan.gpu.memory_gib:g}"
+    columns = ("weights", "gradients", "optimiser", "work", "teacher", "loading", "at its\nheight")
+    table = _table(title, "training", *columns)
+    for job in plan.trainings:
+        table.add_row(job.name, *map(gib, job.memory), gib(job.memory.total))
+    return table
+
+
+def _disk(plan: Plan) -> Table:
+    table = _table("Disk", "what", "size", "files", "")
+    for item in plan.items:
+        room = size(item.bytes) if item.bytes else "small"
+        table.add_row(item.name, room, count(item.files), "there" if item.there else "")
+    return table
+
+
+def _totals(plan: Plan) -> Iterable[str]:
+    of_scoring, of_training = all_gpu_hours(plan.scoring), all_gpu_hours(plan.trainings)
+    yield (
+        f"{hours(of_scoring + of_training)} GPU-hours on {plan.gpu.name}: {hours(of_scoring)} of scoring, "
+        f"{hours(of_training)} of training"
+    )
+    sent = all_submissions(plan.jobs)
+    yield (
+        f"{count(plan.submissions)} queue slots (submissions of jobs): {count(sent)} of scoring and training, "
+        f"{count(plan.submissions - sent)} of the rest"
+    )
+    yield (
+        f"{size(plan.to_write)} to write, checkpoints among them; {size(plan.free)} are free on the file system of the "
+        "working folder"
+    )
+    yield f"about {count(sum(item.files for item in plan.items))} files"
+
+
+def _gpu(plan: Plan) -> str:
+    peaks = plan.gpu.tflops
+    return (
+        f"{plan.gpu.name} with {plan.gpu.memory_gib:g} GiB, {peaks['bf16']:g} TFLOP/s at best in bf16 and "
+        f"{peaks['fp32']:g} in fp32, of which {plan.gpu.utilisation:.0%} are reached"
+    )
+
+
+def _assumptions(plan: Plan) -> Iterable[str]:
+    settings = plan.settings
+    yield (
+        f"Speed: `plan.utilisation` {plan.gpu.utilisation:g} of the published peak, in training and in scoring; "
+        "communication between GPUs, summing tokens to bytes and evaluating are not counted."
+    )
+    yield (
+        "Work: 2 operations per weight and token forward, 4 backward (2 for frozen weights), 2 more with activation "
+        "checkpointing; and attention over the whole context."
+    )
+    yield from _of_documents(settings)
+    yield from _of_scoring(settings)
+    if any(run.sampling.on_policy for run in settings.runs.values()):
+        yield (
+            "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn token by token, which "
+            "takes longer than its operations say, and how much longer is not counted."
+        )
+    yield (
+        "Memory: the model in the precision of the run, states by ZeRO's stage, and for `work` all that layers keep for the "
+        "backward pass; while it is loaded, the whole model in float32 and nothing else. At its height there are also "
+        f"{gib(memory.RESERVE)} GiB for CUDA, libraries and gaps."
+    )
+    yield (
+        f"Jobs: each needs {settings.plan.job_minutes:g} minutes (`plan.job_minutes`) besides its work, to start, load and "
+        "save; runtime, GPUs and retries are those of this profile."
+    )
+    yield (
+        f"Disk: no more than {disk.CHECKPOINTS} checkpoints of each training ({disk.CHECKPOINTS - 1} are kept, one is being "
+        "written), of all trainings at once; they go when it is done. Conda environments, parts of shards that are being "
+        "scored and quotas are not counted."
+    )
+
+
+def _of_documents(settings: Settings) -> Iterable[str]:
+    corpora = {run.corpus for run in settings.runs.values()}
+    for name in sorted(corpora):
+        expected = expected_of(settings.corpora[name])
+        text = f"Documents of `{name}`: "
+        if expected:
+            text += (
+                f"{count(expected.documents)} of {count(expected.bytes_per_document)} bytes, "
+                f"{expected.supervised_share:.0%} of them supervised, {expected.bytes_per_token:g} bytes per token"
+            )
+            yield f"{text} (`corpora.{name}.expected`); counted where a split is made."
+        else:
+            yield f"{text}counted; 4 bytes per token."
+
+
+def _of_scoring(settings: Settings) -> Iterable[str]:
+    for name in sorted({run.teacher for run in settings.runs.values() if run.teacher}):
+        teacher = settings.teachers[name]
+        yield (
+            f"Teacher `{name}`: {positions_per_token(teacher):g} positions per token with histories "
+            f"`{teacher.histories}`; at most {cache_bytes_per_byte(teacher.keep_symbols):.0f} bytes of cache per supervised "
+            f"byte with `keep_symbols` {teacher.keep_symbols} (half of that is usual)."
+        )

@@ -1,1 +1,0 @@
-"""What a configuration will cost, told before anything is spent."""

@@ -1,0 +1,1 @@
+"""Byte distributions of any model: its token distributions summed over token prefixes of a text."""

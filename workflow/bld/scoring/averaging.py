@@ -1,0 +1,135 @@
+"""Several models as one teacher: their byte distributions averaged, symbol by symbol.
+
+Every model reads a document with its own tokenizer and in its own template. What they say is of the same
+bytes, whatever their tokens, and the end of a turn is a symbol like a byte; so nothing has to be aligned.
+With weights w_i that sum to 1, the two means of distributions p_i are what is nearest to all of them:
+
+    arithmetic  q = sum_i w_i p_i         the least sum_i w_i KL(p_i || q)
+    geometric   q = prod_i p_i^w_i / Z    the least sum_i w_i KL(q || p_i), which is -log Z
+
+(Heskes 1998, "Bias/variance decompositions for likelihood-based estimators"). The arithmetic mean holds
+possible what any of the models does, the geometric one what all of them do. Of true bytes the geometric
+mean never costs more than the models do on average, since Z <= 1; the arithmetic one neither, and at no
+byte more than -log w_i above model i.
+
+Shape letters: M models, N supervised symbols, S symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bld.documents.document import Document
+from bld.scoring.scorer import ByteScorer, Scored
+
+Mean = Literal["geometric", "arithmetic"]
+
+
+class AverageScorer:
+    """What `ByteScorer` is for one model, for several: their weighed mean.
+
+    Only the ratios of `weights` count. Each document is in memory once for every model. Raises
+    ValueError if no symbol is held possible by all models, of which there is no geometric mean.
+    """
+
+    def __init__(self, scorers: Sequence[ByteScorer], weights: Sequence[float], mean: Mean) -> None:
+        self._scorers, self._mean = scorers, mean
+        self._share_M = np.array(weights, np.float64) / sum(weights)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the models' tokenizers, each thing once."""
+        return list(dict.fromkeys(note for scorer in self._scorers for note in scorer.notes))
+
+    def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
+        """The documents' distributions, in their order; no tokens, which the models do not share."""
+        documents = list(documents)
+        streams = (scorer.distributions(documents) for scorer in self._scorers)
+        for of_models in zip(*streams, strict=True):
+            yield self._average(of_models)
+
+    def _average(self, of_models: Sequence[Scored]) -> Scored:
+        document = of_models[0].document
+        log_probs = [one.log_probs_NS for one in of_models]
+        lost_MN = np.stack([one.lost_N for one in of_models])
+        log_probs_NS, log_total_N = mean_of(log_probs, self._share_M, self._mean)
+        if np.isneginf(log_total_N).any():
+            raise ValueError(
+                f"document {document.id}: at its supervised symbol {int(log_total_N.argmin())} nothing is held "
+                "possible by all models, so they have no geometric mean; average with `mean: arithmetic`, or "
+                "sum `prefix` histories with a smaller `eps`"
+            )
+        lost_N = lost_mass(lost_MN, self._share_M, self._mean, log_total_N)
+        windows = max(one.windows for one in of_models)
+        return Scored(document, log_probs_NS, lost_N.astype(np.float32), windows)
+
+
+def mean_of(
+    log_probs: Sequence[np.ndarray], share_M: np.ndarray, mean: Mean
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities [N, S] of the weighed mean of the models' [N, S], float32 and normalised; and log Z
+    [N], float64: what they summed to before that, -inf where all are 0."""
+    pairs = zip(share_M, log_probs, strict=True)
+    if mean == "geometric":
+        log_mean_NS = reduce(np.add, (share * of_model_NS for share, of_model_NS in pairs))
+    else:
+        weighed = (np.log(share) + of_model_NS for share, of_model_NS in pairs)
+        log_mean_NS = reduce(np.logaddexp, weighed)
+    log_total_N = np.logaddexp.reduce(log_mean_NS, axis=1)
+    scale_N = np.where(np.isneginf(log_total_N), 0, log_total_N)
+    return (log_mean_NS - scale_N[:, None]).astype(np.float32), log_total_N
+
+
+def lost_mass(
+    lost_MN: np.ndarray, share_M: np.ndarray, mean: Mean, log_total_N: np.ndarray
+) -> np.ndarray:
+    """An upper bound [N] of how far, in total variation, the mean lies from what it would be without
+    dropped histories, given the models' own bounds and the log Z of `mean_of`.
+
+    A model that lost at most the share l of the mass would have said p* = (1 - l) p + l r, with some
+    distribution r. Let q* be the mean of the p*. If q* >= (1 - L) q at every symbol, then q* lies no
+    farther than L from q.
+
+    Arithmetic: q* >= sum w (1 - l) p, which misses q by sum w l p; so L = sum w l, which bounds the
+    distance though not every ratio.
+
+    Geometric: prod p*^w >= K prod p^w with K = prod (1 - l)^w, so q* >= (K Z / Z*) q, and Z* is to be
+    bounded. x^w is subadditive, so p*^w <= (1 - l)^w p^w + l^w r^w. Of the product of these, the term
+    without any r sums to K Z over the symbols, and by Hölder's inequality every other to no more than its
+    factors: Z* <= K Z + prod ((1 - l)^w + l^w) - K. And Z* <= 1. It is the square root of l that counts
+    for two equal weights: a symbol to which one model gives nothing may well be the other's favourite.
+    """
+    if mean == "arithmetic":
+        return share_M @ lost_MN
+    share_M1 = share_M[:, None]
+    kept_MN, dropped_MN = (1 - lost_MN) ** share_M1, lost_MN**share_M1
+    kept_N = kept_MN.prod(axis=0)
+    found_N = kept_N * np.exp(log_total_N)
+    most_N = found_N + ((kept_MN + dropped_MN).prod(axis=0) - kept_N)
+    return np.clip(1 - found_N / np.minimum(1, most_N), 0, 1)
+
+
+Scorer = ByteScorer | AverageScorer
+"""Whatever gives byte distributions of documents."""
+
+
+def open_models(
+    folders: Sequence[Path],
+    reading: Mapping[str, Any],
+    average: Mapping[str, Any] | None,
+    open_one: Callable[[Path, Mapping[str, Any]], ByteScorer],
+) -> Scorer:
+    """The scorer of a teacher's model folders: of one by itself; of several as `average` says (`models`,
+    the weight of each by the name of its folder, and `mean`), each read as `reading` says under that
+    name."""
+    if average is None:
+        (folder,) = folders
+        return open_one(folder, reading)
+    scorers = [open_one(folder, reading[folder.name]) for folder in folders]
+    weights = [average["models"][folder.name] for folder in folders]
+    return AverageScorer(scorers, weights, average["mean"])

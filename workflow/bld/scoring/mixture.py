@@ -1,0 +1,229 @@
+"""From histories to bytes: what every alive history says about the next byte, weighed and summed.
+
+A history is a sequence of committed tokens that ends at byte `start` of the text. At a byte
+n >= start it is alive while text[start:n] is a path in the trie; there it gives mass
+w(history) * sum of p(v | history) to the next byte, over the tokens v that spell text[start:n] and
+at least one byte more. At its own start it also tells END and SPECIAL. The byte distribution is the
+sum over the alive histories, normalised (Eq. 3 of arXiv 2604.07466 when all histories are given).
+Which histories are given is a policy's business; here they are only summed.
+
+Sums are taken in the precision asked for; weights are float64 logarithms.
+
+Shapes: R histories, W of them in a wave, B in a block, I sorted tokens of the trie, E edges of the
+root, A (history, row) pairs alive, N rows, S symbols (258).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from bld.scoring.forest import Forest
+from bld.scoring.range_sums import Ranges, tiled_sums
+from bld.scoring.trie import TRIE_SYMBOLS, Alive, Trie, ragged_range
+
+# The largest exponential is e^60: float32 then reaches down to e^-147 of it, and not to e^-87.
+LARGEST = 60.0
+
+
+class Mixture:
+    """The histories of a forest that were evaluated so far, and their sums.
+
+    `log_weight_R`: log-probability of each history, known (`known_R`) as soon as its parent is
+    evaluated (`evaluated_R`).
+    """
+
+    def __init__(self, trie: Trie, forest: Forest, dtype: torch.dtype = torch.float32) -> None:
+        self.trie, self.forest, self._dtype = trie, forest, dtype
+        self.known_R = forest.parent_R < 0
+        self.log_weight_R = np.where(self.known_R, 0.0, -np.inf)
+        self.evaluated_R = np.zeros(len(forest), bool)
+        rows = len(forest.text)
+        # The masses of a row are held relative to the largest that one history has there so far.
+        self._mass_NS = torch.zeros(rows, TRIE_SYMBOLS, dtype=torch.float64)
+        self._log_scale_N = np.full(rows, -np.inf)
+        self.alive_rows: list[np.ndarray] = []
+        self.alive_log_masses: list[np.ndarray] = []
+
+    def add(self, wave: np.ndarray, blocks: Iterable[torch.Tensor]) -> None:
+        """Evaluate the histories `wave` [W]; `blocks` hold their logits [B, I] in the trie's order.
+
+        The parents of all of them must be evaluated, or stand before them in the wave; the first
+        wave is the trunk. Blocks are overwritten.
+        """
+        forest = self.forest
+        alive = self.trie.walk(forest.text, forest.start_R[wave], forest.stop_R[wave])
+        order = np.argsort(alive.history_A, kind="stable")
+        order = order[alive.node_A[order] > 0]
+        inside = Alive(*(column[order] for column in alive))
+        child, child_row = self._children(wave)
+        roots, parts, log_prob, first = [], [], [], 0
+        for logits_BI in blocks:
+            logits_BI = logits_BI.to(self._dtype)
+            last = first + len(logits_BI)
+            kids = slice(*np.searchsorted(child_row, [first, last]))
+            pairs = slice(*np.searchsorted(inside.history_A, [first, last]))
+            rank = self.trie.rank_V[forest.token_R[child[kids]]]
+            logit = _at(logits_BI, child_row[kids] - first, rank)
+            root_BS, log_total_B, sums = _sums(
+                self.trie, logits_BI, inside.history_A[pairs] - first, inside.node_A[pairs]
+            )
+            roots.append(root_BS)
+            parts.append((sums[0] + pairs.start, *sums[1:]))
+            log_prob.append(logit - log_total_B[child_row[kids] - first])
+            first = last
+        assert first == len(wave), f"{first} rows of logits for {len(wave)} histories"
+        self._weigh(child, np.concatenate(log_prob))
+        self.evaluated_R[wave] = True
+        pair, symbol, mass = (np.concatenate(column) for column in zip(*parts, strict=True))
+        self._accumulate(wave, np.concatenate(roots), inside, pair, symbol, mass)
+
+    def grow(self, parent: np.ndarray, token: np.ndarray, start: np.ndarray) -> None:
+        """Add histories to the forest, see `Forest.grow`; their parents are not evaluated yet."""
+        self.forest.grow(parent, token, start)
+        new = len(token)
+        self.known_R = np.append(self.known_R, np.zeros(new, bool))
+        self.evaluated_R = np.append(self.evaluated_R, np.zeros(new, bool))
+        self.log_weight_R = np.append(self.log_weight_R, np.full(new, -np.inf))
+
+    def _children(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The histories whose parent is in the wave, and where it stands there, by rising place."""
+        place_R = np.full(len(self.forest), -1)
+        place_R[wave] = np.arange(len(wave))
+        parent = self.forest.parent_R
+        child = np.flatnonzero((parent >= 0) & (place_R[parent] >= 0))
+        child = child[np.argsort(place_R[parent[child]], kind="stable")]
+        return child, place_R[parent[child]]
+
+    def _weigh(self, child: np.ndarray, log_prob: np.ndarray) -> None:
+        forest, log_weight_R = self.forest, self.log_weight_R
+        log_prob_R = np.zeros(len(forest))
+        log_prob_R[child] = log_prob
+        if child.size and not self.known_R[: forest.trunk].all():
+            total_T = np.cumsum(log_prob_R[: forest.trunk])
+            is_first = forest.parent_R[: forest.trunk] < 0
+            first_T = np.maximum.accumulate(np.where(is_first, np.arange(forest.trunk), 0))
+            log_weight_R[: forest.trunk] = total_T - total_T[first_T]
+            self.known_R[: forest.trunk] = True
+        child = child[~self.known_R[child]]
+        while child.size:
+            ready = self.known_R[forest.parent_R[child]]
+            assert ready.any(), "a history was evaluated before its parent"
+            node, child = child[ready], child[~ready]
+            log_weight_R[node] = log_weight_R[forest.parent_R[node]] + log_prob_R[node]
+            self.known_R[node] = True
+
+    def _accumulate(
+        self,
+        wave: np.ndarray,
+        root_WS: np.ndarray,
+        inside: Alive,
+        pair: np.ndarray,
+        symbol: np.ndarray,
+        mass: np.ndarray,
+    ) -> None:
+        start_W, log_weight_W = self.forest.start_R[wave], self.log_weight_R[wave]
+        mass_A = np.bincount(pair, mass, minlength=len(inside.history_A))
+        with np.errstate(divide="ignore"):
+            log_mass_A = log_weight_W[inside.history_A] + np.log(mass_A)
+        self._rescale(start_W, log_weight_W)
+        self._rescale(inside.position_A, log_mass_A)
+        scale_W = np.exp(log_weight_W - self._log_scale_N[start_W])
+        weighed_WS = torch.from_numpy(root_WS) * torch.from_numpy(scale_W)[:, None]
+        self._mass_NS.index_add_(0, torch.from_numpy(start_W), weighed_WS)
+        scale_A = np.zeros(len(mass_A))
+        some = mass_A > 0
+        log_scale_A = self._log_scale_N[inside.position_A[some]]
+        scale_A[some] = np.exp(log_mass_A[some] - log_scale_A) / mass_A[some]
+        cell = inside.position_A[pair] * TRIE_SYMBOLS + symbol
+        weighed = torch.from_numpy(scale_A[pair] * mass)
+        self._mass_NS.view(-1).scatter_add_(0, torch.from_numpy(cell), weighed)
+        self.alive_rows += [start_W, inside.position_A]
+        self.alive_log_masses += [log_weight_W, log_mass_A]
+
+    def _rescale(self, row: np.ndarray, log_weight: np.ndarray) -> None:
+        before_N = self._log_scale_N.copy()
+        np.maximum.at(self._log_scale_N, row, log_weight)
+        grown = np.flatnonzero((self._log_scale_N > before_N) & np.isfinite(before_N))
+        if grown.size:
+            factor = torch.from_numpy(np.exp(before_N[grown] - self._log_scale_N[grown]))
+            self._mass_NS[torch.from_numpy(grown)] *= factor[:, None]
+
+    def log_mass(self) -> np.ndarray:
+        """log P(text[:n]) [N] over the histories evaluated so far."""
+        return self._mass_NS.sum(1).log().numpy() + self._log_scale_N
+
+    def log_probabilities(self) -> np.ndarray:
+        """log P(symbol | text[:n]) [N, S], float64; nan where no history leaves any mass."""
+        return (self._mass_NS / self._mass_NS.sum(1, keepdim=True)).log_().numpy()
+
+    def lost(self, for_good: bool) -> np.ndarray:
+        """An upper bound [N] of the share of mass that the histories left out would have, float64.
+
+        Left out are known histories that were not evaluated, with all that would follow them. At
+        most their weight is missing at a row: `for_good` at all rows after them (when every cover
+        counts), else while they or a history of the forest that follows them is alive.
+        """
+        forest = self.forest
+        dropped = np.flatnonzero(self.known_R & ~self.evaluated_R)
+        last = forest.stop_R[dropped] if for_good else self._reach(dropped)
+        pair, row = ragged_range(forest.start_R[dropped], last + 1)
+        rows = len(forest.text)
+        log_lost_N = _log_sum_exp_by(row, self.log_weight_R[dropped][pair], rows)
+        log_mass_N = self.log_mass()
+        with np.errstate(invalid="ignore"):
+            return np.exp(log_lost_N - np.logaddexp(log_lost_N, log_mass_N))
+
+    def _reach(self, dropped: np.ndarray) -> np.ndarray:
+        """The last row at which each dropped history, or one that follows it, is alive."""
+        forest = self.forest
+        node = np.flatnonzero(~self.evaluated_R)
+        reach_R = forest.start_R.copy()
+        alive = self.trie.walk(forest.text, forest.start_R[node], forest.stop_R[node])
+        np.maximum.at(reach_R, node[alive.history_A], alive.position_A)
+        while node.size:
+            node = node[~self.known_R[node]]
+            parent = forest.parent_R[node]
+            np.maximum.at(reach_R, parent, reach_R[node])
+            node = np.unique(parent)
+        return reach_R[dropped]
+
+
+def _sums(
+    trie: Trie, logits_BI: torch.Tensor, row_A: np.ndarray, node_A: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Probabilities summed by next symbol, at the root of every row and at every pair's node.
+
+    Returns [B, S] of the roots; log of the sum of exponentials [B], float64; and for every pair and
+    edge of its node: index of the pair, symbol, probability.
+    """
+    top_B = logits_BI.amax(dim=1, keepdim=True) - LARGEST
+    values_BI = logits_BI.sub_(top_B).exp_()
+    root_symbols_E = trie.edge_symbol_E[: trie.first_edge_M1[1]]
+    root_BE = tiled_sums(values_BI, trie.lo_M[1 : len(root_symbols_E) + 1]).cpu().numpy()
+    total_B = root_BE.sum(axis=1, dtype=np.float64)
+    log_total_B = np.log(total_B) + top_B[:, 0].cpu().numpy()
+    ranges = Ranges(trie, values_BI.shape[1], row_A, node_A)
+    pair = ranges.pair_P
+    scale_B = 1 / total_B  # float64: what is left of e^-147 would be nothing in float32
+    root_BS = np.zeros((len(root_BE), TRIE_SYMBOLS))
+    root_BS[:, root_symbols_E] = root_BE * scale_B[:, None]
+    mass = ranges.sums(values_BI).cpu().numpy() * scale_B[row_A[pair]]
+    return root_BS, log_total_B, (pair, ranges.symbol_P, mass)
+
+
+def _at(logits_BI: torch.Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    device = logits_BI.device
+    index = torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)
+    return logits_BI[index].double().cpu().numpy()
+
+
+def _log_sum_exp_by(key: np.ndarray, log_value: np.ndarray, size: int) -> np.ndarray:
+    """log sum exp [size] of the values that share a key; -inf where there is none."""
+    top = np.full(size, -np.inf)
+    np.maximum.at(top, key, log_value)
+    top[np.isneginf(top)] = 0
+    with np.errstate(divide="ignore"):
+        return top + np.log(np.bincount(key, np.exp(log_value - top[key]), minlength=size))

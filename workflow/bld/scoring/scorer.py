@@ -1,0 +1,226 @@
+"""Scoring: documents in, a model's byte distributions out, and what it says at its own tokens.
+
+A document is read in windows of the model's context; one that fits is a window of its own. Windows
+of like length share a batch. Of a later window the first half repeats the end of the one before: its
+own bytes begin where that one ended, and the histories that are still alive there are taken in.
+
+Shapes: T tokens, N supervised symbols, S symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from bld.config.settings import Scoring
+from bld.documents.document import Document
+from bld.models import Window, batches_of_like_length, load_language_model, windows
+from bld.scoring.forest import Forest, trunk_tree
+from bld.scoring.kept_tokens import TokenRows
+from bld.scoring.packed import PackedBatch, PackedModel
+from bld.scoring.parts import Part, part_of
+from bld.scoring.policy import Policy
+from bld.scoring.prefixes import HistoryTree, PrefixEncoder
+from bld.scoring.search import byte_distributions
+from bld.scoring.trie import TRIE_SYMBOLS, Trie
+from bld.scoring.trunk_tokens import DocumentTokens, Said, TrunkTokens
+from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
+
+DOCUMENTS_AT_ONCE = 128
+
+
+class Scored(NamedTuple):
+    """A document's byte distributions: row n is that of supervised symbol n, given all before it.
+
+    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the share of mass that
+    dropped histories would have had there. `windows`: in how many pieces the document was read.
+    `tokens`: None where none are kept.
+    """
+
+    document: Document
+    log_probs_NS: np.ndarray
+    lost_N: np.ndarray
+    windows: int
+    tokens: TokenRows | None = None
+
+
+class Evaluated(NamedTuple):
+    """Positions that the model ran: of the documents themselves, and of histories beside them."""
+
+    trunk: int
+    side: int
+
+
+class _Read(NamedTuple):
+    """What a part of a document was read as."""
+
+    part: Part
+    log_probs_NS: np.ndarray
+    lost_N: np.ndarray
+    said: Said | None
+
+
+class ByteScorer:
+    """Byte distributions of documents under a language model.
+
+    Documents longer than `window` tokens, or than the model's context, are read in windows that
+    overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents not
+    counted. At each token of the documents `keep_tokens` are kept. `evaluated` counts what was run so
+    far. Raises ValueError for a model that cannot be read like this, see `covers.packed`.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        lm: PreTrainedModel,
+        policy: Policy,
+        window: int,
+        batch_tokens: int,
+        keep_tokens: int = 0,
+    ) -> None:
+        self.renderer, self.lm = renderer, lm
+        self.evaluated, self._counting = Evaluated(0, 0), Lock()
+        self._policy = policy
+        self._trie = Trie(renderer.vocabulary)
+        self._keep_tokens = min(keep_tokens, len(self._trie.ids_I))
+        self._prefixes = PrefixEncoder(renderer.content)
+        self._model = PackedModel(lm, self._trie, batch_tokens)
+        self._window = min(window, self._model.context or window)
+        # One batch a core, each on one thread: the result does not depend on how many there are. A
+        # GPU is given the next batch while the last one's sums are weighed.
+        on_cpu = lm.device.type == "cpu"
+        workers = torch.get_num_threads() if on_cpu else 2
+        self._workers = ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(1,)
+        )
+        self._longest = max(map(len, filter(None, renderer.vocabulary.token_bytes)))
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the model's tokenizer."""
+        return self.renderer.notes
+
+    def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
+        """The documents' distributions, in their order."""
+        stream = iter(documents)
+        while some := list(islice(stream, DOCUMENTS_AT_ONCE)):
+            yield from self._score(some)
+
+    def _score(self, documents: list[Document]) -> Iterator[Scored]:
+        rendered = [self.renderer.render(d.segments, f"document {d.id}") for d in documents]
+        pieces = [
+            (index, window)
+            for index, one in enumerate(rendered)
+            for window in windows(len(one), self._window, self._window // 2)
+        ]
+        trees = [[self._tree(turn, one) for turn in one.turns] for one in rendered]
+        log_probs = [np.empty((len(r.symbols_N), TRIE_SYMBOLS), np.float32) for r in rendered]
+        lost = [np.empty(len(r.symbols_N), np.float32) for r in rendered]
+        tokens = [DocumentTokens(one, self._keep_tokens) for one in rendered]
+        lengths = [window.stop - window.start for _, window in pieces]
+        batches = batches_of_like_length(lengths, self._model.batch_tokens)
+        work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
+        read = partial(self._read, rendered)
+        for found in self._workers.map(read, *zip(*work, strict=True)):
+            for part, log_probs_NS, lost_N, said in found:
+                index, symbols = part.document, slice(part.symbol, part.symbol + part.rows)
+                if np.isnan(log_probs_NS).any():
+                    raise ValueError(
+                        f"document {documents[index].id}: the model gives some of its text no "
+                        f"probability at all under the {self._policy.name} policy; take it out"
+                    )
+                log_probs[index][symbols], lost[index][symbols] = log_probs_NS, lost_N
+                if said:
+                    tokens[index].put(part, said)
+        count = np.bincount([index for index, _ in pieces])
+        rows = [one.rows if self._keep_tokens else None for one in tokens]
+        for columns in zip(documents, log_probs, lost, count.tolist(), rows, strict=True):
+            yield Scored(*columns)
+
+    def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
+        trunk = rendered.ids_T[turn.first : turn.last].tolist()
+        if self._policy.name == "beam":
+            return trunk_tree(trunk, self.renderer.vocabulary.token_bytes)
+        return self._prefixes.tree(turn.text, trunk)
+
+    def _work(
+        self,
+        batch: Sequence[tuple[int, Window]],
+        rendered: Sequence[Rendered],
+        trees: Sequence[Sequence[HistoryTree]],
+    ) -> tuple[list[np.ndarray], list[Part]]:
+        """The sequences of a batch, and the parts of supervised turns that they hold."""
+        sequences, parts = [], []
+        for row, (index, window) in enumerate(batch):
+            sequences.append(rendered[index].ids_T[window.start : window.stop])
+            turns = zip(rendered[index].turns, trees[index], strict=True)
+            found = (part_of(*one, window, index, row, self._longest) for one in turns)
+            parts += [part for part in found if part]
+        return sequences, parts
+
+    def _read(
+        self,
+        rendered: Sequence[Rendered],
+        sequences: Sequence[np.ndarray],
+        parts: Sequence[Part],
+    ) -> list[_Read]:
+        if not parts:
+            return []
+        found = self._distributions(rendered, sequences, parts, torch.float32)
+        if any(np.isnan(one.log_probs_NS).any() for one in found):
+            found = self._distributions(rendered, sequences, parts, torch.float64)
+        return found
+
+    def _distributions(
+        self,
+        rendered: Sequence[Rendered],
+        sequences: Sequence[np.ndarray],
+        parts: Sequence[Part],
+        dtype: torch.dtype,
+    ) -> list[_Read]:
+        forest = Forest([part.stretch for part in parts])
+        batch, kept = PackedBatch(self._model, sequences), self._keep_tokens
+        tokens = TrunkTokens(batch, self._trie, parts, rendered, kept) if kept else None
+        log_probs_NS, lost_N = byte_distributions(
+            self._trie, forest, tokens or batch, self._policy, dtype
+        )
+        with self._counting:
+            self.evaluated = Evaluated(*map(sum, zip(self.evaluated, batch.evaluated, strict=True)))
+        found, row = [], 0
+        said = tokens.said() if tokens else [None] * len(parts)
+        for part, own in zip(parts, said, strict=True):
+            rows = slice(row + part.skip, row + part.skip + part.rows)
+            found.append(_Read(part, log_probs_NS[rows], lost_N[rows], own))
+            row += len(part.stretch.text) + 1
+        return found
+
+
+def open_scorer(
+    folder: Path,
+    reading: Mapping[str, Any],
+    policy: Policy,
+    window: int,
+    batch_tokens: int,
+    precision: str = "fp32",
+    keep_tokens: int = 0,
+) -> ByteScorer:
+    """The scorer of a model folder whose documents are rendered as `reading` says."""
+    renderer = load_renderer(folder, **reading)
+    lm = load_language_model(folder, precision, reading["trust_remote_code"])
+    return ByteScorer(renderer, lm, policy, window, batch_tokens, keep_tokens)
+
+
+def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
+    """The scorer of a teacher's folder."""
+    policy = Policy(scoring.histories, scoring.eps, scoring.beam_width)
+    limits = scoring.window, scoring.batch_tokens, scoring.precision
+    return open_scorer(folder, reading, policy, *limits, scoring.keep_tokens)

@@ -1,1 +1,0 @@
-"""Students: vocabulary transfer, byte heads, export."""
