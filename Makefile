@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := envs/requirements/workflow.txt
 TEST_REQUIREMENTS := envs/requirements/tests.txt
+DOCS_REQUIREMENTS := envs/requirements/docs.txt
 BENCH_REQUIREMENTS := envs/requirements/bench.txt
 CRATES_REQUIREMENTS := envs/requirements/crates.txt
 CONSTRAINTS := envs/requirements/constraints.txt
@@ -12,16 +13,28 @@ CONSTRAINTS := envs/requirements/constraints.txt
 TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-long bench envs pins
+.PHONY: demo check test test-long docs bench envs pins
 
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
+
+# The fast lane: lint, types, import contracts, unit tests.
+check: $(VENV)/tests.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	PYTHONPATH=workflow $(BIN)/lint-imports --no-cache
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses 2 --dist loadfile -m "not long and not slow" tests/unit
 
 test: $(VENV)/tests.done $(VENV)/crates.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME) -m "not long"
 
 test-long: $(VENV)/tests.done $(VENV)/crates.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
+
+# The pages of docs/, in site/; without a network.
+docs: $(VENV)/docs.done
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/bench.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local \
@@ -63,6 +76,10 @@ $(VENV)/workflow.done: $(REQUIREMENTS) $(CONSTRAINTS)
 
 $(VENV)/tests.done: $(VENV)/workflow.done $(TEST_REQUIREMENTS)
 	$(PIP) --requirement $(TEST_REQUIREMENTS)
+	touch $@
+
+$(VENV)/docs.done: $(VENV)/workflow.done $(DOCS_REQUIREMENTS)
+	$(PIP) --requirement $(DOCS_REQUIREMENTS)
 	touch $@
 
 $(VENV)/bench.done: $(VENV)/workflow.done $(BENCH_REQUIREMENTS)

@@ -22,7 +22,8 @@ TOP_LEVEL = {
         "benchmarks",
         "slurm",
     ),
-    *(".ci", ".gitignore"),
+    *("docs", "mkdocs.yml", "CONTRIBUTING.md", "examples"),
+    *(".ci", ".github", ".gitignore", ".pre-commit-config.yaml", ".snakemake-workflow-catalog.yml"),
 }
 LONGEST_FILE = 400
 

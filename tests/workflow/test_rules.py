@@ -34,7 +34,9 @@ def test_every_rule_has_a_log_a_benchmark_an_environment_and_threads(working):
 def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
     called = set()
     for name, rule in working.items():
-        stages = re.findall(r"\bpython (?:-m bld\.pipeline\.launch .*)?-m bld\.stages\.(\w+) ", rule["shell"])
+        stages = re.findall(
+            r"\bpython (?:-m bld\.pipeline\.launch .*)?-m bld\.stages\.(\w+) ", rule["shell"]
+        )
         assert len(stages) == 1 and rule["shell"].count("python") == 1, (name, rule["shell"])
         assert " --step {params.step:q} " in rule["shell"], name
         called.update(stages)

@@ -152,11 +152,11 @@ class Mixture:
             self._mass_NS[torch.from_numpy(grown)] *= factor[:, None]
 
     def log_mass(self) -> np.ndarray:
-        """log P(text[:n]) [N] over the histories evaluated so far."""
+        """Log P(text[:n]) [N] over the histories evaluated so far."""
         return self._mass_NS.sum(1).log().numpy() + self._log_scale_N
 
     def log_probabilities(self) -> np.ndarray:
-        """log P(symbol | text[:n]) [N, S], float64; nan where no history leaves any mass."""
+        """Log P(symbol | text[:n]) [N, S], float64; nan where no history leaves any mass."""
         return (self._mass_NS / self._mass_NS.sum(1, keepdim=True)).log_().numpy()
 
     def lost(self, for_good: bool) -> np.ndarray:
@@ -221,7 +221,7 @@ def _at(logits_BI: torch.Tensor, row: np.ndarray, column: np.ndarray) -> np.ndar
 
 
 def _log_sum_exp_by(key: np.ndarray, log_value: np.ndarray, size: int) -> np.ndarray:
-    """log sum exp [size] of the values that share a key; -inf where there is none."""
+    """Log sum exp [size] of the values that share a key; -inf where there is none."""
     top = np.full(size, -np.inf)
     np.maximum.at(top, key, log_value)
     top[np.isneginf(top)] = 0

@@ -45,7 +45,7 @@ def byte_distributions(
     policy: Policy,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """log P(symbol | text[:n]) [N, 258] for all rows of the forest, and lost mass [N], float64.
+    """Log P(symbol | text[:n]) [N, 258] for all rows of the forest, and lost mass [N], float64.
 
     Sums over the vocabulary are taken in `dtype`. The lost mass bounds the share of mass, and thus
     the total variation distance, by which dropping histories may have changed a row: against all

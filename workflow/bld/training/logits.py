@@ -71,7 +71,7 @@ def _blocks(weight_VH: torch.Tensor) -> LinearCrossEntropyOptions | None:
 def token_log_probs(
     lm: PreTrainedModel, hidden_SH: torch.Tensor, target_S: torch.Tensor
 ) -> torch.Tensor:
-    """log p(token) [S], float32."""
+    """Log p(token) [S], float32."""
 
     def chosen(log_probs_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
         return log_probs_BV.gather(1, target_B[:, None])[:, 0]
@@ -91,7 +91,6 @@ def by_blocks(
     `log_probs_BV` are float32 log-probabilities over all logits of the student; `columns` have S rows.
     `sizes`: how many rows a block has, or each of them.
     """
-
     # Taken once: under ZeRO 3 every use gathers them, and processes differ in how many blocks they have.
     head = lm.get_output_embeddings()
     weight_VH, bias_V = head.weight, getattr(head, "bias", None)

@@ -287,7 +287,7 @@ def _common(
 
 
 def _top_ranked(weights_OV: torch.Tensor) -> dict[int, tuple[float, int]]:
-    """student id -> weight and outcome of its heaviest entry, of several the first."""
+    """Student id -> weight and outcome of its heaviest entry, of several the first."""
     found: dict[int, tuple[float, int]] = {}
     for outcome, token_id, weight in zip(
         *weights_OV.indices().tolist(), weights_OV.values().tolist(), strict=True
