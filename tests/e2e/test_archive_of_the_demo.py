@@ -201,11 +201,11 @@ def test_snakemake_says_which_file_of_the_code_has_changed(copied):
     path = copied.folder / "workflow/bld/evaluation/bits_per_byte.py"
     path.write_text(path.read_text() + "\n\nADDED = 1\n")
     configuration = yaml.safe_load((copied.folder / "config/config.yaml").read_text())
-    configuration["warmup"]["steps"] = 101
+    configuration["head_warmup"]["steps"] = 101
     (copied.folder / "config/config.yaml").write_text(
         yaml.safe_dump(configuration, sort_keys=False)
     )
     printed, table = copied.snakemake("-n"), copied.snakemake("stale")
     assert re.search(r"evaluation/bits_per_byte\.py: [0-9a-f]{8} -> [0-9a-f]{8}", printed)
     assert "evaluation/bits_per_byte.py:" in table
-    assert "warmup.steps: 100 -> 101" in printed and "warmup.steps: 100 -> 101" in table
+    assert "head_warmup.steps: 100 -> 101" in printed and "head_warmup.steps: 100 -> 101" in table

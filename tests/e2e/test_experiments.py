@@ -53,7 +53,7 @@ def test_an_experiment_in_small_form_has_the_structure_of_the_full_one(experimen
     full = yaml.safe_load((checkout.folder / f"config/experiments/{name}.yaml").read_text())
     assert tiny["runs"].keys() == full["runs"].keys()
     assert tiny["bld"] == {key: full["bld"][key] for key in tiny["bld"]}
-    assert ("warmup" in tiny) == ("warmup" in full)
+    assert ("head_warmup" in tiny) == ("head_warmup" in full)
     [given], [fully_given] = (
         [student.get("tokenizer") for student in one["students"].values()] for one in (tiny, full)
     )

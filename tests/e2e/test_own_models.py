@@ -67,8 +67,8 @@ def own(checkout):
                             "columns": {"messages": "messages", "id": "id"},
                         },
                         "splits": {
-                            "train": {"share": 0.7, "shards": 2},
-                            "validation": {"share": 0.3},
+                            "train": {"fraction": 0.7, "shards": 2},
+                            "validation": {"fraction": 0.3},
                         },
                     }
                 },
@@ -84,7 +84,7 @@ def own(checkout):
                 },
                 "training": {"steps": 3, "sequence_length": 128, "batch_size": 4}
                 | {"micro_batch_size": 2, "learning_rate": "1e-3"},
-                "warmup": {"steps": 2},
+                "head_warmup": {"steps": 2},
                 "runs": {
                     "own-sft": {"method": "sft", "student": "own", **common},
                     "own-bld": {"method": "bld", "student": "own", **common},

@@ -54,14 +54,14 @@ def test_a_live_teacher_is_asked_in_training_and_has_no_cache(plan, default, def
     counts = default_plan.counts
     assert planned.counts == {rule: counts[rule] for rule in counts.keys() - OF_CACHES}
     asked = planned.settings("distill bld")["teacher"]["scoring"]
-    assert asked["keep_symbols"] == own["teachers"]["demo"]["keep_symbols"]
+    assert asked["top_k_symbols"] == own["teachers"]["demo"]["top_k_symbols"]
     assert "teacher" not in planned.settings("distill sft")
 
 
 @pytest.mark.parametrize("method", ["x_token", "mined"])
 def test_a_vocabulary_map_is_made_once_for_runs_of_a_method_that_reads_one(plan, default, method):
     own = default()
-    own["teachers"]["demo"]["keep_tokens"] = 8
+    own["teachers"]["demo"]["top_k_tokens"] = 8
     [student] = {run["student"] for run in own["runs"].values()}
     own["runs"] |= {f"run_{n}": own["runs"]["bld"] | {"method": method, "seed": n} for n in (0, 1)}
     planned = plan(own)
@@ -189,12 +189,12 @@ def test_a_configfile_replaces_the_default_and_is_not_laid_over_it(
 ):
     write_default(tmp_path, default() | {"report": {"title": "From the default"}})
     bare = default()
-    del bare["report"], bare["warmup"]
+    del bare["report"], bare["head_warmup"]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(bare))
     planned = plan(tmp_path / "own.yaml", tmp_path)
     assert planned.settings("report")["title"] == "Byte-level distillation"
     warmup = {"learning_rate": 1e-3, "patience": None, "steps": 200, "train_body": False}
-    assert planned.settings("warm_up bld")["warmup"] == warmup
+    assert planned.settings("warm_up bld")["head_warmup"] == warmup
 
 
 @pytest.mark.parametrize(

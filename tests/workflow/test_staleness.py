@@ -82,13 +82,13 @@ def test_moving_the_whole_folder_makes_nothing_stale(made):
         ("runs.sft.training.steps", 99, {"distill sft", "report"}),
         ("training.evaluate_every", 50, DISTILLATIONS | {"warm_up bld", "report"}),
         ("training.evaluate_documents", 5, DISTILLATIONS | {"warm_up bld", "report"}),
-        ("warmup.learning_rate", 1.0, {"warm_up bld", "report"}),
-        ("warmup.patience", 2, {"warm_up bld", "report"}),
+        ("head_warmup.learning_rate", 1.0, {"warm_up bld", "report"}),
+        ("head_warmup.patience", 2, {"warm_up bld", "report"}),
         ("students.swapped.initialisation", "mean", {"prepare_student swapped"}),
         ("students.swapped.pad_vocabulary_to", 64, {"prepare_student swapped"}),
         # Nothing is drawn where rows are means.
         ("students.swapped.seed", 5, set()),
-        ("teachers.demo.keep_symbols", 5, SCORING),
+        ("teachers.demo.top_k_symbols", 5, SCORING),
         ("teachers.demo.eps", 0.01, SCORING | {AUDIT, INFORMATION}),
         ("teachers.demo.beam_width", 5, set()),
         ("evaluation.window", 99, OF_STUDENTS | OF_TEACHER_ALONE | DIVERGENCES),
@@ -229,7 +229,7 @@ def test_a_live_teacher_is_read_by_the_runs_that_learn_from_it(plan, default, de
     told = {"report", "report_selection demo", "write_crate demo"}
     told |= jobs("write_card", "bld", "bld_marginal")
     assert differs == learners | told
-    after = live(keep_symbols=5).steps
+    after = live(top_k_symbols=5).steps
     stale = {job for job, line in after.items() if line != before.steps[job]}
     assert stale == learners | {"write_crate demo"}
 

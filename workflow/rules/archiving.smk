@@ -91,7 +91,7 @@ def card_settings(wildcards):
         "histories",
         "eps",
         "mode",
-        "keep_tokens",
+        "top_k_tokens",
     }
     return {
         "name": wildcards.run,

@@ -4,13 +4,14 @@ import platform
 
 
 def split_settings(wildcards):
-    """What a split depends on: its source, the shares of the splits before it, in their order, and itself, the last; of
+    """What a split depends on: its source, the fractions of the splits before it, in their order, and itself, the last; of
     Python's own documentation also the Python, which an environment of its own would fix."""
     corpus, split = wildcards.corpus, wildcards.split
     settings = SETTINGS.corpora[corpus].model_dump(exclude={"expected"})
     names = list(settings["splits"])
     before = [
-        [name, {"share": settings["splits"][name]["share"]}] for name in names[: names.index(split)]
+        [name, {"fraction": settings["splits"][name]["fraction"]}]
+        for name in names[: names.index(split)]
     ]
     described = settings | {"splits": [*before, [split, settings["splits"][split]]]}
     if settings["source"]["kind"] != "python_docs" or has_environments():
@@ -134,7 +135,7 @@ def warm_up_settings(wildcards):
     read = {"head", "byte_weight", "reduction", "mask_end", "mask_whitespace"}
     return {
         "training": training_settings(run, {"steps", "learning_rate", "lora"}),
-        "warmup": run.warmup.model_dump(),
+        "head_warmup": run.head_warmup.model_dump(),
         "bld": run.bld.model_dump(include=read),
         "seed": run.seed,
         "reading": student_reading(run.student),

@@ -19,7 +19,7 @@ from bld.files import sha256_of, write_json
 from bld.symbols import PAD, supervised_symbols
 
 NAMES = ["00000-of-00002", "00001-of-00002"]
-SETTINGS = {"scoring": {"keep_mass": 0.9, "histories": "prefix"}, "reading": {}}
+SETTINGS = {"scoring": {"top_p": 0.9, "histories": "prefix"}, "reading": {}}
 
 
 def dense(document) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def dense(document) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_documents(folder, documents):
-    split = SimpleNamespace(share=1.0, shards=2, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=2, documents=None)
     write_splits(documents, {"train": folder}, {"train": split}, seed=0)
 
 
@@ -247,8 +247,8 @@ def test_no_manifest_is_written_over_a_damaged_shard(cache, corpus, damage):
             r"from other documents: expected '[0-9a-f]{64}', found '0",
         ),
         (
-            {"settings": {"scoring": {"keep_mass": 0.5, "histories": "prefix"}, "reading": {}}},
-            r"with other settings: scoring: keep_mass: expected 0\.9, found 0\.5",
+            {"settings": {"scoring": {"top_p": 0.5, "histories": "prefix"}, "reading": {}}},
+            r"with other settings: scoring: top_p: expected 0\.9, found 0\.5",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def scored(document, with_tokens):
 def caches(tmp_path, documents):
     """The folders of a cache with tokens and of one without, and that of their documents."""
     corpus, teacher = tmp_path / "corpus", tmp_path / "teacher.json"
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": corpus}, {"train": split}, seed=0)
     write_json(teacher, {})
     origin = Origin(sha256_of(corpus / NAME), sha256_of(teacher), "step", {})

@@ -18,7 +18,7 @@ from bld.scoring.scorer import ByteScorer
 
 MASS, AT_MOST = 0.99, 8
 NAME = "00000-of-00001.parquet"
-SETTINGS = {"scoring": {"keep_mass": MASS, "histories": "prefix"}, "reading": {}}
+SETTINGS = {"scoring": {"top_p": MASS, "histories": "prefix"}, "reading": {}}
 
 
 @pytest.fixture(params=[0, 5, 1000])
@@ -30,7 +30,7 @@ def scorer(renderer, lm, request):
 @pytest.fixture
 def corpus(tmp_path, documents):
     """The documents of a split as they come back from disk, in their order there."""
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": tmp_path / "corpus"}, {"train": split}, seed=0)
     return list(read_split(tmp_path / "corpus"))
 

@@ -34,7 +34,7 @@ PACKAGE = Path(resume.__file__).parents[2]
 
 
 def write_documents(folder, documents):
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": folder}, {"train": split}, seed=0)
     return folder / "00000-of-00001.parquet"
 
@@ -258,7 +258,7 @@ def inputs(tmp_path_factory):
         tokenizer.save_pretrained(teacher)
     reading = {"template": "plain", "template_arguments": {}, "end_tokens": []}
     reading["trust_remote_code"] = False
-    settings = {"scoring": Scoring(keep_tokens=4).model_dump(), "reading": reading}
+    settings = {"scoring": Scoring(top_k_tokens=4).model_dump(), "reading": reading}
     return {
         "step": step_line("bld.stages.score_teacher", settings),
         "documents": write_documents(folder / "corpus", some_documents(1280, 6)),

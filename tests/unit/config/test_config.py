@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from bld.config.checks import ConfigError, read_settings
+from bld.config.documents import hint
 from bld.config.settings import Methods, Settings
 from bld.pipeline.uses import MAPPED
 from bld.stages.map_vocabulary import MAKERS
@@ -36,7 +37,11 @@ def test_a_run_takes_what_it_does_not_say_from_the_common_sections():
     own, common = made.runs["own"], made.runs["common"]
     assert (own.training.steps, own.training.batch_size) == (9, 6)
     assert (own.bld.byte_weight, own.bld.kl_weight) == (2.0, 0.5)
-    assert (common.training, common.bld, common.warmup) == (made.training, made.bld, made.warmup)
+    assert (common.training, common.bld, common.head_warmup) == (
+        made.training,
+        made.bld,
+        made.head_warmup,
+    )
 
 
 def test_a_run_overrides_single_settings_however_deep():
@@ -62,6 +67,41 @@ def test_a_runs_own_settings_are_those_of_its_method_and_of_no_other():
 
 def test_every_method_that_reads_a_map_has_one_that_makes_it():
     assert set(MAPPED) == {"mined", "x_token"} == MAKERS.keys()
+
+
+def test_old_names_are_accepted_with_one_hint_each(capsys):
+    hint.cache_clear()
+    old, new = copy.deepcopy(DEFAULT), copy.deepcopy(DEFAULT)
+    for split in old["corpora"]["python_docs"]["splits"].values():
+        split["share"] = split.pop("fraction")
+    old["warmup"] = old.pop("head_warmup")
+    teacher = old["teachers"]["demo"]
+    teacher["keep_mass"], teacher["keep_symbols"] = (
+        teacher.pop("top_p"),
+        teacher.pop("top_k_symbols"),
+    )
+    teacher["keep_tokens"] = new["teachers"]["demo"]["top_k_tokens"] = 8
+    old["runs"]["bld"]["warmup"] = new["runs"]["bld"]["head_warmup"] = {"steps": 3}
+    assert read_settings(old) == read_settings(new)
+    hints = capsys.readouterr().err.splitlines()
+    assert len(hints) == 5
+    assert (
+        "Configuration: `share` is now called `fraction`; the old name is accepted until 0.3."
+        in hints
+    )
+
+
+def test_an_old_name_beside_the_new_one_is_a_mistake():
+    with pytest.raises(ConfigError, match=r"head_warmup") as caught:
+        settings(warmup={"steps": 3})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_run_and_the_common_section_may_use_different_names():
+    common = DEFAULT | {"warmup": {"steps": 3}, "training": {}}
+    del common["head_warmup"]
+    made = read_settings(common | {"runs": {"bld": run(head_warmup={"train_body": True})}})
+    assert made.runs["bld"].head_warmup == made.head_warmup.model_copy(update={"train_body": True})
 
 
 def test_what_is_left_out_has_its_default():
@@ -123,11 +163,11 @@ FINE = {
         run(bld=dict.fromkeys(("token_weight", "byte_weight", "kl_weight"), 0) | {weight: 1})
         for weight in ("token_weight", "byte_weight", "kl_weight")
     ],
-    "an evaluation on the way": [run(**DEVELOPED), run(**DEVELOPED, warmup={"patience": 2})],
+    "an evaluation on the way": [run(**DEVELOPED), run(**DEVELOPED, head_warmup={"patience": 2})],
     # Common sections hold for runs that do not read all of them.
     "a patience of nobody": [
-        run(method="sft", warmup={"patience": 2}),
-        run(bld={"head": "marginal"}, warmup={"patience": 2}),
+        run(method="sft", head_warmup={"patience": 2}),
+        run(bld={"head": "marginal"}, head_warmup={"patience": 2}),
     ],
     "histories of nobody": [run(method="sft", bld={"histories": "prefix"})],
     "low-rank updates": [run(training={"lora": {}}), run(training={"lora": None})],
@@ -136,7 +176,7 @@ FINE = {
 
 @pytest.mark.parametrize("runs", FINE.values(), ids=FINE)
 def test_settings_that_fit_each_other_are_no_mistakes(runs):
-    common = {section: {} for section in ("training", "warmup", "bld")}
+    common = {section: {} for section in ("training", "head_warmup", "bld")}
     settings(runs={f"run-{i}": one for i, one in enumerate(runs)}, **common)
 
 

@@ -23,7 +23,7 @@ def edited(edits):
     return configuration
 
 
-TOKENS = {"teachers.demo.keep_tokens": 8}
+TOKENS = {"teachers.demo.top_k_tokens": 8}
 WRITING = {"teachers.demo.mode": "live", "runs.bld.sampling": {"on_policy": 1}}
 
 # The edits, the key that the message has to begin with, and what else it has to say.
@@ -34,7 +34,7 @@ CONFLICTS = {
         ["1000000", "documents"],
     ),
     "shares above 1": (
-        {f"{CORPUS}.splits.train.share": 1.0},
+        {f"{CORPUS}.splits.train.fraction": 1.0},
         f"{CORPUS}.splits",
         ["add up to 1.", "at most 1"],
     ),
@@ -83,11 +83,11 @@ CONFLICTS = {
         {
             "teachers.demo": {
                 "average": {"models": {"teacher": 1, "third": 2}},
-                "keep_tokens": 16,
+                "top_k_tokens": 16,
             },
             "models.third": DEFAULT["models"]["teacher"],
         },
-        "teachers.demo.keep_tokens",
+        "teachers.demo.top_k_tokens",
         ["16", "expected 0", "no tokens in common"],
     ),
     "a method of tokens that learns from an average": (
@@ -184,13 +184,13 @@ CONFLICTS = {
         ["missing", "every 10 steps", "`training.evaluate_every`"],
     ),
     "patience without evaluations": (
-        {"training.evaluate_every": 0, "warmup.patience": 3},
-        "warmup.patience",
+        {"training.evaluate_every": 0, "head_warmup.patience": 3},
+        "head_warmup.patience",
         ["found 3", "expected null or a `training.evaluate_every` above 0"],
     ),
     "patience of a run without evaluations": (
-        {"training.evaluate_every": 0, "runs.bld.warmup": {"patience": 3}},
-        "runs.bld.warmup.patience",
+        {"training.evaluate_every": 0, "runs.bld.head_warmup": {"patience": 3}},
+        "runs.bld.head_warmup.patience",
         ["found 3", "`training.evaluate_every`"],
     ),
     "head of a byte student": (

@@ -48,7 +48,7 @@ def delete(path):
 
 def judged_on_a_split_of_its_own():
     configuration = copy.deepcopy(DEFAULT)
-    configuration["corpora"]["python_docs"]["splits"]["test"] = {"share": 1e-12}
+    configuration["corpora"]["python_docs"]["splits"]["test"] = {"fraction": 1e-12}
     configuration["runs"]["bld"]["validation_split"] = "test"
     return configuration
 
@@ -161,14 +161,14 @@ MISTAKES = {
     "number for text": (put("report.title", 2024), "report.title", ["2024", "text", "in quotes"]),
     "nothing for a section": (put("training", None), "training", ["found null", "`steps`"]),
     "list for a section": (put("runs.sft", ["sft"]), "runs.sft", ['["sft"]', "`method`"]),
-    "share above 1": (
-        put(f"{CORPUS}.splits.train.share", 1.5),
-        f"{CORPUS}.splits.train.share",
+    "fraction above 1": (
+        put(f"{CORPUS}.splits.train.fraction", 1.5),
+        f"{CORPUS}.splits.train.fraction",
         ["found 1.5", "at most 1"],
     ),
     "too many symbols": (
-        put("teachers.demo.keep_symbols", 300),
-        "teachers.demo.keep_symbols",
+        put("teachers.demo.top_k_symbols", 300),
+        "teachers.demo.top_k_symbols",
         ["found 300", "at least 1 and at most 256"],
     ),
     "everything dropped": (

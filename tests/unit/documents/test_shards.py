@@ -17,7 +17,7 @@ from bld.documents.splits import assign_split, shard_name
 
 
 def split(share=1.0, shards=1, documents=None):
-    return SimpleNamespace(share=share, shards=shards, documents=documents)
+    return SimpleNamespace(fraction=share, shards=shards, documents=documents)
 
 
 def numbered(count, text="document {}"):
@@ -72,7 +72,7 @@ def test_every_document_is_in_the_split_of_its_group_and_in_no_other(tmp_path):
     splits = {"train": split(0.6, 2), "test": split(0.3)}
     write(tmp_path, numbered(200), seed=5, **splits)
     found = {name: [d.id for d in read_split(tmp_path / name)] for name in splits}
-    shares = {name: settings.share for name, settings in splits.items()}
+    shares = {name: settings.fraction for name, settings in splits.items()}
     for name in splits:
         assert found[name] == [
             d.id for d in numbered(200) if assign_split(d.group, shares, 5) == name
@@ -171,7 +171,11 @@ def test_a_limit_that_is_not_reached_is_a_warning(tmp_path, caplog):
     [
         (2, {"train": split(shards=3)}, "'train' got 2 documents for 3 shards .*lower its shards"),
         (0, {"train": split()}, "'train' got 0 documents for 1 shards"),
-        (5, {"train": split(0.9), "test": split(1e-9)}, r"'test' got 0 .*share: 1e-09.*in all: 5"),
+        (
+            5,
+            {"train": split(0.9), "test": split(1e-9)},
+            r"'test' got 0 .*fraction: 1e-09.*in all: 5",
+        ),
         (9, {"train": split(shards=3, documents=2)}, "documents: 2"),
     ],
 )

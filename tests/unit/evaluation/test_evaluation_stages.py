@@ -28,7 +28,7 @@ COMMON = {
 @pytest.fixture
 def manifests(tmp_path, model, tokenizers, documents):
     """Those of a split, a teacher, a student and its head."""
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"documents": tmp_path / "documents"}, {"documents": split}, 0)
     for name, kind in (("teacher", "subwords"), ("student", "Unigram")):
         with new_folder(tmp_path / name, {}) as folder:

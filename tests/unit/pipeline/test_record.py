@@ -34,7 +34,7 @@ def working(tmp_path):
     folder = tmp_path / "home" / USER / "project"
     texts = [f"Return the index of the first key that is number {n}." for n in range(9)]
     documents = [make_document(f"d{n}", "text", [("text", text)]) for n, text in enumerate(texts)]
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     about = {"source": {"kind": "files", "paths": [f"/data/{USER}/texts"]}}
     write_splits(documents, {"train": folder / SPLIT}, {"train": split}, 0, about)
     return folder
@@ -219,7 +219,7 @@ def test_what_documents_are_read_from_is_an_input(call, working, kind):
     source = {"kind": "files", "paths": [str(data)], "format": "jsonl"}
     if kind == "dataset":
         source = {"kind": "dataset", "dataset": "own", "split": "train"}
-    splits = [["all", {"share": 1.0, "shards": 1}]]
+    splits = [["all", {"fraction": 1.0, "shards": 1}]]
     settings = {"corpus": {"source": source | {"columns": columns}, "splits": splits, "seed": 2}}
     manifest, record = "results/corpora/own/all/manifest.json", "results/corpora/own/x.record.json"
     flags = ["--datasets", "resources/datasets", "--manifest", manifest]

@@ -207,7 +207,7 @@ def test_nothing_of_a_person_or_a_secret_is_in_any_byte(made_up, zyxuser, monkey
     made_up.write(zyxuser / "documents/1.txt", "a document")
     own["corpora"]["mine"] = {
         "source": {"kind": "files", "format": "text", "paths": [f"{zyxuser}/documents/*.txt"]},
-        "splits": {"train": {"share": 1.0}},
+        "splits": {"train": {"fraction": 1.0}},
     }
     made_up.write(made_up.code / "config/mine.yaml", "# Read this.\n")
     made_up.commit()

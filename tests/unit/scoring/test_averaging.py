@@ -196,7 +196,7 @@ def test_models_that_have_nothing_in_common_have_an_arithmetic_mean_alone():
 @MEAN
 def test_a_live_average_says_what_its_cache_says(both, documents, tmp_path, mean):
     average = AverageScorer(both(Policy("prefix", 1e-3)), [2, 1], mean)
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": tmp_path / "corpus"}, {"train": split}, seed=0)
     corpus = list(read_split(tmp_path / "corpus"))
     models = [tmp_path / "one.json", tmp_path / "other.json"]

@@ -51,7 +51,7 @@ def made(tmp_path):
     """A split, a student and a head as its warm-up leaves it: their manifests."""
     texts = [f"Return the index of key {n}" for n in range(12)]
     documents = [make_document(f"d{n}", "text", [("text", text)]) for n, text in enumerate(texts)]
-    split = SimpleNamespace(share=1.0, shards=1, documents=None)
+    split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": tmp_path / "train"}, {"train": split}, 0)
     tokenizer = train_tokenizer(texts * 9, "byte_level_bpe", 290, "chatml")
     shape = Architecture(hidden=16, layers=1, heads=2, intermediate=24, positions=64)

@@ -54,7 +54,7 @@ class LiveTeacher:
         scoring = Scoring.model_validate(settings["scoring"])
         read_as = settings["reading"], settings.get("average")
         self._scorer = open_models(folders, *read_as, partial(open_teacher, scoring=scoring))
-        self._kept = scoring.keep_mass, scoring.keep_symbols
+        self._kept = scoring.top_p, scoring.top_k_symbols
 
     def signals(self, split: Path, at_most: int | None = None) -> LiveSignals:
         """What it says of the documents in this folder of a split, the first `at_most` of them."""

@@ -24,7 +24,6 @@ from bld.config.run_checks import (
     training_problems,
 )
 from bld.config.settings import (
-    COMMON,
     Archive,
     Audit,
     Benchmark,
@@ -59,9 +58,11 @@ def read_settings(raw: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(dict(raw))
     except ValidationError as error:
-        details = [x for x in error.errors() if not _is_inherited(x["loc"], raw)]
-        raise _listing(map(problem_in_words, details)) from None
-    problems = list(_problems(settings, raw))
+        found = {(x["loc"], repr(x["input"])) for x in error.errors()}
+        # What a run takes from a common section is reported there.
+        own = [x for x in error.errors() if (x["loc"][2:], repr(x["input"])) not in found]
+        raise _listing(map(problem_in_words, own)) from None
+    problems = list(_problems(settings))
     if problems:
         raise _listing(problems)
     return settings
@@ -73,15 +74,7 @@ def _listing(problems: Iterable[str]) -> ConfigError:
     return ConfigError(f"{count} in the configuration:\n" + "\n".join(f"  * {x}" for x in lines))
 
 
-def _is_inherited(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> bool:
-    """Whether a run only has this setting from the common section, where the problem is reported already."""
-    match location:
-        case ("runs", run, section, key, *_) if section in COMMON:
-            return section in raw and key not in (raw["runs"][run].get(section) or {})
-    return False
-
-
-def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
+def _problems(settings: Settings) -> Iterator[str]:
     for name, dataset in settings.datasets.items():
         yield from _dataset_problems(f"datasets.{name}", dataset)
     for name, corpus in settings.corpora.items():
@@ -95,7 +88,7 @@ def _problems(settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _weights_problems(f"students.{name}.model", student.model, settings)
         yield from _student_problems(f"students.{name}", student, settings)
     for name, run in settings.runs.items():
-        yield from run_problems(f"runs.{name}", run, settings, raw["runs"][name])
+        yield from run_problems(f"runs.{name}", run, settings)
     for name, benchmark in settings.benchmarks.items():
         yield from _benchmark_problems(name, benchmark, settings)
     yield from comparison_problems(settings)
@@ -113,9 +106,9 @@ def _teacher_problems(key: str, teacher: Teacher, settings: Settings) -> Iterato
         yield from _weights_problems(where, name, settings)
         for text in fits(teacher.window, settings.models.get(name)):
             yield f"{key}.window: {text}"
-    if teacher.average and teacher.keep_tokens:
+    if teacher.average and teacher.top_k_tokens:
         yield (
-            f"{key}.keep_tokens: found {teacher.keep_tokens}, expected 0 since models that are averaged have no tokens in "
+            f"{key}.top_k_tokens: found {teacher.top_k_tokens}, expected 0 since models that are averaged have no tokens in "
             "common"
         )
 
@@ -182,9 +175,9 @@ def _dataset_problems(key: str, dataset: Dataset) -> Iterator[str]:
 
 
 def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[str]:
-    total = sum(split.share for split in corpus.splits.values())
+    total = sum(split.fraction for split in corpus.splits.values())
     if total > 1 + 1e-9:
-        yield f"{key}.splits: found shares that add up to {total:g}, expected at most 1"
+        yield f"{key}.splits: found fractions that add up to {total:g}, expected at most 1"
     for name, split in corpus.splits.items():
         if split.documents is not None and split.shards > split.documents:
             yield (

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -23,6 +26,33 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     reruns: ClassVar[str] = ""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Old names of settings, which are accepted for one release, and their present ones."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def rename(cls, raw: Any) -> Any:
+        """Accept old names."""
+        return cls.with_new_names(raw)
+
+    @classmethod
+    def with_new_names(cls, raw: Any) -> Any:
+        """A section as it was written, under the present names, with a hint about each old one.
+
+        An old name beside the new one stays, and is an unknown setting.
+        """
+        if not isinstance(raw, dict):
+            return raw
+        old_names = {old: new for old, new in cls.renamed.items() if old in raw and new not in raw}
+        for old, new in old_names.items():
+            hint(f"`{old}` is now called `{new}`; the old name is accepted until 0.3")
+        return {old_names.get(key, key): value for key, value in raw.items()}
+
+
+@cache
+def hint(text: str) -> None:
+    """Say something about the configuration that is no error, once."""
+    print(f"Configuration: {text}.", file=sys.stderr)
 
 
 class Columns(Section):
@@ -86,27 +116,29 @@ class FromDataset(Section):
 class Split(Section):
     """One part of a corpus; documents of one group (a module, identical texts) never fall into two parts."""
 
-    reruns = "the split (a share: also the splits after it) and what reads it"
+    reruns = "the split (a fraction: also the splits after it) and what reads it"
+    renamed: ClassVar = {"share": "fraction"}
 
-    share: Share
-    """Share of the groups that falls into this split."""
+    fraction: Fraction
+    """Fraction of the groups that falls into this split."""
     shards: Count = 1
     """Number of files; teacher scoring runs one job for each."""
     documents: Count | None = None
-    """Stop after this many documents; null takes all of the share."""
+    """Stop after this many documents; null takes all of the fraction."""
 
 
 class Expected(Section):
     """What `snakemake plan` assumes of a corpus whose documents are not made yet."""
 
     reruns = "nothing: only `snakemake plan` reads it"
+    renamed: ClassVar = {"supervised_share": "supervised_fraction"}
 
     documents: Count
     """Documents of the whole source."""
     bytes_per_document: Positive
     """Mean length of their content."""
-    supervised_share: Share = 1.0
-    """Share of the content that is supervised."""
+    supervised_fraction: Fraction = 1.0
+    """Fraction of the content that is supervised."""
     bytes_per_token: Positive = 4.0
     """Mean length of a token, of teacher and student alike; a token of a byte student is one byte."""
 

@@ -25,7 +25,7 @@ class Evaluation(Histories):
     )
 
     eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this share of the mass; with 0 every symbol keeps some, so that KL is finite."""
+    """Drop histories with at most this fraction of the mass; with 0 every symbol keeps some, so that KL is finite."""
     tasks: list[Literal["bits_per_byte", "byte_divergence", "text"]] = Field(
         ["bits_per_byte", "byte_divergence", "text"]
     )
@@ -102,7 +102,7 @@ class Audit(Histories):
     histories: Literal["prefix", "beam"] = "prefix"
     """The histories of the stricter policy."""
     eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this share of the mass; at most that of every teacher with such histories."""
+    """Drop histories with at most this fraction of the mass; at most that of every teacher with such histories."""
     documents: Count = 16
     """Documents in the sample, which also serves to measure what a token tells and its bytes do not."""
     seed: Seed = 0

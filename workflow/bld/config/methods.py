@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bld.config.documents import Count, NonNegative, Positive, Section, Share
+from bld.config.documents import Count, Fraction, NonNegative, Positive, Section
 
 
 class Method(Section):
@@ -24,7 +24,7 @@ class Method(Section):
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether it learns from the teacher's tokens (`keep_tokens`), not from its bytes alone."""
+        """Whether it learns from the teacher's tokens (`top_k_tokens`), not from its bytes alone."""
         return True
 
 
@@ -93,7 +93,7 @@ class Alm(Method):
     """Both probabilities of a stretch are taken to the power of one over this (tau)."""
     divergence: Literal["kl", "reverse_kl", "total_variation"] = "kl"
     """Of the outcomes "this stretch" and "any other": from teacher to student, from student to teacher, or their distance."""
-    boundary: Share | None = 0.1
+    boundary: Fraction | None = 0.1
     """Stretches end where the teacher gives the start of a new word more than this (gamma), and that start counts as part of
     them; null takes the shortest stretches as they are."""
 
@@ -146,7 +146,7 @@ class Sampling(Section):
     reruns = "runs that read it, their evaluation and the report"
 
     on_policy: float = Field(0.0, ge=0, le=1)
-    """Share of the documents of a step that the student writes; 0 for none."""
+    """Fraction of the documents of a step that the student writes; 0 for none."""
     prompt_bytes: Count = 128
     """How much of a plain text is left for the student to go on from; of a chat, all before the first answer is."""
     completion_tokens: Count = 128

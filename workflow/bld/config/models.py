@@ -5,11 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bld.config.documents import Count, Name, NonNegative, Positive, Revision, Section, Seed, Share
+from bld.config.documents import (
+    Count,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    Revision,
+    Section,
+    Seed,
+)
 
 
 class ScratchTokenizer(Section):
@@ -63,7 +72,7 @@ class Training(Section):
     """Shape of the decay from the peak, to zero at the last step."""
     weight_decay: NonNegative = 0.0
     """AdamW's decay of matrices; vectors are not decayed."""
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     """AdamW's betas."""
     gradient_clipping: NonNegative = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
@@ -186,7 +195,7 @@ class Histories(Section):
     histories: Literal["trunk", "prefix", "beam"] = "prefix"
     """`prefix`: how the text up to each byte is tokenised. `beam`: the paper's search. `trunk`: a biased control."""
     eps: float = Field(1e-3, ge=0, lt=1)
-    """Drop histories with at most this share of the mass; 0 keeps them all. Not read by `trunk`."""
+    """Drop histories with at most this fraction of the mass; 0 keeps them all. Not read by `trunk`."""
     beam_width: Count = 10
     """How many histories a beam keeps at a byte; only read by `beam`."""
 
@@ -198,11 +207,17 @@ class Scoring(Histories):
         "scoring of every shard, its audit, the runs that learn from this teacher and the report"
     )
 
-    keep_mass: Share = 0.999
-    """Keep the most probable symbols of a byte until they hold this mass..."""
-    keep_symbols: int = Field(16, ge=1, le=256)
+    renamed: ClassVar = {
+        "keep_mass": "top_p",
+        "keep_symbols": "top_k_symbols",
+        "keep_tokens": "top_k_tokens",
+    }
+
+    top_p: Fraction = 0.999
+    """Keep the most probable symbols of a byte until their probabilities add up to this..."""
+    top_k_symbols: int = Field(16, ge=1, le=256)
     """...but at most this many; the rest is kept as one tail mass."""
-    keep_tokens: int = Field(0, ge=0, le=4096)
+    top_k_tokens: int = Field(0, ge=0, le=4096)
     """Keep so many of the most probable tokens at each of its own, for methods that compare tokens (64 is fine); 0 for none."""
     window: Count = 1024
     """Longest context in tokens; longer documents are read in windows that overlap by half."""

@@ -6,8 +6,7 @@ A problem is a sentence that names the key, what was found and what is expected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from bld.config.settings import Bld, Method, Model, Run, Settings, Student, Teacher, Training
 from bld.config.words import did_you_mean, listed, shown
@@ -41,7 +40,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
             )
 
 
-def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any]) -> Iterator[str]:
+def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     yield from known(f"{key}.student", run.student, settings, "students")
     yield from known(f"{key}.corpus", run.corpus, settings, "corpora")
     yield from _split_problems(key, run, settings)
@@ -52,7 +51,7 @@ def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any])
     student = settings.students.get(run.student)
     model = settings.models.get(student.model) if student else None
     for fields, text in training_problems(run.training, model):
-        yield f"{_where(key, raw, 'training', fields)}: {text}"
+        yield f"{_where(key, run, settings, 'training', fields)}: {text}"
     if run.sampling.on_policy:
         for text in _sampling_problems(run, settings.teachers.get(run.teacher or "")):
             yield f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since {text}"
@@ -60,13 +59,13 @@ def run_problems(key: str, run: Run, settings: Settings, raw: Mapping[str, Any])
         yield from _token_problems(key, run, settings.teachers[run.teacher])
     if run.taught:
         for fields, text in _learning_problems(run.taught, run.sampling.on_policy == 1):
-            yield f"{_where(key, raw, run.method, fields)}: {text}"
+            yield f"{_where(key, run, settings, run.method, fields)}: {text}"
     if run.method == "bld":
         for fields, text in _bld_problems(run.bld):
-            yield f"{_where(key, raw, 'bld', fields)}: {text}"
-        if has_warmup(run) and run.warmup.patience and not run.training.evaluate_every:
+            yield f"{_where(key, run, settings, 'bld', fields)}: {text}"
+        if has_warmup(run) and run.head_warmup.patience and not run.training.evaluate_every:
             yield (
-                f"{_where(key, raw, 'warmup', ['patience'])}: found {run.warmup.patience}, expected null "
+                f"{_where(key, run, settings, 'head_warmup', ['patience'])}: found {run.head_warmup.patience}, expected null "
                 "or a `training.evaluate_every` above 0, since it counts evaluations"
             )
         if student:
@@ -79,9 +78,9 @@ def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
             f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in common; expected a "
             f"teacher with `model` since `{run.method}` learns from tokens"
         )
-    elif not teacher.keep_tokens:
+    elif not teacher.top_k_tokens:
         yield (
-            f"teachers.{run.teacher}.keep_tokens: found 0, expected at least 1 since `{key}` learns from the teacher's "
+            f"teachers.{run.teacher}.top_k_tokens: found 0, expected at least 1 since `{key}` learns from the teacher's "
             "tokens (64 is a good number)"
         )
 
@@ -98,10 +97,11 @@ def _sampling_problems(run: Run, teacher: Teacher | None) -> Iterator[str]:
         )
 
 
-def _where(key: str, raw: Mapping[str, Any], section: str, fields: Sequence[str]) -> str:
-    """The setting to name, the first of `fields`: in the run where it says one of them itself, else in the common section."""
-    own = any(field in (raw.get(section) or {}) for field in fields)
-    return f"{key + '.' if own else ''}{section}.{fields[0]}"
+def _where(key: str, run: Run, settings: Settings, section: str, fields: Sequence[str]) -> str:
+    """The setting to name, the first of `fields`: in the run where one of them is its own, else in the common section."""
+    own, common = getattr(run, section), getattr(settings, section)
+    differs = any(getattr(own, field) != getattr(common, field) for field in fields)
+    return f"{key + '.' if differs else ''}{section}.{fields[0]}"
 
 
 def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:

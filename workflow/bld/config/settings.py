@@ -7,7 +7,7 @@ with a setting is the step's business, so that the code fingerprint of a step ca
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from bld.config.documents import (
     Dataset,
     Expected,
     Files,
+    Fraction,
     FromDataset,
     Name,
     NonNegative,
@@ -26,7 +27,6 @@ from bld.config.documents import (
     PythonDocs,
     Section,
     Seed,
-    Share,
     Split,
 )
 from bld.config.evaluation import Audit, Benchmark, Evaluation, LocalBenchmark
@@ -66,6 +66,7 @@ __all__ = [
     "Expected",
     "Files",
     "FromDataset",
+    "HeadWarmup",
     "Histories",
     "LocalBenchmark",
     "Lora",
@@ -88,15 +89,14 @@ __all__ = [
     "Student",
     "Teacher",
     "Training",
-    "Warmup",
 ]
 
 
-COMMON = ("training", "warmup", *Methods.model_fields)
+COMMON = ("training", "head_warmup", *Methods.model_fields)
 """Sections that every run inherits."""
 
 
-class Warmup(Section):
+class HeadWarmup(Section):
     """Training of the byte head before distillation."""
 
     reruns = "the warm-up of runs with a byte head, those runs and the report"
@@ -115,6 +115,7 @@ class _Run(Section):
     """A run, but for the settings of its method."""
 
     reruns = "this run and the report"
+    renamed: ClassVar = {"warmup": "head_warmup"}
 
     method: Literal["sft", *Methods.model_fields]  # type: ignore[valid-type]
     """The objective: token cross-entropy alone (sft), or a method with a section of its name."""
@@ -134,8 +135,8 @@ class _Run(Section):
     """Seed of the data order and of the byte head."""
     training: RunTraining = RunTraining()
     """Overrides of `training`."""
-    warmup: Warmup = Warmup()
-    """Overrides of `warmup`."""
+    head_warmup: HeadWarmup = HeadWarmup()
+    """Overrides of `head_warmup`."""
     sampling: Sampling = Sampling()
     """What the student writes itself while it is trained."""
 
@@ -175,14 +176,16 @@ class Plan(Section):
     """Its peak TFLOP/s in the precision of your runs; null takes the published one."""
     memory_gib: Positive | None = None
     """Its memory in GiB; null takes the published one."""
-    utilisation: Share = 0.35
-    """Share of the peak that is reached, in training and scoring."""
+    utilisation: Fraction = 0.35
+    """Fraction of the peak that is reached, in training and scoring."""
     job_minutes: NonNegative = 15
     """Minutes that a job needs besides its work: to start, load, read its documents and save."""
 
 
 class _Settings(Section):
     """The configuration, but for the settings of methods."""
+
+    renamed: ClassVar = {"warmup": "head_warmup"}
 
     datasets: dict[Name, Dataset] = Field({})
     """Data sets to fetch, by name."""
@@ -196,7 +199,7 @@ class _Settings(Section):
     """Models that learn, by name."""
     training: RunTraining = RunTraining()
     """How every run is trained unless it says otherwise."""
-    warmup: Warmup = Warmup()
+    head_warmup: HeadWarmup = HeadWarmup()
     """How every byte head is warmed up unless its run says otherwise."""
     runs: dict[Name, Run] = Field(min_length=1)
     """What is trained and compared, by name."""
@@ -221,21 +224,24 @@ class Settings(Methods, _Settings):
     @classmethod
     def runs_inherit(cls, raw: Any) -> Any:
         """Put the common sections under what each run says itself."""
+        raw = cls.with_new_names(raw)
         if not (isinstance(raw, dict) and isinstance(raw.get("runs"), dict)):
             return raw
-        common = {key: raw[key] for key in COMMON if key in raw}
-        return raw | {"runs": {name: _over(common, run) for name, run in raw["runs"].items()}}
+        return raw | {"runs": {name: _over(raw, run) for name, run in raw["runs"].items()}}
 
 
 def _over(common: dict[str, Any], run: Any) -> Any:
+    """A run over the common sections."""
+    run = Run.with_new_names(run)
     if not isinstance(run, dict):
         return run
-    sections = {
-        key: _merged(section, run.get(key) or {})
-        for key, section in common.items()
-        if isinstance(section, dict) and isinstance(run.get(key) or {}, dict)
-    }
-    return run | sections
+    merged = {}
+    for key in COMMON:
+        rename = Run.model_fields[key].annotation.with_new_names  # type: ignore[union-attr]
+        section, own = rename(common.get(key)), rename(run.get(key) or {})
+        if isinstance(section, dict) and isinstance(own, dict):
+            merged[key] = _merged(section, own)
+    return run | merged
 
 
 def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

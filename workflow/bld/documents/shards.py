@@ -63,7 +63,7 @@ def write_splits(
     extra keys for the manifests. Raises ValueError, and leaves the folders as they were, if a split
     gets no document or fewer than it has shards.
     """
-    shares = {name: split.share for name, split in splits.items()}
+    shares = {name: split.fraction for name, split in splits.items()}
     unfilled = set(folders)
     read = 0
     with ExitStack() as stack:
@@ -90,8 +90,8 @@ def _check_count(name: str, split: Split, found: int, read: int) -> None:
     if found < split.shards:
         raise ValueError(
             f"split {name!r} got {found} documents for {split.shards} shards "
-            f"(share: {split.share}, documents: {split.documents}, read in all: {read}); raise "
-            "its share or `documents`, lower its shards, or give the corpus more sources"
+            f"(fraction: {split.fraction}, documents: {split.documents}, read in all: {read}); raise "
+            "its fraction or `documents`, lower its shards, or give the corpus more sources"
         )
     if split.documents is not None and found < split.documents:
         logger.warning(

@@ -16,7 +16,7 @@ from bld.reporting.teacher_bytes import TeacherBytes
 
 FEW_DOCUMENTS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in simulations)."""
-OF_METHODS = ("method", "warmup.", "sampling.", "seed")
+OF_METHODS = ("method", "head_warmup.", "sampling.", "seed")
 OVERFITTED = 0.01
 """Bits per byte on the development split between the best look and the last one, relative."""
 

@@ -103,7 +103,7 @@ def _own(settings: Settings) -> Settings:
 
 
 def _training(settings: Settings) -> Settings:
-    warmup = {"warmup": settings["warmup"]} if settings.get("warmup") else {}
+    warmup = {"head_warmup": settings["head_warmup"]} if settings.get("head_warmup") else {}
     named = {key: settings[key] for key in ("train_split", "teacher") if key in settings}
     return dict(flat(settings.get("training", {}) | warmup | named))
 

@@ -223,4 +223,4 @@ def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> 
     """The scorer of a teacher's folder."""
     policy = Policy(scoring.histories, scoring.eps, scoring.beam_width)
     limits = scoring.window, scoring.batch_tokens, scoring.precision
-    return open_scorer(folder, reading, policy, *limits, scoring.keep_tokens)
+    return open_scorer(folder, reading, policy, *limits, scoring.top_k_tokens)

@@ -44,7 +44,7 @@ def main() -> None:
 
         def score(documents: Sequence[Document]) -> ScoredPart:
             found = scorer.distributions(documents)
-            return score_part(found, scoring.keep_mass, scoring.keep_symbols)
+            return score_part(found, scoring.top_p, scoring.top_k_symbols)
 
         origin = Origin(
             documents_sha256=documents_sha256,

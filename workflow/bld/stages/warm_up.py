@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from bld.config.settings import Bld as BldSettings
-from bld.config.settings import RunTraining, Warmup
+from bld.config.settings import HeadWarmup, RunTraining
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.pipeline.step import StepParser
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
     settings = arguments.step.settings
-    warmup = Warmup.model_validate(settings["warmup"])
+    warmup = HeadWarmup.model_validate(settings["head_warmup"])
     weights = BldSettings.model_validate(settings["bld"])
     common, seed = RunTraining.model_validate(settings["training"]), settings["seed"]
     renderer = load_renderer(arguments.student, **settings["reading"])

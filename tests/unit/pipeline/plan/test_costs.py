@@ -43,8 +43,8 @@ def configuration(**sections):
                     "source": {"kind": "python_docs"},
                     "expected": {"documents": 1, "bytes_per_document": 1, "bytes_per_token": 4},
                     "splits": {
-                        "train": {"share": 0.9, "shards": 4},
-                        "validation": {"share": 0.1},
+                        "train": {"fraction": 0.9, "shards": 4},
+                        "validation": {"fraction": 0.1},
                     },
                 }
             },
@@ -122,19 +122,21 @@ def test_histories_cost_the_positions_that_were_measured(settings, positions):
     assert positions_per_token(Histories(**settings)) == positions
 
 
-@pytest.mark.parametrize("keep_symbols", [4, 16, 64])
-def test_no_cache_is_larger_than_planned(tmp_path, keep_symbols):
+@pytest.mark.parametrize("top_k_symbols", [4, 16, 64])
+def test_no_cache_is_larger_than_planned(tmp_path, top_k_symbols):
     random = np.random.default_rng(0)
     rows = []
     for number in range(40):
         probs = random.dirichlet(np.full(SYMBOLS, 3.0), 1000)
         lost = random.random(1000) * 0.1
-        kept = keep_most_probable(np.log(probs).astype(np.float32), lost, 1.0, keep_symbols)
+        kept = keep_most_probable(np.log(probs).astype(np.float32), lost, 1.0, top_k_symbols)
         rows.append(Row(str(number), 1, kept))
     path = tmp_path / "shard.parquet"
     write_tables(path, [table_of(rows)], {})
     per_byte = path.stat().st_size / (40 * 1000)
-    assert 0.4 * cache_bytes_per_byte(keep_symbols) < per_byte < cache_bytes_per_byte(keep_symbols)
+    assert (
+        0.4 * cache_bytes_per_byte(top_k_symbols) < per_byte < cache_bytes_per_byte(top_k_symbols)
+    )
 
 
 def test_the_memory_of_a_teacher_by_hand(premises):
@@ -212,7 +214,7 @@ def test_a_byte_head_is_warmed_up_on_a_frozen_body_and_then_trained_with_it(prem
 
 
 def test_a_warm_up_that_trains_the_body_costs_what_a_training_costs(premises):
-    warm_up, distillation = runs_of(premises, {"warmup": {"train_body": True}})
+    warm_up, distillation = runs_of(premises, {"head_warmup": {"train_body": True}})
     assert warm_up.flops_per_step == distillation.flops_per_step
     assert warm_up.checkpoint_bytes == distillation.checkpoint_bytes
 

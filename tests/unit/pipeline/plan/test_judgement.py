@@ -211,8 +211,8 @@ def test_a_students_rows_are_its_tokenizers_entries_padded(plan, t1):
 
 
 def test_what_nobody_reads_is_not_planned(t1):
-    t1["corpora"]["tulu_3"]["splits"]["train"]["share"] = 0.9
-    t1["corpora"]["tulu_3"]["splits"]["unused"] = {"share": 0.001}
+    t1["corpora"]["tulu_3"]["splits"]["train"]["fraction"] = 0.9
+    t1["corpora"]["tulu_3"]["splits"]["unused"] = {"fraction": 0.001}
     settings = read_settings(t1)
     assert splits_read(settings) == [("tulu_3", "train"), ("tulu_3", "validation")]
     assert caches(settings) == [("llama_3b", "tulu_3", "train")]

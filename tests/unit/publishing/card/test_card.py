@@ -377,7 +377,7 @@ def test_of_a_teacher_that_is_an_average_every_model_is_told(made):
 def test_another_method_is_told_by_its_own_words_and_settings(made):
     alm = Alm(token_weight=0.5)
     made.run = made.run.model_copy(update={"method": "alm", "alm": alm})
-    made.teacher = made.teacher.model_copy(update={"keep_tokens": 64})
+    made.teacher = made.teacher.model_copy(update={"top_k_tokens": 64})
     card = made.card()
     assert "**distillation across tokenizers** (Approximate likelihood matching, arX" in card.text
     citation = card.text.partition("## Citation")[2]

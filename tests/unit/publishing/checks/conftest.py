@@ -38,7 +38,7 @@ CONFIGURATION = {
     "corpora": {
         "docs": {
             "source": {"kind": "files", "format": "jsonl", "paths": ["own.jsonl"]},
-            "splits": {"train": {"share": 0.5}, "validation": {"share": 0.5}},
+            "splits": {"train": {"fraction": 0.5}, "validation": {"fraction": 0.5}},
         }
     },
     "models": {"tiny": {"path": "/opt/models/tiny"}},

@@ -11,7 +11,7 @@ from bld.files import MANIFEST, read_manifest
 BYTES_PER_TOKEN = 4.0
 # Counted in the standard library of Python 3.11, cut at 1,500 bytes.
 PYTHON_DOCS = Expected(
-    documents=23000, bytes_per_document=560, supervised_share=0.97, bytes_per_token=3.5
+    documents=23000, bytes_per_document=560, supervised_fraction=0.97, bytes_per_token=3.5
 )
 
 
@@ -58,7 +58,7 @@ def amount_of(name: str, split: str, corpus: Corpus, results: Path) -> Amount:
             f"corpora.{name}: how many documents it has is not known yet. Make the split `{split}` "
             f"(`snakemake ... {path}`), or say `corpora.{name}.expected`: documents and bytes_per_document"
         )
-    documents = min(settings.share * expected.documents, settings.documents or float("inf"))
+    documents = min(settings.fraction * expected.documents, settings.documents or float("inf"))
     content = documents * expected.bytes_per_document
-    supervised = content * expected.supervised_share
+    supervised = content * expected.supervised_fraction
     return Amount(documents, content, supervised, settings.shards, counted=False)

@@ -209,7 +209,7 @@ def _of_documents(settings: Settings) -> Iterable[str]:
         if expected:
             text += (
                 f"{count(expected.documents)} of {count(expected.bytes_per_document)} bytes, "
-                f"{expected.supervised_share:.0%} of them supervised, {expected.bytes_per_token:g} bytes per token"
+                f"{expected.supervised_fraction:.0%} of them supervised, {expected.bytes_per_token:g} bytes per token"
             )
             yield f"{text} (`corpora.{name}.expected`); counted where a split is made."
         else:
@@ -221,6 +221,6 @@ def _of_scoring(settings: Settings) -> Iterable[str]:
         teacher = settings.teachers[name]
         yield (
             f"Teacher `{name}`: {positions_per_token(teacher):g} positions per token with histories "
-            f"`{teacher.histories}`; at most {cache_bytes_per_byte(teacher.keep_symbols):.0f} bytes of cache per supervised "
-            f"byte with `keep_symbols` {teacher.keep_symbols} (half of that is usual)."
+            f"`{teacher.histories}`; at most {cache_bytes_per_byte(teacher.top_k_symbols):.0f} bytes of cache per supervised "
+            f"byte with `top_k_symbols` {teacher.top_k_symbols} (half of that is usual)."
         )

@@ -58,7 +58,7 @@ def scoring_job(premises: Premises, name: str, corpus: str, split: str) -> Scori
         positions=positions,
         cache_bytes=amount.supervised
         * (
-            cache_bytes_per_byte(teacher.keep_symbols)
+            cache_bytes_per_byte(teacher.top_k_symbols)
             + token_bytes(teacher) * tokens / amount.content
         ),
     )
@@ -74,17 +74,17 @@ def positions_per_token(histories: Histories) -> float:
     return next(positions for eps, positions in PREFIX_POSITIONS if histories.eps >= eps)
 
 
-def cache_bytes_per_byte(keep_symbols: int) -> float:
+def cache_bytes_per_byte(top_k_symbols: int) -> float:
     """Bytes in the cache for each supervised byte, at most: every byte keeps as many symbols as it may, and all their bits
     that can differ do."""
-    return (keep_symbols * BITS_PER_SYMBOL + BITS_PER_BYTE) / 8
+    return (top_k_symbols * BITS_PER_SYMBOL + BITS_PER_BYTE) / 8
 
 
 def token_bytes(teacher: Teacher) -> float:
     """Bytes in the cache for each of the teacher's own tokens, at most."""
-    if not teacher.keep_tokens:
+    if not teacher.top_k_tokens:
         return 0.0
-    return (teacher.keep_tokens * BITS_PER_KEPT_TOKEN + BITS_PER_TOKEN) / 8
+    return (teacher.top_k_tokens * BITS_PER_KEPT_TOKEN + BITS_PER_TOKEN) / 8
 
 
 def scoring_memory(shapes: Sequence[Shape], teacher: Teacher) -> Memory:

@@ -71,7 +71,7 @@ def trainings_of_run(premises: Premises, name: str) -> Iterator[TrainingJob]:
     passes_per_token = per_token / premises.amounts[run.corpus, run.train_split].content
     shape = premises.shapes.student(run.student)
     if has_warmup(run):
-        training = run.training.model_copy(update={"steps": run.warmup.steps, "lora": None})
+        training = run.training.model_copy(update={"steps": run.head_warmup.steps, "lora": None})
         load = _warm_up(run, shape, min(per_token, BYTE_PLACES))
         yield _job(premises, "warm_up", name, training, load, passes_per_token)
     load = _distillation(premises, run, shape, per_token)
@@ -81,7 +81,7 @@ def trainings_of_run(premises: Premises, name: str) -> Iterator[TrainingJob]:
 def _warm_up(run: Run, shape: Shape, symbols: float) -> Load:
     """The body is frozen, and gives no logits; or trained too, all of it whatever `lora` says."""
     head = head_parameters(run.bld.head, shape.hidden)
-    whole = run.warmup.train_body
+    whole = run.head_warmup.train_body
     context = run.training.sequence_length
     body = _whole_flops(shape, run.training) if whole else body_flops(shape, context)
     trained = head + (shape.parameters if whole else 0)

@@ -16,7 +16,7 @@ be taken on any. Public settings: w_token 0, w_KL 1, text drawn at temperature 0
 
 Deviations. Of the teacher only the most probable tokens are known: the shared tokens beyond them are one
 candidate, to which the teacher gives the whole tail, that of tokens not shared included. With
-`keep_tokens` (4,096 at most) at the size of the vocabulary there is no such candidate, and the loss is that of
+`top_k_tokens` (4,096 at most) at the size of the vocabulary there is no such candidate, and the loss is that of
 the paper. Ids that spell the same bytes are one candidate, and so are all ends of turns. The sum is divided by the
 supervised tokens of the student, as the authors' code does; but that code takes means of logits where
 Eq. 7 has log-probabilities, joins a unit of several tokens with the token behind it, and in its later

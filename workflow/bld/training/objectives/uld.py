@@ -12,7 +12,7 @@ temperature, the student's ends of turns unpaired: as in the authors' runs
 Deviations:
 * Of the teacher the k most probable tokens are known and one mass for all others. Those k are compared
   with the student's k largest probabilities, and the mass with what the student leaves beside its own:
-  that never exceeds the full distance, and equals it where all tokens are kept (`keep_tokens` at the
+  that never exceeds the full distance, and equals it where all tokens are kept (`top_k_tokens` at the
   size of the vocabulary, 4,096 at most).
 * Positions are paired inside a run of supervised tokens (an answer with its end, a text, or what a row
   has of it), so that the turns of a conversation do not shift each other. The teacher's tokens that
