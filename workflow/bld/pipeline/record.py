@@ -31,7 +31,7 @@ from bld.pipeline.hardware import (
     peak_memory,
     uses_gpu,
 )
-from bld.privacy import told, told_all
+from bld.privacy import anonymised, portable_path
 
 if TYPE_CHECKING:
     from bld.pipeline.step import Step
@@ -88,11 +88,11 @@ class Record:
     def knows(self, digests: Mapping[Path, str], outside: bool = False) -> None:
         """Files that the step reads and whose SHA-256 is known already."""
         if self._path:
-            self._outside += [told(path) for path in digests if outside]
+            self._outside += [portable_path(path) for path in digests if outside]
             for path, digest in digests.items():
-                self._read[told(path)] = digest
+                self._read[portable_path(path)] = digest
                 if about := _source(path):
-                    self._sources[told(path)] = about
+                    self._sources[portable_path(path)] = about
 
     def writes(self, paths: Iterable[Path]) -> None:
         """Files that the step makes and does not declare."""
@@ -115,7 +115,7 @@ class Record:
         ended, seconds = datetime.now(UTC), time.monotonic() - self._clock
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         gpus = world_size if uses_gpu() else 0
-        settings = told_all(self._step.settings)
+        settings = anonymised(self._step.settings)
         return {
             "format": FORMAT,
             **self._names(),
@@ -129,7 +129,7 @@ class Record:
             "inputs": self._read,
             "outside": sorted(self._outside),
             "outputs": {
-                told(path): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+                portable_path(path): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
                 for path in self._made
             },
             "sources": self._sources,
@@ -155,7 +155,7 @@ class Record:
         names: dict[str, str | None] = {"stage": self._module.rpartition(".")[2]}
         if self._log is None:
             return names | {"rule": None, "log": None, "benchmark": None}
-        log = Path(told(self._log))
+        log = Path(portable_path(self._log))
         return names | {
             "rule": log.parts[1].removesuffix(".log"),
             "log": str(log),
@@ -208,14 +208,14 @@ def _source(path: Path) -> dict[str, Any] | None:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if not manifest.keys() & {"source", "licence"}:
         return None
-    return {key: told_all(manifest.get(key)) for key in ("source", "licence")}
+    return {key: anonymised(manifest.get(key)) for key in ("source", "licence")}
 
 
 def _arguments() -> list[str]:
     """The command's arguments without the step line, which stands in the record by its parts."""
     given = sys.argv[1:]
     place = given.index("--step")
-    return told_all([*given[:place], *given[place + 2 :]])
+    return anonymised([*given[:place], *given[place + 2 :]])
 
 
 def _job() -> str | None:

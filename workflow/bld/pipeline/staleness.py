@@ -16,7 +16,7 @@ from typing import Any
 
 from bld.files import sha256_of
 from bld.pipeline.code_digest import code_modules, objective_of
-from bld.privacy import told
+from bld.privacy import portable_path
 
 SHOWN = 48
 DIGITS = 8
@@ -37,7 +37,7 @@ def own_causes(job: Any, reason: Any, kept: Any) -> list[str]:
     if there and kept.has_metadata(job):
         said += _kept_differences(job, kept, record)
     for path in sorted(set(reason.updated_input) - set(reason.updated_input_run)):
-        digests = record.get("inputs", {}).get(told(Path(path))), _digest_now(path)
+        digests = record.get("inputs", {}).get(portable_path(Path(path))), _digest_now(path)
         said.append(f"{path}: {_from_to(*map(_short, digests))}")
     return said
 

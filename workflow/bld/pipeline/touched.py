@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bld.files import sha256_of
-from bld.privacy import told
+from bld.privacy import portable_path
 
 
 def unchanged(paths: Iterable[str], record: str) -> set[str]:
@@ -26,7 +26,7 @@ def unchanged(paths: Iterable[str], record: str) -> set[str]:
     except (OSError, ValueError, KeyError):
         return set()
     newer = [path for path, date in dates.items() if date > read_at]
-    others = {path for path in newer if inputs.get(told(Path(path))) != sha256_of(path)}
+    others = {path for path in newer if inputs.get(portable_path(Path(path))) != sha256_of(path)}
     if newer and not others:
         # In a colleague's folder the date stays as it is, and the files are read again.
         with suppress(OSError):

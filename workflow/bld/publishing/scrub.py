@@ -12,7 +12,7 @@ import re
 from collections.abc import Container, Mapping
 from urllib.parse import quote
 
-from bld.privacy import USER, account, without_person
+from bld.privacy import USER, account, anonymised
 
 GONE = "REDACTED"
 PLACE = "a path of the machine"
@@ -75,7 +75,7 @@ class Scrubber:
     def leaks(self, data: bytes) -> list[str]:
         """What secrets and what places of a person are in bytes of any kind, in words."""
         text = data.decode("utf-8", errors="replace")
-        return self.secrets(data) + [PLACE] * (without_person(text) != text)
+        return self.secrets(data) + [PLACE] * (anonymised(text) != text)
 
     def clean(self, text: str) -> tuple[str, list[str]]:
         """The text without secrets and without a person, and in words what was taken out."""
@@ -83,7 +83,7 @@ class Scrubber:
         for what in self._suspected(text):
             text, count = self._shapes[what].subn(GONE, text)
             found += [what] * bool(count)
-        without = without_person(text)
+        without = anonymised(text)
         found += [PLACE] * (without != text)
         if self._account:
             without, count = self._account.subn(USER, without)

@@ -14,6 +14,7 @@ from bld.documents.shards import write_splits
 from bld.documents.sources import read_dataset, read_files, source_files
 from bld.files import MANIFEST
 from bld.pipeline.step import StepParser
+from bld.privacy import anonymised
 from bld.progress import progress
 
 
@@ -28,7 +29,7 @@ def main() -> None:
         corpus = Corpus.model_validate(described | {"splits": dict(described["splits"])})
         is_outside = isinstance(corpus.source, Files)
         arguments.record.reads(files(corpus, arguments.datasets), is_outside)
-        about: dict[str, Any] = {"source": corpus.source.model_dump()}
+        about: dict[str, Any] = {"source": anonymised(corpus.source.model_dump())}
         if corpus.source.kind == "python_docs":
             about["python"] = platform.python_version()
         documents = progress(

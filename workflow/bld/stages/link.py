@@ -9,6 +9,7 @@ from bld.files import read_manifest
 from bld.folders import link_files, new_folder
 from bld.hub import licence_of
 from bld.pipeline.step import StepParser
+from bld.privacy import anonymised
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     parser = StepParser(__doc__)
     parser.writes("--manifest")
     with parser.recorded() as arguments:
-        about: dict[str, Any] = {"source": arguments.step.settings}
+        about: dict[str, Any] = {"source": anonymised(arguments.step.settings)}
         source = Path(arguments.step.settings["path"])
         with new_folder(arguments.manifest.parent, about) as folder:
             link_files(source, folder)

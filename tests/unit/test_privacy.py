@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bld.privacy import told, told_all, without_person
+from bld.privacy import anonymised, portable_path
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def person(monkeypatch, tmp_path):
     ],
 )
 def test_what_tells_of_a_person_is_taken_out(text, without, person):
-    assert without_person(text.format(project=person, home=person.parent)) == without
+    assert anonymised(text.format(project=person, home=person.parent)) == without
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_what_tells_of_a_person_is_taken_out(text, without, person):
     ],
 )
 def test_names_that_the_configuration_or_the_web_has_stay(text):
-    assert without_person(text) == text
+    assert anonymised(text) == text
 
 
 def test_a_home_that_is_the_root_takes_nothing_out(monkeypatch):
     monkeypatch.setenv("HOME", "/")
-    assert without_person("/usr/bin and a/b") == "/usr/bin and a/b"
+    assert anonymised("/usr/bin and a/b") == "/usr/bin and a/b"
 
 
 def test_a_quoted_place_is_taken_out_of_an_address(person):
     address = "https://mirror.org/?path={}&x=1"
     home, project = (quote(str(folder), safe="") for folder in (person.parent, person))
-    assert without_person(address.format(home + "%2Fx")) == address.format("~%2Fx")
-    assert without_person(address.format(project + "%2Fx")) == address.format("x")
+    assert anonymised(address.format(home + "%2Fx")) == address.format("~%2Fx")
+    assert anonymised(address.format(project + "%2Fx")) == address.format("x")
 
 
 def test_an_account_without_a_name_takes_nothing_out(monkeypatch):
@@ -77,22 +77,26 @@ def test_an_account_without_a_name_takes_nothing_out(monkeypatch):
         raise KeyError("uid not found")
 
     monkeypatch.setattr("getpass.getuser", nobody)
-    assert without_person("/scratch/zyxuser/1000") == "/scratch/zyxuser/1000"
+    assert anonymised("/scratch/zyxuser/1000") == "/scratch/zyxuser/1000"
 
 
 def test_the_name_that_the_working_folder_has_by_a_link_is_its_name_too(monkeypatch, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(Path.cwd())
     monkeypatch.setenv("PWD", str(link))
-    assert without_person(f"{link}/results") == "results"
+    assert anonymised(f"{link}/results") == "results"
 
 
 def test_a_path_is_told_from_the_working_folder(person):
-    assert told(Path("results/../zyxuser/x")) == told(person / "zyxuser/x") == "zyxuser/x"
-    assert told(Path("../data")) == "~/data"
-    assert told(Path("/scratch/zyxuser/x")) == "/scratch/USER/x"
+    assert (
+        portable_path(Path("results/../zyxuser/x"))
+        == portable_path(person / "zyxuser/x")
+        == "zyxuser/x"
+    )
+    assert portable_path(Path("../data")) == "~/data"
+    assert portable_path(Path("/scratch/zyxuser/x")) == "/scratch/USER/x"
 
 
 def test_every_text_of_a_value_is_told_without_a_person(person):
     value = {f"{person}/a": [1, None, {"x": "/b/zyxuser"}], "n": 2.5}
-    assert told_all(value) == {"a": [1, None, {"x": "/b/USER"}], "n": 2.5}
+    assert anonymised(value) == {"a": [1, None, {"x": "/b/USER"}], "n": 2.5}
