@@ -13,7 +13,7 @@ CONSTRAINTS := envs/requirements/constraints.txt
 TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo check test test-long docs bench envs pins
+.PHONY: demo check test test-long golden docs bench envs pins
 
 demo: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
@@ -31,6 +31,12 @@ test: $(VENV)/tests.done $(VENV)/crates.done
 
 test-long: $(VENV)/tests.done $(VENV)/crates.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
+
+# For changes that move and rename and are to compute the same: the numbers of the experiments in small form, here and at a
+# base commit (GOLDEN_BASE), digit by digit. It prints "the same", or the files and columns that differ; with
+# ARGUMENTS=--keep it leaves the folders. The first time both are run, in some eight minutes each; then the base is known.
+golden: $(VENV)/tests.done
+	PATH="$(CURDIR)/$(BIN):$$PATH" python tests/golden/golden.py $(ARGUMENTS)
 
 # The pages of docs/, in site/; without a network.
 docs: $(VENV)/docs.done
