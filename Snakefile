@@ -16,7 +16,6 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/files.smk"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/corpora.smk"

@@ -14,6 +14,11 @@ RECORD = ".record.json"
 """How the names of run records end."""
 
 
+def shard_name(index: int, count: int) -> str:
+    """The name of a shard without its suffix: "00000-of-00008"."""
+    return f"{index:05d}-of-{count:05d}"
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` with sorted keys, indented, ending in a newline; the file appears by rename.
 

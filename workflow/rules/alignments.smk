@@ -8,7 +8,7 @@ wildcard_constraints:
 rule map_vocabulary:
     input:
         student="results/students/{student}/manifest.json",
-        teacher=teacher_models,
+        teacher=TARGETS.teacher_models,
     output:
         map="results/vocabulary_maps/{kind}/{student}/{teacher}.parquet",
         record="results/vocabulary_maps/{kind}/{student}/{teacher}.record.json",
@@ -36,7 +36,7 @@ rule measure_alignment:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
         student="results/students/{student}/manifest.json",
-        teacher=teacher_models,
+        teacher=TARGETS.teacher_models,
     output:
         alignment="results/alignments/{student}/{teacher}/{corpus}/{split}/alignment.json",
         record="results/alignments/{student}/{teacher}/{corpus}/{split}/alignment.record.json",

@@ -13,7 +13,7 @@ rule archive:
 
 rule report_selection:
     input:
-        lambda wildcards: report_files(archived_runs(wildcards)),
+        lambda wildcards: TARGETS.report_files(archived_runs(wildcards)),
     output:
         page="results/archive/{archive}/report/index.html",
         summary="results/archive/{archive}/report/summary.json",

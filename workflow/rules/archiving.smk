@@ -71,7 +71,7 @@ def card_made_from(wildcards):
     run = SETTINGS.runs[wildcards.run]
     scratch = card_scratch(run)
     splits = {run.train_split, run.validation_split}
-    splits |= {run.development_split} if is_watched(run) else set()
+    splits |= {run.development_split} if run.has_development else set()
     documents = {(run.corpus, split) for split in splits}
     documents |= {(one.corpus, one.split) for one in scratch.values()}
     sources = [SETTINGS.corpora[corpus].source for corpus, _ in documents]

@@ -4,7 +4,7 @@
 rule audit_cache:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        teacher=teacher_models,
+        teacher=TARGETS.teacher_models,
         cache="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
     output:
         audit="results/teachers/{teacher}/{corpus}/{split}/audit.json",
@@ -35,7 +35,7 @@ rule audit_cache:
 rule measure_information:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        teacher=teacher_models,
+        teacher=TARGETS.teacher_models,
     output:
         information="results/teachers/{teacher}/{corpus}/{split}/information.json",
         record="results/teachers/{teacher}/{corpus}/{split}/information.record.json",

@@ -10,7 +10,7 @@ rule fetch_benchmark:
     benchmark:
         "logs/fetch_benchmark/{benchmark}.benchmark.jsonl"
     wildcard_constraints:
-        benchmark=one_of(HUB_BENCHMARKS),
+        benchmark=one_of(TARGETS.hub_benchmarks),
     localrule: True
     conda:
         "../../envs/benchmark.yaml"
@@ -31,7 +31,7 @@ rule fetch_benchmark:
 
 rule build_benchmark:
     input:
-        documents=benchmark_documents,
+        documents=TARGETS.benchmark_documents,
     output:
         manifest="results/benchmarks/{benchmark}/manifest.json",
         record="results/benchmarks/{benchmark}/manifest.record.json",
@@ -40,7 +40,7 @@ rule build_benchmark:
     benchmark:
         "logs/build_benchmark/{benchmark}.benchmark.jsonl"
     wildcard_constraints:
-        benchmark=one_of(LOCAL_BENCHMARKS),
+        benchmark=one_of(TARGETS.local_benchmarks),
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -58,15 +58,15 @@ rule build_benchmark:
 
 rule evaluate_benchmark:
     input:
-        data=benchmark_data,
-        model=judged_model,
+        data=TARGETS.benchmark_data,
+        model=TARGETS.evaluated_model,
     output:
-        evaluation="results/{judged}/{benchmark}.json",
-        record="results/{judged}/{benchmark}.record.json",
+        evaluation="results/{evaluated}/{benchmark}.json",
+        record="results/{evaluated}/{benchmark}.record.json",
     log:
-        "logs/evaluate_benchmark/{judged}/{benchmark}.log",
+        "logs/evaluate_benchmark/{evaluated}/{benchmark}.log",
     benchmark:
-        "logs/evaluate_benchmark/{judged}/{benchmark}.benchmark.jsonl"
+        "logs/evaluate_benchmark/{evaluated}/{benchmark}.benchmark.jsonl"
     wildcard_constraints:
         benchmark=one_of(SETTINGS.benchmarks),
     conda:

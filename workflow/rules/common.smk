@@ -1,6 +1,5 @@
 # The validated settings, and what every rule shares.
 
-import glob
 import os
 import re
 import shlex
@@ -12,13 +11,16 @@ PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
-from bld.documents.splits import shard_name
 from bld.pipeline.step import step_line
+from bld.pipeline.targets import EVALUATED, MAPPED, NAME, REPORT, Targets
+from bld.pipeline.targets import model_folder, split_manifest
 
 try:
     SETTINGS = read_settings(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+TARGETS = Targets(SETTINGS)
 
 # Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the options of bash are
 # those that Snakemake sets itself where there is no prefix.
@@ -36,8 +38,6 @@ os.environ.update(
     PYTHONWARNINGS="ignore::FutureWarning",
 )
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-
 
 wildcard_constraints:
     model=NAME,
@@ -48,7 +48,7 @@ wildcard_constraints:
     teacher=NAME,
     student=NAME,
     run=NAME,
-    judged=rf"runs/{NAME}/evaluation|evaluation/(?:students|teachers)/{NAME}(?:/{NAME}){{0,3}}",
+    evaluated=EVALUATED,
 
 
 def one_of(names):

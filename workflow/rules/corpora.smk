@@ -4,7 +4,7 @@
 
 rule build_split:
     input:
-        lambda wildcards: corpus_inputs(wildcards.corpus, wildcards.split),
+        TARGETS.corpus_source,
     output:
         # The shards are named in it, with their digests, and not here: there may be thousands.
         manifest="results/corpora/{corpus}/{split}/manifest.json",

@@ -1,18 +1,18 @@
-# Every model is judged: the teachers, the students before training, and each run. {judged} is the folder of what is found
+# Every model is judged: the teachers, the students before training, and each run. {evaluated} is the folder of what is found
 # of one of them.
 
 
 rule evaluate_bits_per_byte:
     input:
-        documents=judged_on,
-        model=judged_model,
+        documents=TARGETS.evaluated_on,
+        model=TARGETS.evaluated_model,
     output:
-        evaluation="results/{judged}/bits_per_byte.json",
-        record="results/{judged}/bits_per_byte.record.json",
+        evaluation="results/{evaluated}/bits_per_byte.json",
+        record="results/{evaluated}/bits_per_byte.record.json",
     log:
-        "logs/evaluate_bits_per_byte/{judged}.log",
+        "logs/evaluate_bits_per_byte/{evaluated}.log",
     benchmark:
-        "logs/evaluate_bits_per_byte/{judged}.benchmark.jsonl"
+        "logs/evaluate_bits_per_byte/{evaluated}.benchmark.jsonl"
     conda:
         "../../envs/evaluate.yaml"
     threads: 8
@@ -38,7 +38,7 @@ ruleorder: evaluate_average > evaluate_bits_per_byte
 rule evaluate_average:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        models=teacher_models,
+        models=TARGETS.teacher_models,
     output:
         evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
         record="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.record.json",
@@ -47,7 +47,7 @@ rule evaluate_average:
     benchmark:
         "logs/evaluate_average/{teacher}/{corpus}/{split}.benchmark.jsonl"
     wildcard_constraints:
-        teacher=one_of(AVERAGES),
+        teacher=one_of(TARGETS.averages),
     conda:
         "../../envs/evaluate.yaml"
     threads: 8
@@ -68,17 +68,17 @@ rule evaluate_average:
 
 rule evaluate_byte_divergence:
     input:
-        documents=judged_on,
-        model=judged_model,
-        head=judged_head,
-        teacher=judged_teacher,
+        documents=TARGETS.evaluated_on,
+        model=TARGETS.evaluated_model,
+        head=TARGETS.evaluated_head,
+        teacher=TARGETS.evaluated_against,
     output:
-        evaluation="results/{judged}/byte_divergence.json",
-        record="results/{judged}/byte_divergence.record.json",
+        evaluation="results/{evaluated}/byte_divergence.json",
+        record="results/{evaluated}/byte_divergence.record.json",
     log:
-        "logs/evaluate_byte_divergence/{judged}.log",
+        "logs/evaluate_byte_divergence/{evaluated}.log",
     benchmark:
-        "logs/evaluate_byte_divergence/{judged}.benchmark.jsonl"
+        "logs/evaluate_byte_divergence/{evaluated}.benchmark.jsonl"
     conda:
         "../../envs/evaluate.yaml"
     threads: 8
@@ -101,15 +101,15 @@ rule evaluate_byte_divergence:
 
 rule write_text:
     input:
-        documents=judged_on,
-        model=judged_model,
+        documents=TARGETS.evaluated_on,
+        model=TARGETS.evaluated_model,
     output:
-        evaluation="results/{judged}/text.json",
-        record="results/{judged}/text.record.json",
+        evaluation="results/{evaluated}/text.json",
+        record="results/{evaluated}/text.record.json",
     log:
-        "logs/write_text/{judged}.log",
+        "logs/write_text/{evaluated}.log",
     benchmark:
-        "logs/write_text/{judged}.benchmark.jsonl"
+        "logs/write_text/{evaluated}.benchmark.jsonl"
     conda:
         "../../envs/evaluate.yaml"
     threads: 8

@@ -1,11 +1,9 @@
 # Models from scratch, for demonstrations: once made, nothing tells them from fetched ones.
 
-SCRATCH_MODELS = [name for name, model in SETTINGS.models.items() if model.scratch]
-
 
 rule train_tokenizer:
     input:
-        documents=scratch_documents,
+        documents=TARGETS.scratch_documents,
     output:
         manifest="resources/tokenizers/{model}/manifest.json",
         record="resources/tokenizers/{model}/manifest.record.json",
@@ -14,7 +12,7 @@ rule train_tokenizer:
     benchmark:
         "logs/train_tokenizer/{model}.benchmark.jsonl"
     wildcard_constraints:
-        model=one_of(SCRATCH_MODELS),
+        model=one_of(TARGETS.scratch_models),
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -32,7 +30,7 @@ rule train_tokenizer:
 
 rule pretrain:
     input:
-        documents=scratch_documents,
+        documents=TARGETS.scratch_documents,
         tokenizer="resources/tokenizers/{model}/manifest.json",
     output:
         manifest="resources/models/{model}/manifest.json",
@@ -42,7 +40,7 @@ rule pretrain:
     benchmark:
         "logs/pretrain/{model}.benchmark.jsonl"
     wildcard_constraints:
-        model=one_of(SCRATCH_MODELS),
+        model=one_of(TARGETS.scratch_models),
     conda:
         "../../envs/train.yaml"
     threads: 8

@@ -3,7 +3,7 @@
 
 rule report:
     input:
-        lambda wildcards: report_files(SETTINGS.runs),
+        lambda wildcards: TARGETS.report_files(SETTINGS.runs),
     output:
         page=report(
             REPORT, caption="../report/index.rst", category="Report", labels={"what": "page"}

@@ -31,7 +31,11 @@ def figures_of(names):
         run.teacher for run in runs
     )
     # Only where a run learns from a teacher's bytes is there something to say of them.
-    of_caches = {what for cache in caches_of(names) for what in cache_files(cache)}
+    of_caches = {
+        what
+        for cache in sorted(TARGETS.caches(with_development=False, runs=names))
+        for what in TARGETS.cache_files(cache)
+    }
     return {
         **({"comparison": "Differences from SFT"} if compared(runs) else {}),
         **({"ranks": "Ranks over documents"} if ranked(runs) else {}),
@@ -74,7 +78,10 @@ REPORT_STEP = step("report", report_settings(SETTINGS.report.title, SETTINGS.run
 def report_what_there_is():
     """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's environment."""
     is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)
-    if not (is_wanted and any(os.path.exists(run_files(run)["training"]) for run in SETTINGS.runs)):
+    if not (
+        is_wanted
+        and any(os.path.exists(TARGETS.run_files(run)["training"]) for run in SETTINGS.runs)
+    ):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".json") as settings:
         json.dump(config, settings)

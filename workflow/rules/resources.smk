@@ -1,17 +1,10 @@
 # What comes from outside: fetched once at a pinned commit, or linked from a folder on disk.
 
-HUB_MODELS = [name for name, model in SETTINGS.models.items() if model.hub]
-PATH_MODELS = [name for name, model in SETTINGS.models.items() if model.path]
-HUB_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.hub]
-PATH_DATASETS = [name for name, dataset in SETTINGS.datasets.items() if dataset.path]
-
 
 rule fetch:
     # What the login node, with its internet, has to do for all others.
     input:
-        [model_folder(name) for name in [*HUB_MODELS, *PATH_MODELS]],
-        [f"resources/datasets/{name}/manifest.json" for name in SETTINGS.datasets],
-        [f"resources/benchmarks/{name}/manifest.json" for name in HUB_BENCHMARKS],
+        TARGETS.fetched(),
     localrule: True
 
 
@@ -24,7 +17,7 @@ rule fetch_model:
     benchmark:
         "logs/fetch_model/{model}.benchmark.jsonl"
     wildcard_constraints:
-        model=one_of(HUB_MODELS),
+        model=one_of(TARGETS.hub_models),
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -55,7 +48,7 @@ rule fetch_dataset:
     benchmark:
         "logs/fetch_dataset/{dataset}.benchmark.jsonl"
     wildcard_constraints:
-        dataset=one_of(HUB_DATASETS),
+        dataset=one_of(TARGETS.hub_datasets),
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -77,9 +70,7 @@ rule fetch_dataset:
 
 rule link_model:
     input:
-        lambda wildcards: linked_files(
-            SETTINGS.models[wildcards.model].path, "models", wildcards.model
-        ),
+        TARGETS.linked_model,
     output:
         manifest="resources/models/{model}/manifest.json",
         record="resources/models/{model}/manifest.record.json",
@@ -88,7 +79,7 @@ rule link_model:
     benchmark:
         "logs/link_model/{model}.benchmark.jsonl"
     wildcard_constraints:
-        model=one_of(PATH_MODELS),
+        model=one_of(TARGETS.path_models),
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -108,9 +99,7 @@ rule link_model:
 
 rule link_dataset:
     input:
-        lambda wildcards: linked_files(
-            SETTINGS.datasets[wildcards.dataset].path, "datasets", wildcards.dataset
-        ),
+        TARGETS.linked_dataset,
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
         record="resources/datasets/{dataset}/manifest.record.json",
@@ -119,7 +108,7 @@ rule link_dataset:
     benchmark:
         "logs/link_dataset/{dataset}.benchmark.jsonl"
     wildcard_constraints:
-        dataset=one_of(PATH_DATASETS),
+        dataset=one_of(TARGETS.path_datasets),
     localrule: True
     conda:
         "../../envs/data.yaml"

@@ -3,9 +3,9 @@
 
 rule warm_up:
     input:
-        documents=run_documents,
-        student=run_student,
-        development=run_development,
+        documents=TARGETS.run_documents,
+        student=TARGETS.run_student,
+        development=TARGETS.run_development,
     output:
         manifest="results/runs/{run}/warmup/manifest.json",
         record="results/runs/{run}/warmup/manifest.record.json",
@@ -40,14 +40,14 @@ rule warm_up:
 
 rule distill:
     input:
-        documents=run_documents,
-        student=run_student,
-        cache=run_cache,
-        teacher=run_teacher,
-        warmup=run_warmup,
-        map=run_map,
-        development=run_development,
-        development_cache=run_development_cache,
+        documents=TARGETS.run_documents,
+        student=TARGETS.run_student,
+        cache=TARGETS.run_cache,
+        teacher=TARGETS.run_teacher,
+        warmup=TARGETS.run_warmup,
+        map=TARGETS.run_map,
+        development=TARGETS.run_development,
+        development_cache=TARGETS.run_development_cache,
     output:
         manifest="results/runs/{run}/model/manifest.json",
         metrics="results/runs/{run}/metrics.parquet",

@@ -125,7 +125,7 @@ def readings_of_both(wildcards):
 
 def training_settings(run, unread=()):
     """How a run is trained; without looks at a development split nothing is read about them."""
-    looks = set() if is_watched(run) else {"evaluate_every", "evaluate_documents"}
+    looks = set() if run.has_development else {"evaluate_every", "evaluate_documents"}
     return run.training.model_dump(exclude={*unread, *looks})
 
 
@@ -156,14 +156,14 @@ def distill_settings(wildcards):
             settings["teacher_reading"] = reading(SETTINGS.teachers[run.teacher].model)
     if run.sampling.on_policy:
         settings["sampling"] = run.sampling.model_dump()
-    if learns_from(run, "live", SETTINGS):
+    if SETTINGS.learns_from(run, "live"):
         settings["teacher"] = scoring_settings(SETTINGS.teachers[run.teacher])
     return settings
 
 
 def judged_reading(wildcards):
     """How documents are rendered for a model that is judged."""
-    who = judged(wildcards)
+    who = TARGETS.evaluated(wildcards)
     if who.kind == "teacher":
         return reading(SETTINGS.teachers[who.name].model)
     return student_reading(who.name if who.kind == "student" else SETTINGS.runs[who.name].student)
@@ -182,14 +182,14 @@ def average_settings(wildcards):
 
 
 def divergence_settings(wildcards):
-    who = judged(wildcards)
+    who = TARGETS.evaluated(wildcards)
     of_teacher = teacher_reading(SETTINGS.teachers[who.teacher])
     return {
         **evaluation_settings(wildcards),
         **{f"teacher_{key}": value for key, value in of_teacher.items()},
         "documents": SETTINGS.evaluation.divergence_documents,
         "policy": policy(SETTINGS.evaluation),
-        "head": SETTINGS.runs[who.name].bld.head if has_trained_head(who) else None,
+        "head": SETTINGS.runs[who.name].bld.head if TARGETS.evaluated_head(wildcards) else None,
     }
 
 
@@ -225,13 +225,13 @@ def report_settings(title, runs):
             name: {
                 "settings": SETTINGS.runs[name].own(),
                 "changed": SETTINGS.runs[name].own(exclude_defaults=True),
-                "files": run_files(name),
+                "files": TARGETS.run_files(name),
             }
             for name in runs
         },
         "caches": [
-            dict(zip(("teacher", "corpus", "split"), cache)) | {"files": cache_files(cache)}
-            for cache in caches_of(runs)
+            dict(zip(("teacher", "corpus", "split"), cache)) | {"files": TARGETS.cache_files(cache)}
+            for cache in sorted(TARGETS.caches(with_development=False, runs=runs))
         ],
         "figures": report_figures(runs),
     }

@@ -3,8 +3,8 @@
 
 rule prepare_student:
     input:
-        model=lambda wildcards: model_folder(SETTINGS.students[wildcards.student].model),
-        tokenizer=given_tokenizer,
+        model=TARGETS.student_model,
+        tokenizer=TARGETS.student_tokenizer,
     output:
         manifest="results/students/{student}/manifest.json",
         record="results/students/{student}/manifest.record.json",

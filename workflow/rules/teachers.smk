@@ -4,7 +4,7 @@
 rule score_teacher:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        teacher=teacher_models,
+        teacher=TARGETS.teacher_models,
     output:
         shard="results/teachers/{teacher}/{corpus}/{split}/{shard}.parquet",
         record="results/teachers/{teacher}/{corpus}/{split}/{shard}.record.json",
@@ -34,10 +34,9 @@ rule score_teacher:
 rule gather_cache:
     input:
         documents="results/corpora/{corpus}/{split}/manifest.json",
-        teacher=teacher_models,
-        records=cache_records,
-        # Their records say whether they are others; a date on a big file does not.
-        shards=lambda wildcards: ancient(cache_shards(wildcards)),
+        teacher=TARGETS.teacher_models,
+        records=TARGETS.cache_records,
+        shards=TARGETS.cache_shards,
     output:
         manifest="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
         record="results/teachers/{teacher}/{corpus}/{split}/manifest.record.json",

@@ -7,7 +7,7 @@ import yaml
 from bld.config.checks import ConfigError, read_settings
 from bld.config.documents import hint
 from bld.config.settings import Methods, Settings
-from bld.pipeline.uses import MAPPED
+from bld.pipeline.targets import MAPPED
 from bld.stages.map_vocabulary import MAKERS
 
 CONFIG = Path(__file__).parents[3] / "config"

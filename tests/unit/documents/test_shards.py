@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bld.documents.document import make_document
 from bld.documents.shards import read_shard, read_split, write_splits
-from bld.documents.splits import assign_split, shard_name
+from bld.documents.splits import assign_split
+from bld.files import shard_name
 
 
 def split(share=1.0, shards=1, documents=None):

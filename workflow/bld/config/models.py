@@ -160,10 +160,21 @@ class Shape(Section):
     """Its architecture (`model_type`)."""
 
 
-class Model(Section):
-    """A model with its tokenizer: exactly one of `hub`, `path` and `scratch`."""
+class Rendering(Section):
+    """How documents are rendered for a model."""
 
-    reruns = "everything that reads the model"
+    template: Literal["auto", "plain"] = "auto"
+    """Put conversations through the model's chat template if it has one, or never."""
+    template_arguments: dict[str, Any] = Field({})
+    """Variables for the chat template, for example a fixed `date_string`."""
+    end_tokens: list[str] = Field([])
+    """Further tokens that end a turn; those of the model's own files are found by themselves."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with this model. Off unless you have read it."""
+
+
+class _Source(Section):
+    """Where a model is from."""
 
     hub: str | None = None
     """Repository of the Hugging Face hub; needs `revision`."""
@@ -175,16 +186,20 @@ class Model(Section):
     """Make the model here, from nothing."""
     weights: bool = True
     """False takes its tokenizer alone, to give to a student."""
-    template: Literal["auto", "plain"] = "auto"
-    """Put conversations through the model's chat template if it has one, or never."""
-    template_arguments: dict[str, Any] = Field({})
-    """Variables for the chat template, for example a fixed `date_string`."""
-    end_tokens: list[str] = Field([])
-    """Further tokens that end a turn; those of the model's own files are found by themselves."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with this model. Off unless you have read it."""
+
+
+class Model(Rendering, _Source):
+    """A model with its tokenizer: exactly one of `hub`, `path` and `scratch`."""
+
+    reruns = "everything that reads the model"
+
     shape: Shape | None = None
     """Its sizes, for `snakemake plan` alone; not needed once the model is here."""
+
+    @property
+    def rendering(self) -> Rendering:
+        """How documents are rendered for it."""
+        return Rendering.model_validate(self.model_dump(include=set(Rendering.model_fields)))
 
 
 class Histories(Section):

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from bld.config.settings import Bld, Method, Model, Run, Settings, Student, Teacher, Training
 from bld.config.words import did_you_mean, listed, shown
-from bld.pipeline.uses import has_warmup, reads_tokens
 
 # They count nothing on what the student writes itself.
 CROSS_ENTROPIES = ("token_weight", "byte_weight")
@@ -55,7 +54,7 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.sampling.on_policy:
         for text in _sampling_problems(run, settings.teachers.get(run.teacher or "")):
             yield f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since {text}"
-    if run.teacher in settings.teachers and reads_tokens(run):
+    if run.teacher in settings.teachers and run.reads_tokens:
         yield from _token_problems(key, run, settings.teachers[run.teacher])
     if run.taught:
         for fields, text in _learning_problems(run.taught, run.sampling.on_policy == 1):
@@ -63,7 +62,7 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.method == "bld":
         for fields, text in _bld_problems(run.bld):
             yield f"{_where(key, run, settings, 'bld', fields)}: {text}"
-        if has_warmup(run) and run.head_warmup.patience and not run.training.evaluate_every:
+        if run.has_warmup and run.head_warmup.patience and not run.training.evaluate_every:
             yield (
                 f"{_where(key, run, settings, 'head_warmup', ['patience'])}: found {run.head_warmup.patience}, expected null "
                 "or a `training.evaluate_every` above 0, since it counts evaluations"

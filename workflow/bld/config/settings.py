@@ -38,9 +38,11 @@ from bld.config.methods import (
 )
 from bld.config.models import (
     Architecture,
+    Average,
     Histories,
     Lora,
     Model,
+    Rendering,
     RunTraining,
     Scoring,
     Scratch,
@@ -57,6 +59,7 @@ __all__ = [
     "Archive",
     "Audit",
     "Author",
+    "Average",
     "Benchmark",
     "Bld",
     "Columns",
@@ -75,6 +78,7 @@ __all__ = [
     "Model",
     "Plan",
     "PythonDocs",
+    "Rendering",
     "Report",
     "Run",
     "RunTraining",
@@ -151,6 +155,26 @@ class Run(Methods, _Run):
         """The settings of its method; none of sft."""
         return getattr(self, self.method, None)
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether it learns from its teacher's tokens, not from its bytes alone."""
+        return self.taught is not None and self.taught.reads_tokens
+
+    @property
+    def reads_map(self) -> bool:
+        """Whether it reads a map of its student's vocabulary and its teacher's."""
+        return self.taught is not None and self.taught.reads_map
+
+    @property
+    def has_warmup(self) -> bool:
+        """Whether it has a byte head with weights of its own, which is warmed up."""
+        return self.method == "bld" and self.bld.head in ("linear", "causal")
+
+    @property
+    def has_development(self) -> bool:
+        """Whether it is evaluated while it is trained."""
+        return bool(self.development_split and self.training.evaluate_every)
+
     def own(self, **how: Any) -> dict[str, Any]:
         """Its settings as `model_dump` gives them, `how` it is told to, without those of other methods."""
         return self.model_dump(exclude=set(Methods.model_fields) - {self.method}, **how)
@@ -219,6 +243,10 @@ class _Settings(Section):
 
 class Settings(Methods, _Settings):
     """The whole configuration; a method's section holds for every run of that method unless it says otherwise."""
+
+    def learns_from(self, run: Run, mode: Literal["cached", "live"]) -> bool:
+        """Whether a run learns from a teacher of this mode."""
+        return run.taught is not None and self.teachers[str(run.teacher)].mode == mode
 
     @model_validator(mode="before")
     @classmethod

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from bld.config.settings import Split
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet, record_batches
-from bld.documents.splits import assign_split, shard_name
-from bld.files import MANIFEST, read_manifest, sha256_of, write_json
+from bld.documents.splits import assign_split
+from bld.files import MANIFEST, read_manifest, sha256_of, shard_name, write_json
 from bld.symbols import Segment
 
 SCHEMA = pa.schema(

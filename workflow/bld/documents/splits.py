@@ -26,8 +26,3 @@ def assign_split(group: str, shares: Mapping[str, float], seed: int) -> str | No
         if uniform < end:
             return name
     return None
-
-
-def shard_name(index: int, count: int) -> str:
-    """The name of a shard without its suffix: "00000-of-00008"."""
-    return f"{index:05d}-of-{count:05d}"

@@ -11,10 +11,11 @@ from transformers import LlamaConfig
 
 from bld.config.checks import read_settings
 from bld.pipeline.plan.costs import make_plan
+from bld.pipeline.plan.jobs import other_jobs
 from bld.pipeline.plan.limits import Limits, limits_of
 from bld.pipeline.plan.page import WIDTH, print_plan
 from bld.pipeline.plan.words import flops, hours, short, size
-from bld.pipeline.uses import caches, other_jobs, splits_read
+from bld.pipeline.targets import Targets
 
 EXPERIMENTS = Path(__file__).parents[4] / "config/experiments"
 TERABYTE = 10**12
@@ -214,12 +215,12 @@ def test_what_nobody_reads_is_not_planned(t1):
     t1["corpora"]["tulu_3"]["splits"]["train"]["fraction"] = 0.9
     t1["corpora"]["tulu_3"]["splits"]["unused"] = {"fraction": 0.001}
     settings = read_settings(t1)
-    assert splits_read(settings) == [("tulu_3", "train"), ("tulu_3", "validation")]
-    assert caches(settings) == [("llama_3b", "tulu_3", "train")]
+    assert Targets(settings).splits() == [("tulu_3", "train"), ("tulu_3", "validation")]
+    assert Targets(settings).caches() == [("llama_3b", "tulu_3", "train")]
     # 2 splits, the student; gather, audit and information of the cache; bits and text of both runs, the student and the
     # teacher, divergences of all but the teacher, 7 benchmarks of all; how the tokenizers agree; the report, and that of
     # the archive.
-    assert other_jobs(settings) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1 + 2
+    assert other_jobs(Targets(settings)) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1 + 2
 
 
 def test_limits_are_read_attempt_by_attempt():

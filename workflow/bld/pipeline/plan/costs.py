@@ -11,14 +11,14 @@ from bld.config.settings import Settings
 from bld.pipeline.plan.disk import Item, items_of
 from bld.pipeline.plan.documents import Amount, amount_of
 from bld.pipeline.plan.gpus import Gpu, assumed_gpu
-from bld.pipeline.plan.jobs import Job, Premises, all_submissions
+from bld.pipeline.plan.jobs import Job, Premises, all_submissions, other_jobs
 from bld.pipeline.plan.limits import Limits
 from bld.pipeline.plan.models import Shapes
 from bld.pipeline.plan.scoring import ScoringJob, scoring_job
 from bld.pipeline.plan.shapes import Shape
 from bld.pipeline.plan.trainings import TrainingJob, pretraining, trainings_of_run
 from bld.pipeline.plan.words import gib, hours, size
-from bld.pipeline.uses import caches, models_read, other_jobs, splits_read
+from bld.pipeline.targets import Targets
 
 CLOSE = 0.8
 MEGABYTE = 1e6
@@ -58,6 +58,7 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
 
     Raises ValueError that lists every corpus and every model of which too little is known.
     """
+    targets = Targets(settings)
     shapes = Shapes(settings, folder / "resources")
     gpu = assumed_gpu(settings.plan)
     results = folder / "results"
@@ -66,19 +67,19 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
         return amount_of(*of, settings.corpora[of[0]], results)
 
     unknown: list[str] = []
-    splits = _known(splits_read(settings), amount, unknown)
-    models = _known(models_read(settings), shapes.model, unknown)
+    splits = _known(targets.splits(), amount, unknown)
+    models = _known(targets.models(), shapes.model, unknown)
     taught = dict.fromkeys(run.student for run in settings.runs.values())
     students = _known(taught, shapes.student, unknown)
     if unknown:
         raise ValueError("\n".join(dict.fromkeys(unknown)))
 
     premises = Premises(settings, shapes, splits, limits, gpu)
-    scoring = [scoring_job(premises, *cache) for cache in caches(settings)]
+    scoring = [scoring_job(premises, *cache) for cache in targets.caches()]
     made_here = [name for name in models if settings.models[name].scratch]
     trainings = [pretraining(premises, name) for name in made_here]
     trainings += [job for run in settings.runs for job in trainings_of_run(premises, run)]
-    jobs = other_jobs(settings) + sum(job.count for job in [*scoring, *trainings])
+    jobs = other_jobs(targets) + sum(job.count for job in [*scoring, *trainings])
     items = list(items_of(premises, scoring, trainings, jobs, folder))
     plan = Plan(
         settings=settings,
@@ -89,7 +90,7 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
         scoring=scoring,
         trainings=trainings,
         items=items,
-        submissions=other_jobs(settings) + all_submissions([*scoring, *trainings]),
+        submissions=other_jobs(targets) + all_submissions([*scoring, *trainings]),
         free=shutil.disk_usage(folder).free,
         refusals=[],
         warnings=[doubt for name in models for doubt in shapes.doubts(name)],

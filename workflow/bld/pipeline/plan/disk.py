@@ -12,7 +12,7 @@ from bld.files import MANIFEST
 from bld.pipeline.plan.jobs import Premises
 from bld.pipeline.plan.scoring import ScoringJob
 from bld.pipeline.plan.trainings import TrainingJob
-from bld.pipeline.uses import alignments_measured, maps_read, models_read, tokenizers_read
+from bld.pipeline.targets import Targets
 
 # Two checkpoints are kept, and a third stands beside them while it is written.
 CHECKPOINTS = 3
@@ -42,16 +42,16 @@ def items_of(
     folder: Path,
 ) -> Iterator[Item]:
     """Everything that the configuration makes in `folder`; `jobs`: how many have a log."""
-    settings = premises.settings
+    settings, targets = premises.settings, Targets(premises.settings)
     yield from _datasets(settings, folder)
     for (corpus, split), amount in premises.amounts.items():
         yield Item(f"documents {corpus} {split}", amount.content, amount.shards + 1, amount.counted)
-    for name in models_read(settings):
+    for name in targets.models():
         there = (folder / "resources/models" / name / MANIFEST).exists()
         yield _model(f"model {name}", premises.shapes.model(name).weights_bytes, there)
-    for name in tokenizers_read(settings):
+    for name in targets.tokenizers():
         there = (folder / "resources/models" / name / MANIFEST).exists()
-        if name not in models_read(settings):
+        if name not in targets.models():
             yield Item(f"tokenizer {name}", 0, MODEL_FILES, there)
     for job in scoring:
         where = folder / "results/teachers" / job.teacher / job.corpus / job.split / MANIFEST
@@ -62,7 +62,7 @@ def items_of(
         yield _model(f"student {name}", premises.shapes.student(name).weights_bytes, there)
     for training in trainings:
         yield from _training(training, folder)
-    pairs = len(maps_read(settings)) + len(alignments_measured(settings))
+    pairs = len(targets.maps()) + len(targets.alignments())
     if pairs:
         yield Item("maps of vocabularies, alignments", 0, FILES_PER_PAIR * pairs)
     yield Item("logs, evaluations, report", 0, FILES_PER_JOB * jobs + REPORT_FILES)

@@ -13,6 +13,7 @@ from bld.pipeline.plan.gpus import Gpu
 from bld.pipeline.plan.limits import Limits
 from bld.pipeline.plan.memory import Memory
 from bld.pipeline.plan.models import Shapes
+from bld.pipeline.targets import Targets
 
 MINUTES_PER_HOUR = 60
 
@@ -86,3 +87,41 @@ def all_gpu_hours(jobs: Iterable[Job]) -> float:
 def all_submissions(jobs: Iterable[Job]) -> int:
     """Of all of them together."""
     return sum(job.submissions * job.count for job in jobs)
+
+
+def evaluations(targets: Targets) -> int:
+    """Jobs that evaluate a run, its student before training or its teacher, by a measure or by a benchmark."""
+    settings = targets.settings
+    runs = settings.runs.values()
+    taught = [run for run in runs if run.teacher]
+    students = {(run.student, run.corpus, run.validation_split) for run in runs}
+    teachers = {(run.teacher, run.corpus, run.validation_split) for run in taught}
+    compared = {(run.student, run.corpus, run.validation_split, run.teacher) for run in taught}
+    with_tokens = {teacher for teacher in teachers if teacher[0] not in targets.averages}
+    evaluated = len(runs) + len(students) + len(with_tokens)
+    jobs = dict.fromkeys(settings.evaluation.tasks, evaluated)
+    jobs["bits_per_byte"] += len(teachers) - len(with_tokens)
+    if "byte_divergence" in jobs:
+        jobs["byte_divergence"] = len(taught) + len(compared)
+    models = len(runs) + len({run.student for run in runs}) + len({x[0] for x in with_tokens})
+    return sum(jobs.values()) + models * len(settings.benchmarks)
+
+
+def other_jobs(targets: Targets) -> int:
+    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, maps and
+    counts of tokens, benchmarks made here, evaluations, the report and that of each archive."""
+    settings = targets.settings
+    needed = {*targets.models(), *targets.tokenizers()}
+    reports = 1 + len(settings.archives)
+    return (
+        len(targets.splits())
+        + sum(settings.models[name].scratch is not None for name in needed)
+        + len({run.student for run in settings.runs.values()})
+        + len(targets.caches())
+        + sum(len(targets.cache_files(x)) for x in targets.caches(with_development=False))
+        + len(targets.maps())
+        + len(targets.alignments())
+        + sum(benchmark.local is not None for benchmark in settings.benchmarks.values())
+        + evaluations(targets)
+        + reports
+    )

@@ -20,7 +20,6 @@ from bld.pipeline.plan.shapes import (
     trained_parameters,
     training_flops,
 )
-from bld.pipeline.uses import has_warmup, learns_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ def trainings_of_run(premises: Premises, name: str) -> Iterator[TrainingJob]:
     per_token = premises.bytes_per_token(run.corpus, run.student)
     passes_per_token = per_token / premises.amounts[run.corpus, run.train_split].content
     shape = premises.shapes.student(run.student)
-    if has_warmup(run):
+    if run.has_warmup:
         training = run.training.model_copy(update={"steps": run.head_warmup.steps, "lora": None})
         load = _warm_up(run, shape, min(per_token, BYTE_PLACES))
         yield _job(premises, "warm_up", name, training, load, passes_per_token)
@@ -99,7 +98,7 @@ def _distillation(premises: Premises, run: Run, shape: Shape, per_token: float) 
             positions = positions_per_token(Histories(histories=run.bld.histories, eps=0))
         flops = positions * flops + 6 * head
     flops += run.sampling.on_policy * forward_flops(shape, training.sequence_length)
-    if learns_from(run, "live", premises.settings):
+    if premises.settings.learns_from(run, "live"):
         teacher = premises.settings.teachers[str(run.teacher)]
         asked = premises.shapes.teacher(str(run.teacher))
         tokens = per_token / premises.bytes_per_token(run.corpus)

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from bld.files import sha256_of
-from bld.pipeline.touched import unchanged
+from bld.pipeline.record import unchanged
 
 PAST, THEN, LATER = 1_000_000_000, 1_000_000_100, 1_000_000_200
 
@@ -29,7 +29,7 @@ def test_files_that_are_older_than_the_record_are_as_they_were(read):
 def test_a_file_that_was_only_touched_is_as_it_was_and_is_digested_once(read, monkeypatch):
     os.utime("a.txt", (LATER, LATER))
     assert read() == {"a.txt", "b.txt"}
-    monkeypatch.setattr("bld.pipeline.touched.sha256_of", None)
+    monkeypatch.setattr("bld.pipeline.record.sha256_of", None)
     assert read() == {"a.txt", "b.txt"}
 
 
@@ -62,5 +62,5 @@ def test_a_record_that_cannot_be_dated_is_left_as_it_is(read, monkeypatch):
         raise PermissionError("not yours")
 
     os.utime("a.txt", (LATER, LATER))
-    monkeypatch.setattr("bld.pipeline.touched.os.utime", refuse)
+    monkeypatch.setattr("bld.pipeline.record.os.utime", refuse)
     assert read() == {"a.txt", "b.txt"}
