@@ -2,7 +2,7 @@
 
 
 wildcard_constraints:
-    kind=one_of(MAPPED),
+    kind=one_of(MAPS),
 
 
 rule map_vocabulary:

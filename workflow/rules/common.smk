@@ -12,7 +12,7 @@ sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
 from bld.pipeline.step import step_line
-from bld.pipeline.targets import EVALUATED, MAPPED, NAME, REPORT, Targets
+from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets
 from bld.pipeline.targets import model_folder, split_manifest
 
 try:

@@ -7,7 +7,7 @@ import yaml
 from bld.config.checks import ConfigError, read_settings
 from bld.config.documents import hint
 from bld.config.settings import Methods, Settings
-from bld.pipeline.targets import MAPPED
+from bld.pipeline.targets import MAPS
 from bld.stages.map_vocabulary import MAKERS
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -66,7 +66,7 @@ def test_a_runs_own_settings_are_those_of_its_method_and_of_no_other():
 
 
 def test_every_method_that_reads_a_map_has_one_that_makes_it():
-    assert set(MAPPED) == {"mined", "x_token"} == MAKERS.keys()
+    assert set(MAPS) == {"mined", "x_token"} == MAKERS.keys()
 
 
 def test_old_names_are_accepted_with_one_hint_each(capsys):

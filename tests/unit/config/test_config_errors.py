@@ -198,7 +198,7 @@ MISTAKES = {
     "method": (
         put("runs.bld.method", "bdl"),
         "runs.bld.method",
-        ['"bdl"', "`sft`, `bld`", "did you mean `bld`?"],
+        ['"bdl"', "`alm`, `bld`", "did you mean `bld`?"],
     ),
     "kind of source": (
         put(f"{CORPUS}.source.kind", "file"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bld.config.settings import Architecture, Bld, RunTraining
+from bld.config.settings import Architecture, BldSettings, RunTraining
 from bld.documents.document import make_document
 from bld.documents.shards import write_splits
 from bld.files import sha256_of
@@ -43,7 +43,7 @@ TRAINING = {
     "learning_rate": 1e-2,
     "warmup_steps": 1,
 }
-LEARNING = Bld(head="causal", kl_weight=0.0)
+LEARNING = BldSettings(head="causal", kl_weight=0.0)
 
 
 @pytest.fixture

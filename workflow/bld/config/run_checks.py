@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bld.config.settings import Bld, Method, Model, Run, Settings, Student, Teacher, Training
+from bld.config.settings import (
+    BldSettings,
+    Method,
+    Model,
+    Run,
+    Settings,
+    Student,
+    Teacher,
+    Training,
+)
 from bld.config.words import did_you_mean, listed, shown
 
 # They count nothing on what the student writes itself.
@@ -59,8 +68,8 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.taught:
         for fields, text in _learning_problems(run.taught, run.sampling.on_policy == 1):
             yield f"{_where(key, run, settings, run.method, fields)}: {text}"
-    if run.method == "bld":
-        for fields, text in _bld_problems(run.bld):
+    if isinstance(bld := run.taught, BldSettings):
+        for fields, text in _bld_problems(bld):
             yield f"{_where(key, run, settings, 'bld', fields)}: {text}"
         if run.has_warmup and run.head_warmup.patience and not run.training.evaluate_every:
             yield (
@@ -68,7 +77,7 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
                 "or a `training.evaluate_every` above 0, since it counts evaluations"
             )
         if student:
-            yield from _head_problems(f"{key}.bld.head", run, student, settings)
+            yield from _head_problems(f"{key}.bld.head", bld.head, run.student, settings)
 
 
 def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
@@ -143,7 +152,7 @@ def _learning_problems(method: Method, writes_all: bool) -> Iterator[tuple[tuple
         )
 
 
-def _bld_problems(bld: Bld) -> Iterator[tuple[tuple[str, ...], str]]:
+def _bld_problems(bld: BldSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     """As `training_problems`."""
     if bld.histories != "trunk" and bld.head != "marginal":
         yield (
@@ -152,13 +161,13 @@ def _bld_problems(bld: Bld) -> Iterator[tuple[tuple[str, ...], str]]:
         )
 
 
-def _head_problems(key: str, run: Run, student: Student, settings: Settings) -> Iterator[str]:
-    known = _has_bytes_as_tokens(student, settings)
-    if known and run.bld.head != "output":
-        yield f"{key}: found `{run.bld.head}`, expected `output` since `{run.student}` is a byte student"
-    if not known and run.bld.head == "output":
+def _head_problems(key: str, head: str, student: str, settings: Settings) -> Iterator[str]:
+    known = _has_bytes_as_tokens(settings.students[student], settings)
+    if known and head != "output":
+        yield f"{key}: found `{head}`, expected `output` since `{student}` is a byte student"
+    if not known and head == "output":
         yield (
-            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{run.student}` is not known to be "
+            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{student}` is not known to be "
             "a byte student"
         )
 

@@ -30,12 +30,8 @@ from bld.config.documents import (
     Split,
 )
 from bld.config.evaluation import Audit, Benchmark, Evaluation, LocalBenchmark
-from bld.config.methods import (
-    Bld,
-    Method,
-    Methods,
-    Sampling,
-)
+from bld.config.method import Method, Sampling
+from bld.config.methods.bld import BldSettings
 from bld.config.models import (
     Architecture,
     Average,
@@ -52,6 +48,7 @@ from bld.config.models import (
     Teacher,
     Training,
 )
+from bld.config.registry import METHODS, Methods
 
 __all__ = [
     "COMMON",
@@ -61,7 +58,7 @@ __all__ = [
     "Author",
     "Average",
     "Benchmark",
-    "Bld",
+    "BldSettings",
     "Columns",
     "Corpus",
     "Dataset",
@@ -121,7 +118,7 @@ class _Run(Section):
     reruns = "this run and the report"
     renamed: ClassVar = {"warmup": "head_warmup"}
 
-    method: Literal["sft", *Methods.model_fields]  # type: ignore[valid-type]
+    method: Literal[*METHODS]  # type: ignore[valid-type]
     """The objective: token cross-entropy alone (sft), or a method with a section of its name."""
     student: Name
     """The entry under `students`."""
@@ -161,14 +158,14 @@ class Run(Methods, _Run):
         return self.taught is not None and self.taught.reads_tokens
 
     @property
-    def reads_map(self) -> bool:
-        """Whether it reads a map of its student's vocabulary and its teacher's."""
-        return self.taught is not None and self.taught.reads_map
+    def vocabulary_map(self) -> str | None:
+        """The kind of map between its student's vocabulary and its teacher's that it reads."""
+        return self.taught.vocabulary_map if self.taught else None
 
     @property
     def has_warmup(self) -> bool:
         """Whether it has a byte head with weights of its own, which is warmed up."""
-        return self.method == "bld" and self.bld.head in ("linear", "causal")
+        return self.taught is not None and self.taught.warmed_up_head is not None
 
     @property
     def has_development(self) -> bool:

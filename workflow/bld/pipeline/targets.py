@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from bld.config.settings import LocalBenchmark, Methods, Run, Scratch, Settings
+from bld.config.registry import METHODS
+from bld.config.settings import LocalBenchmark, Run, Scratch, Settings
 from bld.files import shard_name
 from bld.pipeline.record import unchanged
 
@@ -16,8 +17,8 @@ REPORT = "results/report/index.html"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 EVALUATED = rf"runs/{NAME}/evaluation|evaluation/(?:students|teachers)/{NAME}(?:/{NAME}){{0,3}}"
 
-MAPPED = [name for name, method in Methods() if method.reads_map]
-"""Methods that read a map of vocabularies."""
+MAPS = sorted({method.vocabulary_map for method in METHODS.values() if method.vocabulary_map})
+"""The kinds of maps of vocabularies that methods read."""
 
 Wildcards = Any
 Cache = tuple[str, str, str]
@@ -171,8 +172,8 @@ class Targets:
     def run_map(self, wildcards: Wildcards) -> str | list[str]:
         """How the vocabularies are mapped to each other, for methods that do so."""
         run = self.settings.runs[wildcards.run]
-        path = f"results/vocabulary_maps/{run.method}/{run.student}/{run.teacher}.parquet"
-        return path if run.reads_map else []
+        kind = run.vocabulary_map
+        return f"results/vocabulary_maps/{kind}/{run.student}/{run.teacher}.parquet" if kind else []
 
     def run_warmup(self, wildcards: Wildcards) -> str | list[str]:
         """The warmed-up byte head, for runs that have one."""
@@ -328,8 +329,9 @@ class Targets:
 
     def maps(self) -> list[tuple[str, str, str]]:
         """(kind, student, teacher) of the vocabulary maps that runs read."""
-        runs = (run for run in self.settings.runs.values() if run.reads_map)
-        return list(dict.fromkeys((run.method, run.student, str(run.teacher)) for run in runs))
+        runs = [(run.vocabulary_map, run) for run in self.settings.runs.values()]
+        maps = ((kind, run.student, str(run.teacher)) for kind, run in runs if kind)
+        return list(dict.fromkeys(maps))
 
     def alignments(self, runs: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
         """(student, teacher, corpus, split) on which aligned tokens are counted: of these runs, by default of all, whose

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from bld.config.settings import Bld as BldSettings
-from bld.config.settings import HeadWarmup, RunTraining
+from bld.config.settings import BldSettings, HeadWarmup, RunTraining
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.pipeline.step import StepParser

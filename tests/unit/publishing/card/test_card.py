@@ -13,8 +13,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from markdown_it import MarkdownIt
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bld.config.methods import Alm
-from bld.config.settings import Bld, Sampling, Student, Teacher
+from bld.config.methods.alm import AlmSettings
+from bld.config.settings import BldSettings, Sampling, Student, Teacher
 from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
 from bld.publishing.card.card import make_card, write_card
@@ -118,7 +118,7 @@ def test_the_method_is_told_with_its_settings(made):
 
 
 def test_a_trained_byte_head_is_told_and_said_not_to_be_there(made):
-    made.run = made.run.model_copy(update={"bld": Bld(head="linear")})
+    made.run = made.run.model_copy(update={"bld": BldSettings(head="linear")})
     made.training["head_parameters"] = 668200
     card = made.card()
     assert "668\u2009200 further parameters served training alone and is not in it" in card.text
@@ -375,7 +375,7 @@ def test_of_a_teacher_that_is_an_average_every_model_is_told(made):
 
 
 def test_another_method_is_told_by_its_own_words_and_settings(made):
-    alm = Alm(token_weight=0.5)
+    alm = AlmSettings(token_weight=0.5)
     made.run = made.run.model_copy(update={"method": "alm", "alm": alm})
     made.teacher = made.teacher.model_copy(update={"top_k_tokens": 64})
     card = made.card()
@@ -384,7 +384,7 @@ def test_another_method_is_told_by_its_own_words_and_settings(made):
     assert "The method: Approximate likelihood matching, arXiv 2503.20083. " in citation
     assert "what the teacher `big` says at its own tokens" in card.text
     assert "byte-level distillation" not in card.text.split("## ")[0].lower()
-    assert f"Loss: {inspect.getdoc(Alm)}" in card.text
+    assert f"Loss: {inspect.getdoc(AlmSettings)}" in card.text
     assert row_of(card, "Settings of the method")[1].startswith("token weight 0.5, ")
     assert row_of(card, "Teacher's tokens")[1].startswith("the 64 most probable")
     assert "Byte interface" not in card.text and "over bytes" not in card.text

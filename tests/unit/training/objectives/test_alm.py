@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.methods import Alm as Settings
+from bld.config.methods.alm import AlmSettings as Settings
 from bld.training.alignment import chunks
 from bld.training.methods import Scene, build
 from bld.training.objectives.alm import Alm, joined, openers, tempered

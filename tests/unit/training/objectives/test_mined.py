@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.config.methods import Mined as Settings
+from bld.config.methods.mined import MinedSettings as Settings
 from bld.symbols import END
 from bld.tokenization.maps.files import load_map, map_of, save_map
 from bld.tokenization.maps.mined import mined_map

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.methods import OneToOne as Settings
-from bld.config.settings import Bld as BldSettings
+from bld.config.methods.bld import BldSettings
+from bld.config.methods.one_to_one import OneToOneSettings as Settings
 from bld.models import hidden_states
 from bld.scoring.kept_tokens import Signal, TokenRows
 from bld.tokenization.rendering import Renderer

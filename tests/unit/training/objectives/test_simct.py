@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.methods import SimCt as Settings
+from bld.config.methods.simct import SimCtSettings as Settings
 from bld.documents.document import make_document
 from bld.models import hidden_states
 from bld.scoring.kept_tokens import Signal, TokenRows

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.methods import Uld as Settings
+from bld.config.methods.uld import UldSettings as Settings
 from bld.training.objectives.uld import Uld, paired_in_order, sorted_distance
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.methods import XToken as Settings
+from bld.config.methods.x_token import XTokenSettings as Settings
 from bld.tokenization.maps.files import map_of, save_map
 from bld.tokenization.maps.x_token import x_token_map
 from bld.tokenization.vocabulary import Vocabulary, spelt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bld.config.settings import Histories, Run, Training
+from bld.config.settings import BldSettings, Histories, Run, Training
 from bld.pipeline.plan import memory
 from bld.pipeline.plan.jobs import Job, Premises
 from bld.pipeline.plan.memory import Memory
@@ -79,7 +79,8 @@ def trainings_of_run(premises: Premises, name: str) -> Iterator[TrainingJob]:
 
 def _warm_up(run: Run, shape: Shape, symbols: float) -> Load:
     """The body is frozen, and gives no logits; or trained too, all of it whatever `lora` says."""
-    head = head_parameters(run.bld.head, shape.hidden)
+    assert run.taught and run.taught.warmed_up_head
+    head = head_parameters(run.taught.warmed_up_head, shape.hidden)
     whole = run.head_warmup.train_body
     context = run.training.sequence_length
     body = _whole_flops(shape, run.training) if whole else body_flops(shape, context)
@@ -91,11 +92,11 @@ def _distillation(premises: Premises, run: Run, shape: Shape, per_token: float) 
     training, lora = run.training, run.training.lora
     flops = training_flops(shape, training.sequence_length, lora, training.activation_checkpointing)
     head, symbols, positions, teacher_bytes = 0, 0.0, 1.0, 0.0
-    if run.method == "bld":
-        head = head_parameters(run.bld.head, shape.hidden)
+    if isinstance(bld := run.taught, BldSettings):
+        head = head_parameters(bld.head, shape.hidden)
         symbols = min(per_token, BYTE_PLACES) if head else per_token
-        if run.bld.head == "marginal":
-            positions = positions_per_token(Histories(histories=run.bld.histories, eps=0))
+        if bld.head == "marginal":
+            positions = positions_per_token(Histories(histories=bld.histories, eps=0))
         flops = positions * flops + 6 * head
     flops += run.sampling.on_policy * forward_flops(shape, training.sequence_length)
     if premises.settings.learns_from(run, "live"):

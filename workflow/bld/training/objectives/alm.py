@@ -39,7 +39,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.config.methods import Alm as Settings
+from bld.config.methods.alm import AlmSettings
 from bld.tokenization.vocabulary import Vocabulary
 from bld.training.alignment import Chunks, chunks
 from bld.training.batches import Batch
@@ -58,7 +58,7 @@ def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
     return Built(
         Alm(
-            Settings.model_validate(settings),
+            AlmSettings.model_validate(settings),
             torch.tensor(openers(scene.renderer.vocabulary)),
             torch.tensor(openers(scene.teacher)),
         )
@@ -81,7 +81,7 @@ class Alm:
     """
 
     def __init__(
-        self, settings: Settings, student_O: torch.Tensor, teacher_O: torch.Tensor
+        self, settings: AlmSettings, student_O: torch.Tensor, teacher_O: torch.Tensor
     ) -> None:
         self.settings, self.student_O, self.teacher_O = settings, student_O, teacher_O
 

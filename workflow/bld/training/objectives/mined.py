@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.config.methods import Mined as Settings
+from bld.config.methods.mined import MinedSettings
 from bld.tokenization.maps.files import load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import covered
@@ -62,7 +62,7 @@ def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     closest_W[pairs.teacher_M] = pairs.student_M
     student, teacher = letters(scene.renderer.vocabulary), letters(scene.teacher)
     logits = len(scene.lm.get_output_embeddings().weight)
-    return Built(Mined(Settings.model_validate(settings), closest_W, student, teacher, logits))
+    return Built(Mined(MinedSettings.model_validate(settings), closest_W, student, teacher, logits))
 
 
 def letters(vocabulary: Vocabulary) -> dict[int, str]:
@@ -82,7 +82,7 @@ class Mined:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: MinedSettings,
         closest_W: np.ndarray,
         student: Mapping[int, str],
         teacher: Mapping[int, str],

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from bld.config.methods import OneToOne as Settings
+from bld.config.methods.one_to_one import OneToOneSettings
 from bld.training.alignment import same_spans
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, with_token_loss
@@ -34,13 +34,13 @@ LEAST = 1e-30
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     """It compares the vocabularies of both models."""
-    return Built(OneToOne(Settings.model_validate(settings), shared_outcomes(scene)))
+    return Built(OneToOne(OneToOneSettings.model_validate(settings), shared_outcomes(scene)))
 
 
 class OneToOne:
     """The token cross-entropy and the divergence from the teacher on shared tokens."""
 
-    def __init__(self, settings: Settings, outcomes: Outcomes) -> None:
+    def __init__(self, settings: OneToOneSettings, outcomes: Outcomes) -> None:
         self.settings, self.outcomes = settings, outcomes
 
     def losses(

@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.config.methods import SimCt as Settings
+from bld.config.methods.simct import SimCtSettings
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, token_log_probs, with_token_loss
@@ -46,13 +46,13 @@ LEAST = 1e-30
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     """It compares the vocabularies of both models."""
-    return Built(SimCt(Settings.model_validate(settings), shared_outcomes(scene)))
+    return Built(SimCt(SimCtSettings.model_validate(settings), shared_outcomes(scene)))
 
 
 class SimCt:
     """The token cross-entropy and the reverse divergence from the teacher over units."""
 
-    def __init__(self, settings: Settings, outcomes: Outcomes) -> None:
+    def __init__(self, settings: SimCtSettings, outcomes: Outcomes) -> None:
         self.settings, self.outcomes = settings, outcomes
 
     def losses(

@@ -35,7 +35,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from bld.config.methods import Uld as Settings
+from bld.config.methods.uld import UldSettings
 from bld.symbols import END
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, with_token_loss
@@ -45,13 +45,13 @@ from bld.training.spans import runs
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     """It reads nothing of the vocabularies."""
-    return Built(Uld(Settings.model_validate(settings)))
+    return Built(Uld(UldSettings.model_validate(settings)))
 
 
 class Uld:
     """The token cross-entropy and the distance of sorted probabilities."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UldSettings) -> None:
         self.settings = settings
 
     def losses(

@@ -45,7 +45,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from bld.config.methods import XToken as Settings
+from bld.config.methods.x_token import XTokenSettings
 from bld.tokenization.maps.files import VocabularyMap, load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import chunks
@@ -64,13 +64,13 @@ def build(settings: Mapping[str, Any], scene: Scene) -> Built:
     logits = len(scene.lm.get_output_embeddings().weight)
     vocabularies = scene.renderer.vocabulary, scene.teacher
     projection = Projection(load_map(scene.map), *vocabularies, logits)
-    return Built(XToken(Settings.model_validate(settings), projection))
+    return Built(XToken(XTokenSettings.model_validate(settings), projection))
 
 
 class XToken:
     """The token cross-entropy and P-KL or H-KL."""
 
-    def __init__(self, settings: Settings, projection: Projection) -> None:
+    def __init__(self, settings: XTokenSettings, projection: Projection) -> None:
         self.settings, self.projection = settings, projection
 
     def losses(

@@ -1,0 +1,55 @@
+"""What there is of each kind of thing: definitions are found by the folder that they stand in, so
+that adding a file there adds a method, and nothing else lists them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import Field, create_model
+
+from bld.config import methods
+from bld.config.documents import Section
+from bld.config.method import Loss, Method
+
+T = TypeVar("T")
+
+
+def definitions(folder: ModuleType, base: type[T]) -> dict[str, type[T]]:
+    """The subclass of `base` that each module of a package defines, by the module's name, sorted.
+
+    Raises ValueError for a module that does not define exactly one.
+    """
+    names = sorted(module.name for module in iter_modules(folder.__path__))
+    return {name: _defined(f"{folder.__name__}.{name}", base) for name in names}
+
+
+def _defined(module: str, base: type[T]) -> type[T]:
+    found = [
+        value
+        for value in vars(import_module(module)).values()
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module
+    ]
+    if len(found) != 1:
+        names = ", ".join(value.__name__ for value in found) or "none"
+        raise ValueError(f"{module}: expected one subclass of {base.__name__}, found {names}")
+    return found[0]
+
+
+METHODS = definitions(methods, Method)
+"""Every method by its name."""
+
+_DOC = "The settings of every method that has some, by its name."
+_FIELDS: dict[str, Any] = {
+    name: (method, Field(method(), description=f"{method.title} (`method: {name}`)."))
+    for name, method in METHODS.items()
+    if method.model_fields
+}
+Methods: Any = create_model("Methods", __base__=Section, __doc__=_DOC, **_FIELDS)
+
+
+def losses() -> dict[str, Loss]:
+    """The parts of all objectives by their column in the metrics."""
+    return {loss.column: loss for method in METHODS.values() for loss in method.losses}
