@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from subjects import Subject
 
+from bld.arrays import LOGITS_AT_ONCE
+from bld.config.settings import Histories
 from bld.documents.document import Document
-from bld.models import batches_of_like_length
-from bld.scoring.packed import BLOCK_ELEMENTS
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
+from bld.windows import batches_of_like_length
 
 BLOCK_ROWS = 128
 
@@ -44,7 +44,7 @@ class PlainForward:
         self.positions = 0
         self._lm, self._renderer = subject.lm, subject.renderer
         self._batch_tokens = batch_tokens
-        elements = BLOCK_ELEMENTS[self._lm.device.type]
+        elements = LOGITS_AT_ONCE[self._lm.device.type]
         self._block_rows = max(BLOCK_ROWS, elements // len(subject.tokenizer))
 
     @torch.inference_mode()
@@ -72,10 +72,10 @@ class PlainForward:
 class Bytes:
     """Byte distributions by one of this project's policies."""
 
-    def __init__(self, subject: Subject, policy: Policy, window: int, batch_tokens: int) -> None:
-        width = policy.width if policy.name == "beam" else None
-        eps = None if policy.name == "trunk" else policy.eps
-        self.label = {"policy": policy.name, "eps": eps, "width": width}
+    def __init__(self, subject: Subject, policy: Histories, window: int, batch_tokens: int) -> None:
+        width = policy.beam_width if policy.histories == "beam" else None
+        eps = None if policy.histories == "trunk" else policy.eps
+        self.label = {"policy": policy.histories, "eps": eps, "width": width}
         self._scorer = ByteScorer(subject.renderer, subject.lm, policy, window, batch_tokens)
 
     @property

@@ -33,19 +33,19 @@ from methods import Bytes, Method, PlainForward
 from subjects import Subject, demo_teacher, quick_documents, random_model, sample
 from table import print_table
 
+from bld.config.settings import Histories
 from bld.documents.document import Document
 from bld.documents.shards import read_split
 from bld.files import write_json
-from bld.scoring.policy import Policy
 
 WINDOW, BATCH_TOKENS = 1024, 8192
 POLICIES = [
-    Policy("trunk"),
-    *(Policy("prefix", eps) for eps in (0.0, 1e-3, 1e-2)),
-    Policy("beam", 1e-2, 10),
+    Histories(histories="trunk"),
+    *(Histories(histories="prefix", eps=eps) for eps in (0.0, 1e-3, 1e-2)),
+    Histories(histories="beam", eps=1e-2, beam_width=10),
 ]
 GENLM, GENLM_CONVERGED, GENLM_REFERENCE = (10, 1e-2), (32, 1e-5), (64, 1e-5)
-QUICK_REFERENCE = Policy("beam", 1e-6, 64)
+QUICK_REFERENCE = Histories(histories="beam", eps=1e-6, beam_width=64)
 REPEATS = 3
 
 SAMPLE_DOCUMENTS, SAMPLE_BYTES = 8, 300
@@ -79,7 +79,7 @@ def measure(
     ours = [
         add(
             lambda policy=policy: Bytes(subject, policy, WINDOW, BATCH_TOKENS),
-            some if policy.name == "beam" else documents,
+            some if policy.histories == "beam" else documents,
         )
         for policy in POLICIES
     ]

@@ -30,12 +30,12 @@ from transformers import PreTrainedModel
 
 from bld.cache.live import LiveSignals
 from bld.cache.reading import ByteCache, CachedSignals
+from bld.config.settings import Histories as HistorySettings
 from bld.config.settings import Training
 from bld.documents.document import Document
 from bld.documents.shards import read_split
 from bld.files import write_json
 from bld.models import device, load_language_model
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer
@@ -209,7 +209,9 @@ def _quick() -> tuple[Student, Student]:
     as_bytes = Subject(
         "bytes", tokenizer, Renderer(tokenizer), new_model(SHAPES["tiny"], tokenizer, 0)
     )
-    scorer = ByteScorer(teacher.renderer, teacher.lm, Policy("prefix", 1e-3), 128, 1024)
+    scorer = ByteScorer(
+        teacher.renderer, teacher.lm, HistorySettings(histories="prefix", eps=1e-3), 128, 1024
+    )
     signals = LiveSignals(documents, scorer, 0.999, 16)
     students = [
         Student(

@@ -20,17 +20,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bld.models import (
-    Reader,
-    batches_of_like_length,
-    check_halves,
-    device,
-    load_language_model,
-    memory_explained,
-    output_logits,
-    windows,
-)
+from bld.evaluation.bits_per_byte import Reader
+from bld.models import check_halves, device, load_language_model, memory_explained, output_logits
 from bld.tokenization.vocabulary import Vocabulary
+from bld.windows import batches_of_like_length, windows
 
 SHAPE = {
     "vocab_size": 40,

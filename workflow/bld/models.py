@@ -11,18 +11,13 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-
-from bld.tokenization.rendering import Renderer, load_renderer
-from bld.tokenization.vocabulary import Vocabulary
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -127,122 +122,3 @@ def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
                 f"training.sequence_length is {sequence_length}, but the model's {name} is {limit}; "
                 "allowed is at most that"
             )
-
-
-class Window(NamedTuple):
-    """Tokens [start, stop) of a document in one forward pass, read for the positions from `fresh`
-    on."""
-
-    start: int
-    stop: int
-    fresh: int
-
-
-def windows(length: int, window: int, overlap: int) -> Iterator[Window]:
-    """Cut `length` tokens so that every position is read once, after `overlap` tokens where there
-    are as many."""
-    assert 0 <= overlap < window
-    stop = min(length, window)
-    yield Window(0, stop, 0)
-    while stop < length:
-        fresh, start = stop, stop - overlap
-        stop = min(length, start + window)
-        yield Window(start, stop, fresh)
-
-
-def batches_of_like_length(
-    lengths: Sequence[int] | np.ndarray, batch_tokens: int, padding: float = 0.1
-) -> Iterator[list[int]]:
-    """Indexes in batches of at most `batch_tokens` positions (or one element), of which at most the
-    share `padding` is padding; the longest come first."""
-    batch: list[int] = []
-    filled = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        size = (len(batch) + 1) * lengths[batch[0]] if batch else 0
-        if size > batch_tokens or filled + lengths[index] < (1 - padding) * size:
-            yield batch
-            batch, filled = [], 0
-        batch.append(index)
-        filled += int(lengths[index])
-    if batch:
-        yield batch
-
-
-class Reader:
-    """Runs a language model over documents.
-
-    Only entries that the tokenizer has get probability: a model may have more logits (padding), or ids without a token.
-    """
-
-    def __init__(
-        self, lm: PreTrainedModel, vocabulary: Vocabulary, window: int, batch_tokens: int
-    ) -> None:
-        positions = context_of(lm)
-        self._lm, self._batch_tokens = lm, batch_tokens
-        self._window = min(window, positions or window)
-        self._size = len(vocabulary)
-        logits = lm.get_output_embeddings().weight.shape[0]
-        if logits < self._size:
-            raise ValueError(
-                f"the tokenizer has {self._size} entries but the model has only {logits} logits; "
-                "tokenizer and model do not belong together"
-            )
-        known = [
-            spelt is not None or token_id in vocabulary.special
-            for token_id, spelt in enumerate(vocabulary.token_bytes)
-        ]
-        self._absent_V = ~torch.tensor(known, device=lm.device)
-
-    def log_probs(self, documents: Sequence[np.ndarray]) -> Iterator[tuple[int, torch.Tensor]]:
-        """(index, float32 log-probabilities [T, V] of the token after each position) for each
-        document's ids.
-
-        Documents come back in an order of their own: those of like length share a forward pass. One that is longer than the
-        window is read in windows that overlap by half.
-        """
-        order = sorted(range(len(documents)), key=lambda i: len(documents[i]), reverse=True)
-        long = [i for i in order if len(documents[i]) > self._window]
-        for index in long:
-            yield index, torch.cat(list(self._long(documents[index])))
-        short = order[len(long) :]
-        lengths = [len(documents[i]) for i in short]
-        for batch in batches_of_like_length(lengths, self._batch_tokens):
-            yield from self._batch([short[i] for i in batch], documents)
-
-    def _long(self, ids_T: np.ndarray) -> Iterator[torch.Tensor]:
-        for start, stop, fresh in windows(len(ids_T), self._window, self._window // 2):
-            hidden = self._hidden([ids_T[start:stop]])[0]
-            yield self._normalise(hidden[fresh - start :])
-
-    def _batch(
-        self, batch: list[int], documents: Sequence[np.ndarray]
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        hidden = self._hidden([documents[i] for i in batch])
-        for row, index in enumerate(batch):
-            yield index, self._normalise(hidden[row, : len(documents[index])])
-
-    @torch.no_grad()
-    def _hidden(self, rows: list[np.ndarray]) -> torch.Tensor:
-        # Padding stands on the right, where causal attention never looks.
-        ids_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for row, ids in enumerate(rows):
-            ids_BT[row, : len(ids)] = torch.from_numpy(ids.astype(np.int64))
-        return hidden_states(self._lm, ids_BT.to(self._lm.device))
-
-    @torch.no_grad()
-    def _normalise(self, hidden_TH: torch.Tensor) -> torch.Tensor:
-        logits_TV = output_logits(self._lm, hidden_TH)[:, : self._size].float()
-        return logits_TV.masked_fill_(self._absent_V, -torch.inf).log_softmax(-1)
-
-
-def open_model(
-    folder: Path,
-    reading: Mapping[str, Any],
-    window: int,
-    batch_tokens: int,
-    precision: str = "fp32",
-) -> tuple[Renderer, Reader]:
-    """How a model folder's documents are rendered, as `reading` says, and what reads them."""
-    renderer = load_renderer(folder, **reading)
-    lm = load_language_model(folder, precision, reading["trust_remote_code"])
-    return renderer, Reader(lm, renderer.vocabulary, window, batch_tokens)

@@ -16,6 +16,11 @@ BOS = 258
 PAD = 259
 SYMBOLS = 260
 
+HEAD_BYTES = 10
+"""Bytes of a token that byte heads predict (section 3 of arXiv 2604.07466)."""
+MIN_PROBABILITY = 1e-30
+"""What is less probable counts as this probable where a logarithm or a ratio is taken."""
+
 
 class Segment(NamedTuple):
     """One stretch of content by one role; `supervised` says whether a student is trained on it."""

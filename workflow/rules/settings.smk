@@ -49,9 +49,8 @@ UNREAD = {"trunk": {"eps", "beam_width"}, "prefix": {"beam_width"}, "beam": set(
 
 def policy(section):
     """The histories that a section asks for."""
-    names = {"histories": "name", "eps": "eps", "beam_width": "width"}
-    read = names.keys() - UNREAD[section.histories]
-    return {names[key]: getattr(section, key) for key in read}
+    read = {"histories", "eps", "beam_width"} - UNREAD[section.histories]
+    return {key: getattr(section, key) for key in read}
 
 
 def teacher_settings(wildcards):

@@ -10,10 +10,10 @@ from bld.cache.live import LiveSignals
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import Origin
 from bld.cache.writing import score_part, score_shard
+from bld.config.settings import Histories
 from bld.documents.shards import read_split, write_splits
+from bld.evaluation.bits_per_byte import Reader
 from bld.files import MANIFEST, sha256_of, write_json
-from bld.models import Reader
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 
 MASS, AT_MOST = 0.99, 8
@@ -24,7 +24,9 @@ SETTINGS = {"scoring": {"top_p": MASS, "histories": "prefix"}, "reading": {}}
 @pytest.fixture(params=[0, 5, 1000])
 def scorer(renderer, lm, request):
     """One that keeps no tokens, some, or all."""
-    return ByteScorer(renderer, lm, Policy("prefix", 1e-3), 256, 10_000, request.param)
+    return ByteScorer(
+        renderer, lm, Histories(histories="prefix", eps=1e-3), 256, 10_000, request.param
+    )
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scor
 
 
 def test_all_tokens_are_those_of_the_model_up_to_float16(renderer, lm, corpus):
-    scorer = ByteScorer(renderer, lm, Policy("trunk"), 256, 10_000, 1000)
+    scorer = ByteScorer(renderer, lm, Histories(histories="trunk"), 256, 10_000, 1000)
     found = LiveSignals(corpus, scorer, MASS, AT_MOST).read(range(len(corpus)))
     rendered = [renderer.render(document.segments, document.id) for document in corpus]
     said = dict(Reader(lm, renderer.vocabulary, 256, 10_000).log_probs([r.ids_T for r in rendered]))

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from bld.config.settings import Architecture
+from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
-from bld.models import Reader
-from bld.scoring.policy import Policy
+from bld.evaluation.bits_per_byte import Reader
 from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
@@ -18,7 +17,7 @@ TOKENIZERS = {
     "Unigram": train_tokenizer(TEXTS, "unigram", 300, "chatml"),
 }
 RENDERERS = {kind: Renderer(tokenizer) for kind, tokenizer in TOKENIZERS.items()}
-ALL_PREFIXES = Policy("prefix", eps=0.0)
+ALL_PREFIXES = Histories(histories="prefix", eps=0.0)
 SHAPE = Architecture(hidden=16, layers=2, heads=2, intermediate=24, positions=256)
 
 

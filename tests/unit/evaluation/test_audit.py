@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
+from bld.config.settings import Histories
 from bld.documents.document import make_document
 from bld.evaluation.audit import Stored, audit, audit_table
 from bld.files import write_json
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import Scored
 from bld.scoring.trie import TRIE_SYMBOLS
 from bld.symbols import END
@@ -84,8 +84,12 @@ def test_a_true_byte_without_probability_is_counted_and_its_infinite_figures_lef
 def test_an_honest_cache_has_the_error_of_its_policy_and_one_that_hides_it_is_found(
     scorer, documents
 ):
-    policy = list(scorer("subwords", policy=Policy("prefix", 0.1)).distributions(documents))
-    strict = list(scorer("subwords", policy=Policy("prefix", 0.0)).distributions(documents))
+    policy = list(
+        scorer("subwords", policy=Histories(histories="prefix", eps=0.1)).distributions(documents)
+    )
+    strict = list(
+        scorer("subwords", policy=Histories(histories="prefix", eps=0.0)).distributions(documents)
+    )
     honest, hiding = (
         audit([Stored(one.log_probs_NS, told * one.lost_N) for one in policy], policy, strict, 1e-4)
         for told in (1, 0)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from bld.config.settings import Histories
 from bld.documents.document import make_document
 from bld.evaluation.average import average_bits_per_byte
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.scoring.averaging import AverageScorer
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 
 MEAN = pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
@@ -16,7 +16,7 @@ MEAN = pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
 def scorer(model):
     def build(kind, seed=1):
         lm, renderer, _ = model(kind, seed)
-        return ByteScorer(renderer, lm, Policy("prefix", 0.0), 256, 10_000)
+        return ByteScorer(renderer, lm, Histories(histories="prefix", eps=0.0), 256, 10_000)
 
     return build
 

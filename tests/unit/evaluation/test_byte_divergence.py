@@ -5,13 +5,13 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from bld.config.settings import Histories
 from bld.documents.document import make_document
 from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.evaluation.by_symbol import AT_END, end_nats, positions
 from bld.evaluation.by_symbol import bits_per_byte as bits_of_table
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.files import write_json
-from bld.scoring.policy import Policy
 from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
@@ -180,7 +180,7 @@ def test_the_way_back_is_as_far_by_jsd_but_not_by_kl(scorer, documents):
 
 def test_what_is_infinite_is_left_out(scorer, documents, tmp_path):
     # Inside a token of the student its trunk has one way on; byte by byte everything is possible.
-    trunk = Policy("trunk")
+    trunk = Histories(histories="trunk")
     found = byte_divergence(documents, scorer("bytes"), scorer("subwords", policy=trunk))
     assert found["kl"] is None and 0 < found["jsd"] < math.log(2)
     at = {row["position"]: row for row in found["by_position"]}
@@ -226,7 +226,11 @@ def test_bytes_after_the_tenth_of_a_token_share_a_position_and_end_has_its_own()
     assert positions(rendered).tolist() == expected
 
 
-POLICIES = [Policy("prefix", 0.0), Policy("prefix", 0.05), Policy("trunk")]
+POLICIES = [
+    Histories(histories="prefix", eps=0.0),
+    Histories(histories="prefix", eps=0.05),
+    Histories(histories="trunk"),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

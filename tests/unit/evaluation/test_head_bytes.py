@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.settings import Architecture
+from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.evaluation.head_bytes import HeadReader, open_head
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer
@@ -127,7 +126,7 @@ def test_a_head_sees_the_first_ten_bytes_of_a_token_and_its_end(long_words):
 
 def test_the_share_is_that_of_the_bytes_that_a_head_sees(long_words, scorer):
     lm, renderer, document = long_words
-    student = ByteScorer(renderer, lm, Policy("prefix", 0.0), 256, 10_000)
+    student = ByteScorer(renderer, lm, Histories(histories="prefix", eps=0.0), 256, 10_000)
     head = HeadReader(LinearHeads(16, 0), lm, 256)
     found = byte_divergence([document], scorer("bytes"), student, head)
     assert found["head"]["bytes"] == 21 and found["head"]["share"] == 21 / (2 * len(LONG) + 1)

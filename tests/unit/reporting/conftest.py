@@ -160,7 +160,7 @@ class Factory:
             "by_position": [*positions, end | {"bits_per_byte": no_bits}],
             "per_document": rows,
             "head": of_head if head else None,
-            "policy": {"name": "prefix", "eps": 0.001},
+            "policy": {"histories": "prefix", "eps": 0.001},
         }
 
     def summed(self, rows):

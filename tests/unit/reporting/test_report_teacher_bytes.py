@@ -51,18 +51,18 @@ def test_what_is_wrong_with_a_cache_is_said(factory):
     "own, strict, words",
     [
         (
-            {"name": "trunk"},
-            {"name": "prefix", "eps": 0.0},
+            {"histories": "trunk"},
+            {"histories": "prefix", "eps": 0.0},
             ["alone (trunk).", "over the tokens of"],
         ),
         (
-            {"name": "beam", "eps": 0.01, "width": 5},
-            {"name": "beam", "eps": 0.0, "width": 64},
+            {"histories": "beam", "eps": 0.01, "beam_width": 5},
+            {"histories": "beam", "eps": 0.0, "beam_width": 64},
             ["a beam of 5 finds", "a beam of 64 finds (beam), none dropped"],
         ),
         (
-            {"name": "prefix", "eps": 0.01},
-            {"name": "prefix", "eps": 0.001},
+            {"histories": "prefix", "eps": 0.01},
+            {"histories": "prefix", "eps": 0.001},
             ["at most 1.0\u00a0% of the mass", "at most 0.1\u00a0% of the mass"],
         ),
     ],

@@ -16,12 +16,11 @@ from bld.cache.live import LiveSignals
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import Origin
 from bld.cache.writing import score_part, score_shard
-from bld.config.settings import Architecture
+from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
 from bld.documents.shards import read_split, write_splits
 from bld.files import read_manifest, sha256_of, sha256_of_all, write_json
 from bld.scoring.averaging import AverageScorer, lost_mass, mean_of, open_models
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer, Scored
 from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Renderer
@@ -31,8 +30,8 @@ from oracle import all_covers
 
 MEANS = ("geometric", "arithmetic")
 MEAN = pytest.mark.parametrize("mean", MEANS)
-PREFIX = Policy("prefix", 0)
-EVERYTHING = Policy("beam", 0, 1 << 30)
+PREFIX = Histories(histories="prefix", eps=0)
+EVERYTHING = Histories(histories="beam", eps=0, beam_width=1 << 30)
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +194,7 @@ def test_models_that_have_nothing_in_common_have_an_arithmetic_mean_alone():
 
 @MEAN
 def test_a_live_average_says_what_its_cache_says(both, documents, tmp_path, mean):
-    average = AverageScorer(both(Policy("prefix", 1e-3)), [2, 1], mean)
+    average = AverageScorer(both(Histories(histories="prefix", eps=1e-3)), [2, 1], mean)
     split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     write_splits(documents, {"train": tmp_path / "corpus"}, {"train": split}, seed=0)
     corpus = list(read_split(tmp_path / "corpus"))

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bld.config.settings import Histories
 from bld.scoring.forest import Forest, Stretch, trunk_tree
-from bld.scoring.policy import Policy
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
 from bld.tokenization.vocabulary import Vocabulary
@@ -27,7 +27,7 @@ def kept(random_model, path_reader):
         trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed)
         reader = path_reader(model, trie, seed, max_depth)
         stretch = toy.stretch()
-        if policy.name == "beam":
+        if policy.histories == "beam":
             tree = trunk_tree(toy.trunk[-1], toy.vocabulary.token_bytes)
             stretch = stretch._replace(tree=tree)
         _, lost = byte_distributions(trie, Forest([stretch]), reader, policy, torch.float64)
@@ -60,14 +60,14 @@ class Replay:
         waves = [set(self.toy.trunk)]
         while waves[-1]:
             wave = {h for h in self.following(waves[-1]) if self.share(h) > self.policy.eps}
-            if self.policy.name == "beam":
+            if self.policy.histories == "beam":
                 alive = set().union(*waves)
-                wave = {h for h in wave if self.heavier(h, alive, wave) < self.policy.width}
+                wave = {h for h in wave if self.heavier(h, alive, wave) < self.policy.beam_width}
             waves.append(wave)
         return waves[:-1]
 
     def following(self, wave):
-        if self.policy.name == "prefix":
+        if self.policy.histories == "prefix":
             return {side for side in self.toy.sides if side[:-1] in wave}
         content = [i for i, entry in enumerate(self.toy.vocabulary.token_bytes) if entry]
         more = {(*history, token) for history in wave for token in content} - set(self.toy.trunk)
@@ -108,7 +108,7 @@ def _after(model, tokens):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("eps", [1e-3, 0.03, 0.3])
 def test_prefix_keeps_the_histories_whose_share_exceeds_eps(dense_toy, kept, replayed, eps, seed):
-    toy, policy = dense_toy(seed), Policy("prefix", eps)
+    toy, policy = dense_toy(seed), Histories(histories="prefix", eps=eps)
     assert kept(toy, policy, seed)[0] == replayed(toy, policy, seed)
 
 
@@ -118,7 +118,7 @@ def test_prefix_keeps_the_histories_whose_share_exceeds_eps(dense_toy, kept, rep
 def test_a_beam_keeps_those_of_them_that_are_among_the_heaviest_alive_where_they_end(
     dense_toy, kept, replayed, eps, width, seed
 ):
-    toy, policy = dense_toy(seed), Policy("beam", eps, width)
+    toy, policy = dense_toy(seed), Histories(histories="beam", eps=eps, beam_width=width)
     assert kept(toy, policy, seed)[0] == replayed(toy, policy, seed)
 
 
@@ -136,7 +136,9 @@ def test_a_beam_does_not_read_what_is_impossible():
 
     tree = trunk_tree([0, 0], vocabulary.token_bytes)
     forest = Forest([Stretch(b"aa", tree, trunk=3, sequence=0, column=0)])
-    log_P, lost = byte_distributions(trie, forest, Reader(), Policy("beam", 0, ALL))
+    log_P, lost = byte_distributions(
+        trie, forest, Reader(), Histories(histories="beam", eps=0, beam_width=ALL)
+    )
     assert asked == [[-1, 0, 0]] and (lost == 0).all()
     np.testing.assert_allclose(log_P[:, [97, 256]], np.log(0.5), rtol=1e-5)
 
@@ -146,8 +148,10 @@ def test_a_beam_does_not_read_what_is_impossible():
 @settings(deadline=None, max_examples=40)
 def test_a_smaller_eps_keeps_more_and_never_loses_more(toys, kept, name, data, seed, eps):
     toy = data.draw(toys())
-    few, more_lost = kept(toy, Policy(name, eps, ALL), seed)
-    many, less_lost = kept(toy, Policy(name, data.draw(st.floats(0, eps)), ALL), seed)
+    few, more_lost = kept(toy, Histories(histories=name, eps=eps, beam_width=ALL), seed)
+    many, less_lost = kept(
+        toy, Histories(histories=name, eps=data.draw(st.floats(0, eps)), beam_width=ALL), seed
+    )
     assert set().union(*few) <= set().union(*many)
     assert (less_lost <= more_lost + 1e-12).all()
 
@@ -156,7 +160,11 @@ def test_a_smaller_eps_keeps_more_and_never_loses_more(toys, kept, name, data, s
 def test_wider_beams_lose_less(dense_toy, kept, seed):
     toy = dense_toy(seed, size=7)
     waves, lost = zip(
-        *(kept(toy, Policy("beam", 0, w), seed) for w in (0, 1, 2, 4, 8, 16)), strict=True
+        *(
+            kept(toy, Histories(histories="beam", eps=0, beam_width=w), seed)
+            for w in (0, 1, 2, 4, 8, 16)
+        ),
+        strict=True,
     )
     histories = [sum(map(len, some)) for some in waves]
     assert histories[0] == len(toy.trunk) and histories == sorted(set(histories))

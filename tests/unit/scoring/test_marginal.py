@@ -4,11 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.scoring import marginal as marginal_module
 from bld.scoring.forest import Forest
-from bld.scoring.marginal import LEAST, Sums, marginal, vocabulary_of
+from bld.scoring.marginal import KEPT_BLOCKS, Sums, marginal, vocabulary_of
 from bld.scoring.trie import Trie
-from bld.symbols import END, SPECIAL, SYMBOLS
+from bld.symbols import END, MIN_PROBABILITY, SPECIAL, SYMBOLS
 from bld.tokenization.vocabulary import Vocabulary
 
 HIDDEN = 5
@@ -89,8 +88,8 @@ class Case:
     def leaves(self, dtype):
         return [None if x is None else x.to(dtype).requires_grad_() for x in self.given]
 
-    def found(self, leaves):
-        rows, tokens = marginal(self.sums, *leaves, self.cap)
+    def found(self, leaves, **how):
+        rows, tokens = marginal(self.sums, *leaves, self.cap, **how)
         first = np.cumsum([0, *(len(toy.text) + 1 for toy in self.toys)])
         owned = [rows[at : at + toy.rows] for at, toy in zip(first, self.toys, strict=False)]
         return torch.cat(owned), tokens
@@ -124,7 +123,9 @@ def test_a_row_is_the_sum_over_its_histories_and_their_tokens(cases, data):
     rows, tokens = case.found(case.leaves(torch.float32))
     probs_NS, token_log_probs = case.expected(case.leaves(torch.float64))
     assert rows.dtype == tokens.dtype == torch.float32
-    torch.testing.assert_close(rows.exp().double(), probs_NS.clamp_min(LEAST), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        rows.exp().double(), probs_NS.clamp_min(MIN_PROBABILITY), rtol=1e-4, atol=0
+    )
     torch.testing.assert_close(tokens.double(), token_log_probs, atol=1e-4, rtol=1e-5)
 
 
@@ -136,7 +137,7 @@ def test_the_gradients_are_those_of_the_sums_written_out_in_float64(cases, data)
     (rows, tokens), (probs_NS, token_log_probs) = case.found(ours), case.expected(dense)
     # Any mixture of the outputs that are finite.
     factors_NS = torch.from_numpy(case.random.standard_normal(probs_NS.shape))
-    factors_NS *= probs_NS > LEAST
+    factors_NS *= probs_NS > MIN_PROBABILITY
     factors = torch.from_numpy(case.random.standard_normal(len(token_log_probs)))
     log_probs_NS = torch.where(probs_NS > 0, probs_NS, 1.0).log()
     ((factors_NS * log_probs_NS).sum() + (factors * token_log_probs).sum()).backward()
@@ -152,13 +153,10 @@ def test_the_gradients_are_those_of_the_sums_written_out_in_float64(cases, data)
 def test_blocks_of_any_size_give_the_same(cases, data):
     case, found = data.draw(cases), []
     for size in (1, 2, 1 << 20):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(marginal_module, "BLOCK_ROWS", size)
-            patch.setattr(marginal_module, "BLOCK_ELEMENTS", {"cpu": 1})
-            leaves = case.leaves(torch.float32)
-            rows, tokens = case.found(leaves)
-            (rows[:, 97].sum() + tokens.sum()).backward()
-            found.append([rows, tokens, *(leaf.grad for leaf in leaves if leaf is not None)])
+        leaves = case.leaves(torch.float32)
+        rows, tokens = case.found(leaves, block_rows=size)
+        (rows[:, 97].sum() + tokens.sum()).backward()
+        found.append([rows, tokens, *(leaf.grad for leaf in leaves if leaf is not None)])
     for others in found[:2]:
         for one, other in zip(found[2], others, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -195,7 +193,7 @@ def test_a_light_history_decides_where_the_heavy_one_has_nothing_to_say(letters)
 
 def test_what_is_impossible_costs_much_but_not_everything(letters):
     found, leaf = letters()
-    assert found[0, ord("z")].item() == pytest.approx(np.log(LEAST), rel=1e-5)
+    assert found[0, ord("z")].item() == pytest.approx(np.log(MIN_PROBABILITY), rel=1e-5)
     (found[0, ord("z")] * 1e6).backward()
     assert not leaf.grad.any()
 
@@ -212,9 +210,7 @@ def test_logits_without_an_entry_take_no_probability_from_the_bytes(letters):
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
-def test_no_more_than_a_few_blocks_are_kept_for_the_backward_pass(random_toy, monkeypatch):
-    monkeypatch.setattr(marginal_module, "BLOCK_ROWS", 2)
-    monkeypatch.setattr(marginal_module, "BLOCK_ELEMENTS", {"cpu": 1})
+def test_no_more_than_a_few_blocks_are_kept_for_the_backward_pass(random_toy):
     toy = random_toy(LETTERS, 12 * b"ab", 0)
     case, kept = Case([toy], 0, padding=1000), []
     rows, size = len(case.given[0]), len(case.given[1])
@@ -222,7 +218,7 @@ def test_no_more_than_a_few_blocks_are_kept_for_the_backward_pass(random_toy, mo
     with torch.autograd.graph.saved_tensors_hooks(
         lambda x: kept.append(tuple(x.shape)) or x, lambda x: x
     ):
-        case.found(case.leaves(torch.float32))
+        case.found(case.leaves(torch.float32), block_rows=2)
     blocks = [shape for shape in kept if shape == (2, size)]
-    assert len(blocks) == marginal_module.KEPT_BLOCKS < rows / 2
+    assert len(blocks) == KEPT_BLOCKS < rows / 2
     assert all(np.prod(shape) <= others < rows * size for shape in kept)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bld.config.settings import Histories
 from bld.scoring.forest import Forest, Stretch, trunk_tree
-from bld.scoring.policy import Policy
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
@@ -18,7 +18,7 @@ from oracle import all_covers
 BYTES = Vocabulary(
     (*(bytes([b]) for b in range(256)), None, None), frozenset([256, 257]), frozenset([256])
 )
-TRUNK = Policy("trunk")
+TRUNK = Histories(histories="trunk")
 
 
 class Rows:
@@ -60,7 +60,7 @@ def test_a_two_token_turn_gives_the_figures_worked_out_by_hand():
     np.testing.assert_allclose(np.exp(log_P[1, [97, 98, END]]), after_a)
     np.testing.assert_allclose(np.exp(log_P[2, [97, 98, END]]), [0.3, 0.1, 0.6])
     for eps, share in [(0.61, 0.6), (0.59, 0)]:
-        log_P, lost = run(vocabulary, rows, b"ab", tree, 3, Policy("prefix", eps))
+        log_P, lost = run(vocabulary, rows, b"ab", tree, 3, Histories(histories="prefix", eps=eps))
         np.testing.assert_allclose(lost, [0, 0, share])
     both = 0.4 * np.array([0.3, 0.1, 0.6]) + 0.6 * np.array([0.8, 0.1, 0.1])
     np.testing.assert_allclose(np.exp(log_P[2, [97, 98, END]]), both)
@@ -149,7 +149,7 @@ def test_histories_may_be_more_probable_than_the_trunk_by_any_factor(dtype):
         parent_R=np.array([*range(-1, n), 0, *range(n + 1, n + n // 2)]),
         start_R=np.array([*range(n + 1), *range(2, n + 2, 2)]),
     )
-    for policy in Policy("prefix", 0), Policy("prefix", 1e-3):
+    for policy in Histories(histories="prefix", eps=0), Histories(histories="prefix", eps=1e-3):
         rows = np.tile(row, (len(tree.token_R), 1))
         log_P, lost = run(vocabulary, rows, n * b"a", tree, n + 1, policy, dtype)
         # At even bytes the aa's have it all, at odd ones they are inside an aa.
@@ -165,7 +165,7 @@ def test_lost_mass_is_the_weight_of_what_was_dropped_while_it_or_what_follows_ma
 ):
     toy = data.draw(toys())
     trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed)
-    policy = data.draw(st.sampled_from([TRUNK, Policy("prefix", eps)]))
+    policy = data.draw(st.sampled_from([TRUNK, Histories(histories="prefix", eps=eps)]))
     max_depth = data.draw(st.sampled_from([1 << 30, len(toy.trunk)]))
     reader = path_reader(model, trie, seed, max_depth)
     _, lost = byte_distributions(trie, Forest([toy.stretch()]), reader, policy, torch.float64)

@@ -23,10 +23,10 @@ from transformers import (
     RecurrentGemmaConfig,
 )
 
+from bld.config.settings import Histories
 from bld.scoring import packed
 from bld.scoring.forest import Forest, Stretch
 from bld.scoring.packed import PackedBatch, PackedModel
-from bld.scoring.policy import Policy
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
@@ -324,11 +324,15 @@ def test_histories_beyond_a_learned_position_table_are_not_run_but_counted_as_lo
         start_R=np.array([*range(0, 14, 2), *range(1, 13)]),
     )
     forest = Forest([Stretch(12 * b"a", tree, trunk=7, sequence=0, column=2)])
-    for policy in Policy("prefix", 0), Policy("prefix", 1e-9), Policy("beam", 0, 1 << 30):
+    for policy in (
+        Histories(histories="prefix", eps=0),
+        Histories(histories="prefix", eps=1e-9),
+        Histories(histories="beam", eps=0, beam_width=1 << 30),
+    ):
         batch = PackedBatch(PackedModel(lm, trie, 1000), [trunk])
         log_P, lost = byte_distributions(trie, forest, batch, policy, torch.float64)
         np.testing.assert_allclose(np.exp(log_P).sum(axis=1), 1, rtol=1e-9)
         # Positions 3 to 9 are seven a's; what follows them ends at byte 8 or later.
         assert np.flatnonzero(lost).tolist() == list(range(8, 13))
-        if policy.name == "prefix":
+        if policy.histories == "prefix":
             assert batch.evaluated == [9, 7]

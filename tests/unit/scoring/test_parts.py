@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.models import windows
 from bld.scoring.parts import part_of
 from bld.scoring.prefixes import HistoryTree
 from bld.tokenization.rendering import Turn
+from bld.windows import windows
 
 
 @st.composite

@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 import torch
 
+from bld.config.settings import Histories
 from bld.documents.document import make_document
-from bld.models import windows
 from bld.scoring import scorer as scoring
-from bld.scoring.policy import Policy
 from bld.scoring.prefixes import PrefixEncoder
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END, SPECIAL, supervised_symbols
+from bld.windows import windows
 from oracle import all_covers, covers_of_histories
 
-PREFIX = Policy("prefix", 0)
-POLICIES = [Policy("trunk"), PREFIX, Policy("prefix", 0.01), Policy("beam", 0.01, 4)]
+PREFIX = Histories(histories="prefix", eps=0)
+TRUNK = Histories(histories="trunk")
+POLICIES = [
+    TRUNK,
+    PREFIX,
+    Histories(histories="prefix", eps=0.01),
+    Histories(histories="beam", eps=0.01, beam_width=4),
+]
 POLICY = pytest.mark.parametrize("policy", POLICIES, ids=str)
 
 
@@ -122,7 +128,11 @@ def test_it_is_the_sum_over_the_encodings_of_all_prefixes_window_by_window(
         assert (lost == 0).all()
 
 
-@pytest.mark.parametrize("policy", [Policy("trunk"), Policy("beam", 0, 1 << 30)], ids=str)
+@pytest.mark.parametrize(
+    "policy",
+    [Histories(histories="trunk"), Histories(histories="beam", eps=0, beam_width=1 << 30)],
+    ids=str,
+)
 def test_trunk_and_beam_are_brute_force_over_their_histories(renderer, lm, next_log_probs, policy):
     document = make_document("x", "c", [("user", "u"), ("assistant", "thei")])
     rendered = renderer.render(document.segments, "x")
@@ -137,7 +147,7 @@ def test_trunk_and_beam_are_brute_force_over_their_histories(renderer, lm, next_
     def after(tokens):
         return next_log_probs(context + tokens)
 
-    if policy.name == "trunk":
+    if policy.histories == "trunk":
         histories = {trunk[:i] for i in range(len(trunk) + 1)}
         expected = covers_of_histories(after, renderer.vocabulary, b"thei", histories)
         assert found.lost_N[0] == 0 < found.lost_N.max() < 1
@@ -214,7 +224,7 @@ def test_documents_are_taken_in_and_given_out_as_a_stream(documents, renderer, l
 @pytest.mark.parametrize("window", [256, 16])
 def test_every_position_of_every_window_is_run_once(documents, renderer, lm, window):
     *_, long = documents
-    scorer = ByteScorer(renderer, lm, Policy("trunk"), window, 100)
+    scorer = ByteScorer(renderer, lm, TRUNK, window, 100)
     list(scorer.distributions([long]))
     rendered = renderer.render(long.segments, "long")
     (turn,) = rendered.turns
@@ -241,7 +251,7 @@ def test_what_float32_cannot_hold_is_summed_in_float64(renderer, lm):
         sharp.get_output_embeddings().weight.mul_(200)
     text = b"Return the key of the index"
     document = make_document("x", "text", [("text", text.decode())])
-    scorer = ByteScorer(renderer, sharp, Policy("trunk"), 256, 1000)
+    scorer = ByteScorer(renderer, sharp, TRUNK, 256, 1000)
     (found,) = scorer.distributions([document])
     rendered = renderer.render(document.segments, "x")
     assert scorer.evaluated.trunk == 2 * len(rendered)

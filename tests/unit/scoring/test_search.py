@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bld.config.settings import Histories
 from bld.scoring.forest import Forest, trunk_tree
-from bld.scoring.policy import Policy
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
 from oracle import all_covers, covers_of_histories, spellings
@@ -40,7 +40,7 @@ def run(random_model, path_reader):
         trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed, scale=scale)
         reader = path_reader(model, trie, seed, max_depth)
         stretch = toy.stretch()
-        if policy.name == "beam":
+        if policy.histories == "beam":
             tree = trunk_tree(toy.trunk[-1], toy.vocabulary.token_bytes)
             stretch = stretch._replace(tree=tree)
         log_P, lost = byte_distributions(trie, Forest([stretch]), reader, policy, dtype)
@@ -58,7 +58,9 @@ def test_a_beam_that_keeps_everything_is_the_sum_over_all_covers(
     toys, run, dtype, close, data, seed
 ):
     toy = data.draw(toys())
-    log_P, lost, asked, model = run(toy, Policy("beam", 0, ALL), seed, dtype)
+    log_P, lost, asked, model = run(
+        toy, Histories(histories="beam", eps=0, beam_width=ALL), seed, dtype
+    )
     expected = all_covers(model, toy.vocabulary, toy.text)[: toy.rows]
     np.testing.assert_allclose(np.exp(log_P), np.exp(expected), rtol=0, atol=1e-6)
     np.testing.assert_allclose(log_P, expected, **close)
@@ -73,7 +75,7 @@ def test_prefix_without_threshold_is_the_sum_over_its_histories(
     toys, run, dtype, close, data, seed
 ):
     toy = data.draw(toys())
-    log_P, lost, asked, model = run(toy, Policy("prefix", 0), seed, dtype)
+    log_P, lost, asked, model = run(toy, Histories(histories="prefix", eps=0), seed, dtype)
     expected = covers_of_histories(model, toy.vocabulary, toy.text, toy.histories)[: toy.rows]
     np.testing.assert_allclose(np.exp(log_P), np.exp(expected), rtol=0, atol=1e-6)
     np.testing.assert_allclose(log_P, expected, **close)
@@ -85,7 +87,7 @@ def test_prefix_without_threshold_is_the_sum_over_its_histories(
 @settings(deadline=None, max_examples=40)
 def test_trunk_is_the_sum_over_the_trunk_alone(toys, run, dtype, close, data, seed):
     toy = data.draw(toys())
-    log_P, _, asked, model = run(toy, Policy("trunk"), seed, dtype)
+    log_P, _, asked, model = run(toy, Histories(histories="trunk"), seed, dtype)
     expected = covers_of_histories(model, toy.vocabulary, toy.text, toy.trunk)[: toy.rows]
     np.testing.assert_allclose(log_P, expected, **close)
     assert asked == set(toy.trunk)
@@ -97,7 +99,9 @@ def test_lost_mass_bounds_what_the_histories_of_prefix_would_add(
     toys, run, symbol_masses, data, seed, eps
 ):
     toy = data.draw(toys())
-    policy = data.draw(st.sampled_from([Policy("trunk"), Policy("prefix", eps)]))
+    policy = data.draw(
+        st.sampled_from([Histories(histories="trunk"), Histories(histories="prefix", eps=eps)])
+    )
     max_depth = data.draw(st.sampled_from([ALL, len(toy.trunk)]))
     log_P, lost, asked, model = run(toy, policy, seed, max_depth=max_depth)
     assert set(toy.trunk) <= asked <= set(toy.histories)
@@ -124,7 +128,9 @@ def test_lost_mass_bounds_what_all_covers_would_add_to_a_beam(
 ):
     toy = data.draw(toys())
     max_depth = data.draw(st.sampled_from([ALL, len(toy.trunk)]))
-    log_P, lost, asked, model = run(toy, Policy("beam", eps, width), seed, max_depth=max_depth)
+    log_P, lost, asked, model = run(
+        toy, Histories(histories="beam", eps=eps, beam_width=width), seed, max_depth=max_depth
+    )
     assert set(toy.trunk) <= asked <= every_spelling(toy)
     kept, whole = (
         symbol_masses(model, toy.vocabulary, toy.text, histories)[: toy.rows]
@@ -153,7 +159,11 @@ def test_several_stretches_in_one_forest_give_what_each_gives_alone(
     def run(stretches):
         reader = path_reader(model, trie, seed)
         return byte_distributions(
-            trie, Forest(stretches), reader, Policy(name, eps, 2), torch.float64
+            trie,
+            Forest(stretches),
+            reader,
+            Histories(histories=name, eps=eps, beam_width=2),
+            torch.float64,
         )
 
     together = run(stretches)

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bld.scoring.trie import Trie, ragged_range
+from bld.arrays import ragged_range
+from bld.scoring.trie import Trie
 from bld.symbols import END, SPECIAL
 from bld.tokenization.vocabulary import Vocabulary
 

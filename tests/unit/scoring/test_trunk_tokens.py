@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bld.config.settings import Architecture
+from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
-from bld.models import Reader
-from bld.scoring import packed
-from bld.scoring.policy import Policy
+from bld.evaluation.bits_per_byte import Reader
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer
@@ -20,15 +18,21 @@ from bld.training.scratch import new_model
 SAMPLE = ["Return the index of the first key"] * 9
 KINDS = ["byte_level_bpe", "sentencepiece_bpe", "unigram", "bytes"]
 ALL = 1 << 30
-PREFIX, TRUNK, BEAM = Policy("prefix", 1e-3), Policy("trunk"), Policy("beam", 0.01, 4)
+PREFIX, TRUNK, BEAM = (
+    Histories(histories="prefix", eps=1e-3),
+    Histories(histories="trunk"),
+    Histories(histories="beam", eps=0.01, beam_width=4),
+)
 # After the first of two answers stands nothing at all, after the second nothing that ends a turn.
 ENDLESS = (
     "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{% endfor %}{{ '!' }}"
 )
 
 
-def scored(documents, renderer, lm, keep=ALL, policy=PREFIX, window=256, batch_tokens=10_000):
-    scorer = ByteScorer(renderer, lm, policy, window, batch_tokens, keep)
+def scored(
+    documents, renderer, lm, keep=ALL, policy=PREFIX, window=256, batch_tokens=10_000, **how
+):
+    scorer = ByteScorer(renderer, lm, policy, window, batch_tokens, keep, **how)
     return list(scorer.distributions(documents))
 
 
@@ -101,10 +105,8 @@ def test_neither_the_histories_nor_the_batch_change_the_rows(
         agree(one.tokens, *expected)
 
 
-def test_rows_are_whole_where_the_logits_come_in_many_blocks(documents, renderer, lm, monkeypatch):
-    monkeypatch.setattr(packed, "BLOCK_ROWS", 5)
-    monkeypatch.setattr(packed, "BLOCK_ELEMENTS", {"cpu": 1})
-    found = scored(documents, renderer, lm, 5)
+def test_rows_are_whole_where_the_logits_come_in_many_blocks(documents, renderer, lm):
+    found = scored(documents, renderer, lm, 5, block_rows=5)
     for one, expected in zip(found, expected_of(documents, renderer, lm), strict=True):
         agree(one.tokens, *expected)
 

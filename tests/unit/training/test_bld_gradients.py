@@ -9,8 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
-from bld.scoring.marginal import LEAST
-from bld.symbols import END, SPECIAL, SYMBOLS
+from bld.symbols import END, MIN_PROBABILITY, SPECIAL, SYMBOLS
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
@@ -157,11 +156,13 @@ def divergence(symbols, log_probs, log_tail, student):
     total = sum(
         p * (np.log(p) - student[s].log())
         for p, s in zip(teacher, symbols[used], strict=True)
-        if student[s] > LEAST
+        if student[s] > MIN_PROBABILITY
     )
     rest = student[[s for s in range(SYMBOLS) if s not in symbols[used]]].sum()
     tail = np.exp(float(log_tail))
-    return total + (tail * (float(log_tail) - rest.log()) if rest > SYMBOLS * LEAST else 0.0)
+    return total + (
+        tail * (float(log_tail) - rest.log()) if rest > SYMBOLS * MIN_PROBABILITY else 0.0
+    )
 
 
 def finished(trainee, losses):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from bld.config.settings import Training
-from bld.evaluation.bits_per_byte import bits_per_byte
-from bld.models import Reader
+from bld.evaluation.bits_per_byte import Reader, bits_per_byte
 from bld.symbols import Segment
 from bld.training.batches import Batches
 from bld.training.development import Development, evaluate

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from bld.config.settings import Histories as HistorySettings
 from bld.documents.document import make_document
 from bld.models import hidden_states
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer
@@ -64,7 +64,7 @@ def test_a_students_bytes_are_those_that_the_same_model_has_as_a_teacher(
     lm = model(name)
     rendered = [renderer.render(d.segments, d.id) for d in documents]
     found, _ = predictions(lm, batch_of(whole(rendered), rendered, renderer, lm, kind))
-    scorer = ByteScorer(renderer, lm, Policy(kind, eps=0), 128, 1024)
+    scorer = ByteScorer(renderer, lm, HistorySettings(histories=kind, eps=0), 128, 1024)
     expected = np.concatenate([one.log_probs_NS for one in scorer.distributions(documents)])
     np.testing.assert_allclose(found[:, :258].exp(), np.exp(expected), rtol=2e-4, atol=1e-9)
 

@@ -4,9 +4,8 @@ run it on several processes; run as a script."""
 import argparse
 
 from bld.cache.live import LiveSignals
-from bld.config.settings import Architecture, Sampling, Training
+from bld.config.settings import Architecture, Histories, Sampling, Training
 from bld.documents.document import make_document
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
@@ -30,7 +29,7 @@ class Live:
     def __init__(self):
         tokenizer = train_tokenizer(TEXTS * 5, "byte_level_bpe", 290, "turns")
         lm = new_model(SHAPE, tokenizer, 1).eval()
-        policy = Policy("prefix", eps=1e-3)
+        policy = Histories(histories="prefix", eps=1e-3)
         self._scorer = ByteScorer(Renderer(tokenizer), lm, policy, window=64, batch_tokens=999)
 
     def of(self, documents):

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bld.scoring.trie import ragged_range
-from bld.symbols import END
+from bld.arrays import ragged_range
+from bld.symbols import END, HEAD_BYTES
 from bld.tokenization.rendering import Rendered
-from bld.training.heads import HEAD_BYTES
 
 Table = dict[str, np.ndarray]
 AT_END = HEAD_BYTES + 2

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.models import context_of, hidden_states, windows
+from bld.models import context_of, hidden_states
 from bld.tokenization.rendering import Rendered
 from bld.training.heads import ByteHead, load_head
+from bld.windows import windows
 
 
 class _Tokens(NamedTuple):

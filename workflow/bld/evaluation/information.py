@@ -35,14 +35,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from bld.evaluation.bits_per_byte import Reader
 from bld.evaluation.divergence import entropy
-from bld.models import Reader
 from bld.scoring.scorer import Scored
+from bld.symbols import HEAD_BYTES
 from bld.tokenization.rendering import Rendered
 from bld.tokenization.vocabulary import Vocabulary
 
-HEADS = 10
-"""Positions with a row of their own: as many as the paper's byte heads; later ones share a row."""
 ROWS_AT_ONCE = 256
 
 
@@ -87,7 +86,7 @@ def information(
     position_B = np.arange(len(byte_B)) - np.repeat(first_M, count_M) + 1
     summed_M = np.add.reduceat(byte_B, first_M)
     total = token_M.sum()
-    late_B = position_B > HEADS
+    late_B = position_B > HEAD_BYTES
     return {
         "task": "information",
         "documents": len(rendered),
@@ -115,7 +114,7 @@ def information(
             for length in np.unique(_row(count_M)).tolist()
         ],
         "beyond_heads": {
-            "tokens": float((count_M > HEADS).mean()),
+            "tokens": float((count_M > HEAD_BYTES).mean()),
             "bytes": float(late_B.mean()),
             "byte_bits": _ratio(byte_B[late_B].sum(), byte_B.sum()),
         },
@@ -154,7 +153,7 @@ def _joined(
 
 def _row(position: np.ndarray) -> np.ndarray:
     """The row of a position or a length: its own up to ten, then one for all others."""
-    return np.minimum(position, HEADS + 1)
+    return np.minimum(position, HEAD_BYTES + 1)
 
 
 def _ratio(part: float, whole: float) -> float | None:

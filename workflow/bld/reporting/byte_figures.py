@@ -24,9 +24,10 @@ from bld.reporting.plotting import (
 )
 from bld.reporting.series import label
 from bld.reporting.style import INK, MUTED, PALETTE, RULE, WIDTH
+from bld.symbols import HEAD_BYTES
 
 BYTES = PALETTE[2]
-LAST = 11
+LAST = HEAD_BYTES + 1
 """The row that stands for all positions and lengths from here on."""
 
 

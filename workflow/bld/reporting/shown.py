@@ -20,8 +20,7 @@ from bld.reporting.source import Source
 from bld.reporting.tables import Tables
 from bld.reporting.teacher_bytes import DISTRIBUTIONS
 from bld.reporting.words import METRIC_WORDS, VERDICTS
-
-HEADS = 10
+from bld.symbols import HEAD_BYTES
 
 
 def shown_tables(tables: Tables, source: Source) -> Mapping[str, Shown | None]:
@@ -321,7 +320,9 @@ def _information(tables: Tables, source: Source) -> Shown:
         row = source.frames["information"].loc[at]
         cell = partial(number_cell, source, "information", at)
         cells = [
-            text_cell(f"{row.bytes}{'+' if row.bytes > HEADS else ''}", _cache(row.cache, source)),
+            text_cell(
+                f"{row.bytes}{'+' if row.bytes > HEAD_BYTES else ''}", _cache(row.cache, source)
+            ),
             cell("tokens", lambda x: number(x, 0)),
             cell("byte_bits"),
             cell("known", percent),

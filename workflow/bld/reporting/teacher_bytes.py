@@ -238,8 +238,8 @@ def _policy(policy: Mapping[str, Any]) -> str:
     name = {
         "trunk": "the tokens of the whole text alone (trunk)",
         "prefix": "the tokens of the text up to each byte, beside those of the whole text (prefix)",
-        "beam": f"the ways to spell the text that a beam of {policy.get('width')} finds (beam)",
-    }[policy["name"]]
+        "beam": f"the ways to spell the text that a beam of {policy.get('beam_width')} finds (beam)",
+    }[policy["histories"]]
     eps = policy.get("eps")
     if eps is None:
         return name

@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bld.arrays import LOGITS_AT_ONCE, ragged_range
 from bld.scoring.forest import Forest
 from bld.scoring.mixture import LARGEST
 from bld.scoring.range_sums import Ranges, tiled_sums
-from bld.scoring.trie import Trie, ragged_range
-from bld.symbols import SYMBOLS
+from bld.scoring.trie import Trie
+from bld.symbols import MIN_PROBABILITY, SYMBOLS
 
-BLOCK_ROWS = 64
-BLOCK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
+MIN_BLOCK_ROWS = 64
+BLOCK_ELEMENTS = LOGITS_AT_ONCE | {"cpu": 1 << 21}
 KEPT_BLOCKS = 4  # whose values the backward pass need not compute again
-LEAST = 1e-30  # what is less probable counts as this probable, and no gradient flows to it
-UNSPELT = float(np.log(np.float32(LEAST)))
+UNSPELT = float(np.log(np.float32(MIN_PROBABILITY)))  # no gradient flows to what is less probable
 
 
 class Vocabulary(NamedTuple):
@@ -86,14 +86,18 @@ def marginal(
     weight_VH: torch.Tensor,
     bias_V: torch.Tensor | None = None,
     soft_cap: float | None = None,
+    block_rows: int | None = None,
 ) -> Found:
     """Sum the distributions after the histories of a forest, given their hidden states and the
-    output head; gradients flow to all of them, through the weights of the histories too."""
+    output head; gradients flow to all of them, through the weights of the histories too. Logits are
+    computed for `block_rows` histories at once, by default for as many as fit."""
     device = hidden_RH.device
     order_V = torch.from_numpy(sums.vocabulary.order_V).to(device)
     weight_VH = weight_VH.index_select(0, order_V)
     bias_V = None if bias_V is None else bias_V.index_select(0, order_V)
-    blocks = _blocks(sums, len(weight_VH), device)
+    fitting = BLOCK_ELEMENTS[device.type] // len(weight_VH)
+    step = block_rows or max(MIN_BLOCK_ROWS, fitting)
+    blocks = _blocks(sums, len(weight_VH), step, device)
     root_RS, log_pair_P, log_token, log_known_R = _RangeSums.apply(
         hidden_RH, weight_VH, bias_V, soft_cap, sums, blocks
     )
@@ -166,9 +170,8 @@ class _Block(NamedTuple):
     rank: torch.Tensor
 
 
-def _blocks(sums: Sums, size: int, device: torch.device) -> list[_Block]:
+def _blocks(sums: Sums, size: int, step: int, device: torch.device) -> list[_Block]:
     count, done = len(sums.forest), 0
-    step = max(BLOCK_ROWS, BLOCK_ELEMENTS[device.type] // size)
     blocks = []
     for first in range(0, count, step):
         last = min(first + step, count)

@@ -20,9 +20,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from bld.arrays import ragged_range
 from bld.scoring.forest import Forest
 from bld.scoring.range_sums import Ranges, tiled_sums
-from bld.scoring.trie import TRIE_SYMBOLS, Alive, Trie, ragged_range
+from bld.scoring.trie import TRIE_SYMBOLS, Alive, Trie
 
 # The largest exponential is e^60: float32 then reaches down to e^-147 of it, and not to e^-87.
 LARGEST = 60.0

@@ -21,14 +21,15 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from bld.models import batches_of_like_length, context_of, soft_capped
+from bld.arrays import LOGITS_AT_ONCE, rank_within
+from bld.models import context_of, soft_capped
 from bld.scoring.forest import Forest, Stretch
 from bld.scoring.prefixes import HistoryTree
-from bld.scoring.trie import Trie, rank_within
+from bld.scoring.trie import Trie
+from bld.windows import batches_of_like_length
 
 ROW_HISTORIES = 128
-BLOCK_ROWS = 64
-BLOCK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+MIN_BLOCK_ROWS = 64
 
 
 class PackedModel:
@@ -38,7 +39,13 @@ class PackedModel:
     cannot read trees (recurrent layers, distances of its own instead of position ids).
     """
 
-    def __init__(self, lm: PreTrainedModel, trie: Trie, batch_tokens: int) -> None:
+    def __init__(
+        self,
+        lm: PreTrainedModel,
+        trie: Trie,
+        batch_tokens: int,
+        block_rows: int | None = None,
+    ) -> None:
         head = lm.get_output_embeddings()
         size = len(trie.vocabulary)
         if len(head.weight) < size:
@@ -53,8 +60,8 @@ class PackedModel:
             self._bias_I = None if bias is None else bias[ids_I]
         self.lm, self.batch_tokens = lm, batch_tokens
         self.context = context_of(lm)
-        elements = BLOCK_ELEMENTS[lm.device.type]
-        self._block_rows = max(BLOCK_ROWS, elements // len(trie.ids_I))
+        fitting = LOGITS_AT_ONCE[lm.device.type] // len(trie.ids_I)
+        self._block_rows = block_rows or max(MIN_BLOCK_ROWS, fitting)
         check_reads_trees(lm)
 
     @torch.no_grad()

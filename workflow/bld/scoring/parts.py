@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bld.models import Window
 from bld.scoring.forest import Stretch
 from bld.scoring.prefixes import HistoryTree
 from bld.tokenization.rendering import Turn
+from bld.windows import Window
 
 
 class Part(NamedTuple):

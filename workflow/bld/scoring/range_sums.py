@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bld.scoring.trie import Trie, ragged_range
+from bld.arrays import ragged_range
+from bld.scoring.trie import Trie
 
 
 def tiled_sums(values_BI: torch.Tensor, lo_E: np.ndarray) -> torch.Tensor:

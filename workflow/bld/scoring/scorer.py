@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.config.settings import Scoring
+from bld.config.settings import Histories, Scoring
 from bld.documents.document import Document
-from bld.models import Window, batches_of_like_length, load_language_model, windows
+from bld.models import load_language_model
 from bld.scoring.forest import Forest, trunk_tree
 from bld.scoring.kept_tokens import TokenRows
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.parts import Part, part_of
-from bld.scoring.policy import Policy
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import TRIE_SYMBOLS, Trie
 from bld.scoring.trunk_tokens import DocumentTokens, Said, TrunkTokens
 from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
+from bld.windows import Window, batches_of_like_length, windows
 
 DOCUMENTS_AT_ONCE = 128
 
@@ -82,10 +82,11 @@ class ByteScorer:
         self,
         renderer: Renderer,
         lm: PreTrainedModel,
-        policy: Policy,
+        policy: Histories,
         window: int,
         batch_tokens: int,
         keep_tokens: int = 0,
+        block_rows: int | None = None,
     ) -> None:
         self.renderer, self.lm = renderer, lm
         self.evaluated, self._counting = Evaluated(0, 0), Lock()
@@ -93,7 +94,7 @@ class ByteScorer:
         self._trie = Trie(renderer.vocabulary)
         self._keep_tokens = min(keep_tokens, len(self._trie.ids_I))
         self._prefixes = PrefixEncoder(renderer.content)
-        self._model = PackedModel(lm, self._trie, batch_tokens)
+        self._model = PackedModel(lm, self._trie, batch_tokens, block_rows)
         self._window = min(window, self._model.context or window)
         # One batch a core, each on one thread: the result does not depend on how many there are. A
         # GPU is given the next batch while the last one's sums are weighed.
@@ -136,7 +137,7 @@ class ByteScorer:
                 if np.isnan(log_probs_NS).any():
                     raise ValueError(
                         f"document {documents[index].id}: the model gives some of its text no "
-                        f"probability at all under the {self._policy.name} policy; take it out"
+                        f"probability at all under the {self._policy.histories} policy; take it out"
                     )
                 log_probs[index][symbols], lost[index][symbols] = log_probs_NS, lost_N
                 if said:
@@ -148,7 +149,7 @@ class ByteScorer:
 
     def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
         trunk = rendered.ids_T[turn.first : turn.last].tolist()
-        if self._policy.name == "beam":
+        if self._policy.histories == "beam":
             return trunk_tree(trunk, self.renderer.vocabulary.token_bytes)
         return self._prefixes.tree(turn.text, trunk)
 
@@ -207,7 +208,7 @@ class ByteScorer:
 def open_scorer(
     folder: Path,
     reading: Mapping[str, Any],
-    policy: Policy,
+    policy: Histories,
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
@@ -221,6 +222,5 @@ def open_scorer(
 
 def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
     """The scorer of a teacher's folder."""
-    policy = Policy(scoring.histories, scoring.eps, scoring.beam_width)
     limits = scoring.window, scoring.batch_tokens, scoring.precision
-    return open_scorer(folder, reading, policy, *limits, scoring.top_k_tokens)
+    return open_scorer(folder, reading, scoring, *limits, scoring.top_k_tokens)

@@ -21,10 +21,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from bld.arrays import ragged_range
+from bld.config.settings import Histories
 from bld.scoring.forest import Forest
 from bld.scoring.mixture import Mixture
-from bld.scoring.policy import Policy
-from bld.scoring.trie import Trie, ragged_range
+from bld.scoring.trie import Trie
 
 
 class NextTokens(Protocol):
@@ -42,7 +43,7 @@ def byte_distributions(
     trie: Trie,
     forest: Forest,
     model: NextTokens,
-    policy: Policy,
+    policy: Histories,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log P(symbol | text[:n]) [N, 258] for all rows of the forest, and lost mass [N], float64.
@@ -53,7 +54,7 @@ def byte_distributions(
     along the text, since nothing is known about what dropped histories would say later.
     """
     mixture = Mixture(trie, forest, dtype)
-    every_cover = policy.name == "beam"
+    every_cover = policy.histories == "beam"
     wave = np.arange(forest.trunk)
     while wave.size:
         if every_cover:
@@ -67,17 +68,17 @@ def byte_distributions(
 
 def _next_wave(
     mixture: Mixture,
-    policy: Policy,
+    policy: Histories,
     wave: np.ndarray,
     trunk_log_mass_N: np.ndarray,
     max_depth: int,
 ) -> np.ndarray:
     """The histories to evaluate after `wave`, by rising number."""
     forest = mixture.forest
-    if policy.name == "trunk":
+    if policy.histories == "trunk":
         return wave[:0]
     readable_R = ~mixture.evaluated_R & (forest.depth_R < max_depth)
-    if policy.name == "prefix" and policy.eps == 0:
+    if policy.histories == "prefix" and policy.eps == 0:
         return np.flatnonzero(readable_R)
     follows_R = np.isin(forest.parent_R, wave)
     candidate = np.flatnonzero(readable_R & follows_R)
@@ -86,8 +87,8 @@ def _next_wave(
     log_rest = trunk_log_mass_N[forest.start_R[candidate]]
     share = np.exp(log_weight - np.logaddexp(log_weight, log_rest))
     candidate = candidate[share > policy.eps]
-    if policy.name == "beam":
-        candidate = candidate[_is_among_heaviest(mixture, candidate, policy.width)]
+    if policy.histories == "beam":
+        candidate = candidate[_is_among_heaviest(mixture, candidate, policy.beam_width)]
     return candidate
 
 

@@ -102,24 +102,6 @@ class Trie:
         return Alive(*(np.concatenate(columns) for columns in zip(*levels, strict=True)))
 
 
-def ragged_range(start_A: np.ndarray, stop_A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All integers of the ranges [start, stop), range by range: (index of the range, integer)."""
-    size_A = stop_A - start_A
-    owner = np.repeat(np.arange(len(size_A)), size_A)
-    value = np.arange(len(owner))
-    value += np.repeat(start_A - np.cumsum(size_A) + size_A, size_A)
-    return owner, value
-
-
-def rank_within(row: np.ndarray) -> np.ndarray:
-    """The how-manieth of its row each element is."""
-    order = np.argsort(row, kind="stable")
-    begins = np.flatnonzero(np.diff(row[order], prepend=-1))
-    rank = np.empty(len(row), np.int64)
-    rank[order] = np.arange(len(row)) - np.repeat(begins, np.diff(begins, append=len(row)))
-    return rank
-
-
 def _sorted_entries(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids in trie order, the symbols they spell joined end to end, and how many each spells."""
     content = sorted((spelt, i) for i, spelt in enumerate(vocabulary.token_bytes) if spelt)

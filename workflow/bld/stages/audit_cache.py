@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from bld.cache.reading import ByteCache
+from bld.config.settings import Histories
 from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
 from bld.evaluation.sample import sample_documents
 from bld.files import MANIFEST, read_manifest, write_json
@@ -14,7 +15,6 @@ from bld.models import memory_explained
 from bld.pipeline.step import StepParser
 from bld.progress import progress
 from bld.scoring.averaging import open_models
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import Scored, open_scorer
 
 
@@ -34,7 +34,7 @@ def main() -> None:
 
         def scored(which: str) -> Iterable[Scored]:
             limits = {key: settings[key] for key in ("window", "batch_tokens", "precision")}
-            open_one = partial(open_scorer, policy=Policy(**settings[which]), **limits)
+            open_one = partial(open_scorer, policy=Histories(**settings[which]), **limits)
             read_as = settings["reading"], settings.get("average")
             scorer = open_models(arguments.teacher, *read_as, open_one)
             found = scorer.distributions(documents)

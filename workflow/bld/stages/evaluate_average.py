@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from bld.config.settings import Histories
 from bld.documents.shards import read_split
 from bld.evaluation.average import average_bits_per_byte
 from bld.evaluation.results import write_evaluation
@@ -12,7 +13,6 @@ from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser
 from bld.scoring.averaging import open_models
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import open_scorer
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     with parser.recorded() as arguments:
         settings = arguments.step.settings
         limits = {key: settings[key] for key in ("window", "batch_tokens")}
-        open_one = partial(open_scorer, policy=Policy(**settings["policy"]), **limits)
+        open_one = partial(open_scorer, policy=Histories(**settings["policy"]), **limits)
         read_as = settings["reading"], settings["average"]
         scorer = open_models(arguments.models, *read_as, open_one)
         result = average_bits_per_byte(list(read_split(arguments.documents.parent)), scorer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import islice
 
+from bld.config.settings import Histories
 from bld.documents.shards import read_split
 from bld.evaluation.byte_divergence import byte_divergence
 from bld.evaluation.head_bytes import open_head
@@ -13,7 +14,6 @@ from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser
 from bld.scoring.averaging import open_models
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import open_scorer
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         window = settings["window"]
         open_one = partial(
             open_scorer,
-            policy=Policy(**settings["policy"]),
+            policy=Histories(**settings["policy"]),
             window=window,
             batch_tokens=settings["batch_tokens"],
         )

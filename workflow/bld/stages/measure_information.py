@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bld.config.settings import Histories
+from bld.evaluation.bits_per_byte import open_model
 from bld.evaluation.information import byte_entropies, information, token_entropies
 from bld.evaluation.sample import sample_documents
 from bld.files import write_json
 from bld.folders import whole_folder
-from bld.models import memory_explained, open_model
+from bld.models import memory_explained
 from bld.pipeline.step import StepParser
 from bld.progress import progress
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import open_scorer
 
 
@@ -28,7 +29,7 @@ def main() -> None:
 
         # One after the other, so that the teacher is in memory once.
         scorer = open_scorer(
-            arguments.teacher, settings["reading"], Policy(**settings["policy"]), *limits
+            arguments.teacher, settings["reading"], Histories(**settings["policy"]), *limits
         )
         scored = scorer.distributions(documents)
         bar = progress("bytes", len(documents), "documents", iterable=scored)

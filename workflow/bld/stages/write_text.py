@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from bld.config.settings import Histories
 from bld.documents.shards import read_split
 from bld.evaluation.results import write_evaluation
 from bld.evaluation.text import Writer, find_passage, surprise
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser
-from bld.scoring.policy import Policy
 from bld.scoring.scorer import open_scorer
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     with parser.recorded() as arguments:
         settings = arguments.step.settings
         passage = find_passage(read_split(arguments.documents.parent), settings["passage_bytes"])
-        common = Policy(**settings["policy"]), settings["window"], settings["batch_tokens"]
+        common = Histories(**settings["policy"]), settings["window"], settings["batch_tokens"]
         scorer = open_scorer(arguments.model, settings["reading"], *common)
         bits = surprise(passage, scorer)
         writer = Writer(scorer.renderer, scorer.lm, scorer.renderer.has_chats)

@@ -13,13 +13,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from bld.arrays import ragged_range
 from bld.scoring.kept_tokens import Signal, TokenRows
-from bld.scoring.trie import ragged_range
+from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
 from bld.training.teacher_tokens import TeacherTokens, joined, rows_within
 
-WHITESPACE = np.isin(np.arange(260), list(b" \t\n\r\v\f"))
+WHITESPACE = np.isin(np.arange(SYMBOLS), list(b" \t\n\r\v\f"))
 
 
 class Signals(Protocol):

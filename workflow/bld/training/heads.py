@@ -26,10 +26,9 @@ from transformers import PreTrainedModel
 
 from bld.models import output_logits
 from bld.scoring.marginal import marginal
-from bld.symbols import END, SPECIAL, SYMBOLS
+from bld.symbols import END, HEAD_BYTES, SPECIAL, SYMBOLS
 from bld.tokenization.vocabulary import Vocabulary
 
-HEAD_BYTES = 10
 CAUSAL_WIDTH = 256
 HEADS_FILE = "head.safetensors"
 

@@ -17,15 +17,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from bld.models import Window
+from bld.arrays import rank_within
 from bld.scoring.forest import Forest, Stretch, trunk_tree
 from bld.scoring.marginal import Sums, vocabulary_of
 from bld.scoring.parts import part_of
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
-from bld.scoring.trie import Trie, rank_within
+from bld.scoring.trie import Trie
 from bld.symbols import END
 from bld.tokenization.rendering import Rendered, Renderer, Turn
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+from bld.windows import Window
 
 TREES_IN_MEMORY = 4096
 

@@ -36,13 +36,14 @@ from transformers import PreTrainedModel
 
 from bld.config.settings import Sampling
 from bld.documents.document import Document
-from bld.models import batches_of_like_length, device
+from bld.models import device
 from bld.scoring.kept_tokens import Signal
 from bld.symbols import Segment
 from bld.tokenization.rendering import Rendered, Renderer
 from bld.training.batches import Batch, Batches, Histories, Signals, sizes
 from bld.training.generation import draw
 from bld.training.packing import Piece, Row, supervised_symbols
+from bld.windows import batches_of_like_length
 
 POSITIONS_AT_ONCE = 1 << 15
 

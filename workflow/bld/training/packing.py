@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bld.models import windows
 from bld.tokenization.rendering import Rendered
+from bld.windows import windows
 
 GROUP = 256
 

@@ -14,11 +14,10 @@ from torch import nn
 
 from bld.files import write_json
 from bld.models import device
+from bld.pipeline.record import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
-
-SECONDS_PER_HOUR = 3600
 
 
 def join_phases(warmup: Path | None, metrics: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from bld.pipeline.plan.memory import Memory
 from bld.pipeline.plan.models import Shapes
 from bld.pipeline.plan.scoring import cache_bytes_per_byte, positions_per_token, scoring_job
 from bld.pipeline.plan.trainings import pretraining, trainings_of_run
-from bld.scoring.packed import BLOCK_ELEMENTS
 from bld.symbols import SYMBOLS
 
 # 2 layers of 4 * 8 * 8 + 3 * 8 * 16 entries, an output head of 300 * 8.
@@ -147,7 +146,6 @@ def test_the_memory_of_a_teacher_by_hand(premises):
     keys = 2 * 2 * 8 * (512 * 2.5) * 2
     layer = 512 * (16 * 8 + 8 * 8 + 8 * 16 + 4 * 2 + 32)
     assert found.work == keys + layer + 16 * 2**26
-    assert BLOCK_ELEMENTS["cuda"] == scoring.BLOCK_ELEMENTS
 
 
 def averaging():

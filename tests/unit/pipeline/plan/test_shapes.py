@@ -17,8 +17,6 @@ from transformers import (
 from bld.config.settings import Lora
 from bld.pipeline.plan.models import read_shape
 from bld.pipeline.plan.shapes import (
-    BYTE_PLACES,
-    BYTE_SYMBOLS,
     CAUSAL_WIDTH,
     Shape,
     body_flops,
@@ -28,7 +26,6 @@ from bld.pipeline.plan.shapes import (
     trained_parameters,
     training_flops,
 )
-from bld.symbols import SYMBOLS
 from bld.training import heads
 from bld.training.lora import add_lora
 
@@ -200,11 +197,7 @@ def test_a_byte_head_has_the_parameters_of_the_trained_one():
     for name, kind in heads.TRAINED_HEADS.items():
         assert head_parameters(name, 48) == count(kind(48, seed=0).parameters())
     assert head_parameters("marginal", 48) == head_parameters("output", 48) == 0
-    assert (heads.HEAD_BYTES, SYMBOLS, heads.CAUSAL_WIDTH) == (
-        BYTE_PLACES,
-        BYTE_SYMBOLS,
-        CAUSAL_WIDTH,
-    )
+    assert heads.CAUSAL_WIDTH == CAUSAL_WIDTH
 
 
 def test_a_mixture_of_experts_is_refused(tmp_path):

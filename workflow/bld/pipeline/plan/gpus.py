@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bld.config.settings import Plan
+from bld.pipeline.record import SECONDS_PER_HOUR
 
 TERA = 1e12
 GIB = 2**30
-SECONDS_PER_HOUR = 3600
 
 
 class Peak(NamedTuple):

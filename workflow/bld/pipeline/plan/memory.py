@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from bld.config.settings import Training
 from bld.pipeline.plan.gpus import GIB
-from bld.pipeline.plan.shapes import BYTE_SYMBOLS, Shape
+from bld.pipeline.plan.shapes import Shape
+from bld.symbols import SYMBOLS
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2}
 FLOAT32 = 4
@@ -92,9 +93,7 @@ def work_bytes(
         kept = shape.layers * tokens * width * shape.hidden + 2 * layer
     else:
         kept = (shape.layers + 1) * layer
-    logits = LOGIT_BYTES * (
-        min(tokens, BLOCK_TOKENS) * shape.vocabulary + tokens * heads * BYTE_SYMBOLS
-    )
+    logits = LOGIT_BYTES * (min(tokens, BLOCK_TOKENS) * shape.vocabulary + tokens * heads * SYMBOLS)
     backward = kept + logits + width * shape.table
     if training.zero_stage == 3:
         backward += width * min(shape.parameters, LIVE_PARAMETERS)

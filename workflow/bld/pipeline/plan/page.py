@@ -13,10 +13,10 @@ from bld.config.settings import Settings
 from bld.pipeline.plan import disk, memory
 from bld.pipeline.plan.costs import Plan
 from bld.pipeline.plan.documents import expected_of
-from bld.pipeline.plan.gpus import SECONDS_PER_HOUR
 from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
 from bld.pipeline.plan.scoring import cache_bytes_per_byte, positions_per_token
 from bld.pipeline.plan.words import count, flops, gib, hours, short, size
+from bld.pipeline.record import SECONDS_PER_HOUR
 
 # A job's standard output is a pipe, which has no width of its own.
 WIDTH = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bld.arrays import LOGITS_AT_ONCE
 from bld.config.settings import Histories, Teacher
 from bld.pipeline.plan.jobs import Job, Premises
 from bld.pipeline.plan.memory import LOGIT_BYTES, WEIGHT_BYTES, Memory, layer_bytes
@@ -20,8 +21,6 @@ BITS_PER_SYMBOL, BITS_PER_BYTE = 19, 27
 # Of a kept token its number (17) and log-probability (a float16 without sign: 15); of each of the text's own tokens where it
 # stands (24), its number (17), its log-probability (32), its tail (15) and how many are kept (8).
 BITS_PER_KEPT_TOKEN, BITS_PER_TOKEN = 32, 96
-# Logits that are computed at once.
-BLOCK_ELEMENTS = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +100,4 @@ def _batch_bytes(shape: Shape, teacher: Teacher) -> float:
     narrow = shape.key_value_heads * shape.head_width
     keys_and_values = 2 * shape.layers * narrow * kept_positions * width
     layer = tokens * layer_bytes(shape, teacher.window, teacher.precision)
-    return keys_and_values + layer + LOGIT_BYTES * BLOCK_ELEMENTS
+    return keys_and_values + layer + LOGIT_BYTES * LOGITS_AT_ONCE["cuda"]

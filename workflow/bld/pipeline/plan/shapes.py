@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bld.config.settings import Lora
+from bld.symbols import HEAD_BYTES, SYMBOLS
 
-BYTE_PLACES, BYTE_SYMBOLS, CAUSAL_WIDTH = 10, 260, 256
+CAUSAL_WIDTH = 256
 
 
 class Kind(NamedTuple):
@@ -131,10 +132,10 @@ def head_parameters(head: str | None, hidden: int) -> int:
     """Parameters of a byte head; `marginal` and `output` have none."""
     match head:
         case "linear":
-            return _linear(hidden, BYTE_PLACES * BYTE_SYMBOLS)
+            return _linear(hidden, HEAD_BYTES * SYMBOLS)
         case "causal":
-            spelt = ((BYTE_PLACES - 1) * BYTE_SYMBOLS + BYTE_PLACES) * CAUSAL_WIDTH
-            return _linear(hidden, CAUSAL_WIDTH) + spelt + _linear(CAUSAL_WIDTH, BYTE_SYMBOLS)
+            spelt = ((HEAD_BYTES - 1) * SYMBOLS + HEAD_BYTES) * CAUSAL_WIDTH
+            return _linear(hidden, CAUSAL_WIDTH) + spelt + _linear(CAUSAL_WIDTH, SYMBOLS)
     return 0
 
 

@@ -11,7 +11,6 @@ from bld.pipeline.plan.jobs import Job, Premises
 from bld.pipeline.plan.memory import Memory
 from bld.pipeline.plan.scoring import positions_per_token, scoring_memory
 from bld.pipeline.plan.shapes import (
-    BYTE_PLACES,
     Shape,
     body_flops,
     forward_flops,
@@ -20,6 +19,7 @@ from bld.pipeline.plan.shapes import (
     trained_parameters,
     training_flops,
 )
+from bld.symbols import HEAD_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def trainings_of_run(premises: Premises, name: str) -> Iterator[TrainingJob]:
     shape = premises.shapes.student(run.student)
     if run.has_warmup:
         training = run.training.model_copy(update={"steps": run.head_warmup.steps, "lora": None})
-        load = _warm_up(run, shape, min(per_token, BYTE_PLACES))
+        load = _warm_up(run, shape, min(per_token, HEAD_BYTES))
         yield _job(premises, "warm_up", name, training, load, passes_per_token)
     load = _distillation(premises, run, shape, per_token)
     yield _job(premises, "distill", name, run.training, load, passes_per_token)
@@ -94,7 +94,7 @@ def _distillation(premises: Premises, run: Run, shape: Shape, per_token: float) 
     head, symbols, positions, teacher_bytes = 0, 0.0, 1.0, 0.0
     if isinstance(bld := run.taught, BldSettings):
         head = head_parameters(bld.head, shape.hidden)
-        symbols = min(per_token, BYTE_PLACES) if head else per_token
+        symbols = min(per_token, HEAD_BYTES) if head else per_token
         if bld.head == "marginal":
             positions = positions_per_token(Histories(histories=bld.histories, eps=0))
         flops = positions * flops + 6 * head

@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bld.scoring.marginal import LEAST, UNSPELT
-from bld.symbols import END, SYMBOLS
+from bld.scoring.marginal import UNSPELT
+from bld.symbols import END, MIN_PROBABILITY, SYMBOLS
 from bld.training.alignment import covered
 from bld.training.batches import Batch
 from bld.training.heads import ByteHead, MarginalHead, OutputHead, load_head
@@ -158,7 +158,7 @@ def divergence_from_top_k(
 
     teacher = torch.cat([log_probs_MK, log_tail_M[:, None]], 1)
     student = torch.cat([student_MK, student_tail_M1.clamp_min(least).log()], 1)
-    is_spelt = torch.cat([student_MK != UNSPELT, student_tail_M1 > SYMBOLS * LEAST], 1)
+    is_spelt = torch.cat([student_MK != UNSPELT, student_tail_M1 > SYMBOLS * MIN_PROBABILITY], 1)
     is_outcome = (teacher > -torch.inf) & is_spelt
     if temperature != 1.0:
         lowest = torch.finfo(student.dtype).min

@@ -39,6 +39,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bld.config.methods.mined import MinedSettings
+from bld.symbols import MIN_PROBABILITY
 from bld.tokenization.maps.files import load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import covered
@@ -49,7 +50,6 @@ from bld.training.spans import runs
 from bld.training.time_warping import edit_distances, only_partners
 
 END_MARK = "\u0100"  # a letter that no byte has
-LEAST = 1e-30
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
@@ -182,8 +182,8 @@ def divergence(
     probs_BV = nothing_BV.index_add(1, first_V, log_probs_BV.exp())
     learnt_BV = nothing_BV.scatter_add(1, ids_BK, probs_BK)
     apart_BV = torch.special.xlogy(learnt_BV, learnt_BV)
-    apart_BV = apart_BV - learnt_BV * probs_BV.clamp_min(LEAST).log()
-    left_B = probs_BV.masked_fill(learnt_BV > 0, 0.0).sum(1).clamp_min(LEAST)
+    apart_BV = apart_BV - learnt_BV * probs_BV.clamp_min(MIN_PROBABILITY).log()
+    left_B = probs_BV.masked_fill(learnt_BV > 0, 0.0).sum(1).clamp_min(MIN_PROBABILITY)
     apart_B = torch.special.xlogy(beside_B, beside_B) - beside_B * left_B.log()
     token_B = log_probs_BV.gather(1, target_B[:, None])[:, 0]
     return torch.stack([apart_BV.sum(1) + apart_B, -token_B], 1)

@@ -23,13 +23,12 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from bld.config.methods.one_to_one import OneToOneSettings
+from bld.symbols import MIN_PROBABILITY
 from bld.training.alignment import same_spans
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, with_token_loss
 from bld.training.methods import Built, Scene
 from bld.training.outcomes import Outcomes, shared_outcomes
-
-LEAST = 1e-30
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
@@ -107,7 +106,7 @@ def shared_divergence(
         lowest = torch.finfo(log_probs_BV.dtype).min
         teacher, student = (
             torch.cat([side_BC.gather(1, outcome_BK), rest_B[:, None]], 1)
-            .clamp_min(LEAST)
+            .clamp_min(MIN_PROBABILITY)
             .log()
             .div(temperature)
             .masked_fill(~is_outcome, lowest)

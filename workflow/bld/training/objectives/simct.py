@@ -35,13 +35,12 @@ import torch
 from transformers import PreTrainedModel
 
 from bld.config.methods.simct import SimCtSettings
+from bld.symbols import MIN_PROBABILITY
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, token_log_probs, with_token_loss
 from bld.training.methods import Built, Scene
 from bld.training.outcomes import Outcomes, shared_outcomes
-
-LEAST = 1e-30
 
 
 def build(settings: Mapping[str, Any], scene: Scene) -> Built:
@@ -137,7 +136,7 @@ def reverse_divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Te
     """KL(student || teacher) of rows of masses, which are normalised first; where neither has any there
     is no outcome."""
     student, teacher = (
-        (side / side.sum(1, keepdim=True).clamp_min(LEAST)).clamp_min(LEAST)
+        (side / side.sum(1, keepdim=True).clamp_min(MIN_PROBABILITY)).clamp_min(MIN_PROBABILITY)
         for side in (student, teacher)
     )
     return (student * (student.log() - teacher.log())).sum(1)

@@ -46,6 +46,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from bld.config.methods.x_token import XTokenSettings
+from bld.symbols import MIN_PROBABILITY
 from bld.tokenization.maps.files import VocabularyMap, load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import chunks
@@ -54,7 +55,6 @@ from bld.training.logits import BLOCK_TOKENS, by_blocks, token_loss
 from bld.training.methods import Built, Scene
 from bld.training.teacher_tokens import TeacherTokens
 
-LEAST = 1e-30
 LARGEST_SCALE = 1e6
 
 
@@ -101,7 +101,7 @@ class XToken:
         size = parts["token_loss"]
         if batch.own_N is not None:
             size = token_loss(lm, hidden_XH, replace(batch, own_N=None))
-        smallest = (size / LARGEST_SCALE).clamp_min(LEAST)
+        smallest = (size / LARGEST_SCALE).clamp_min(MIN_PROBABILITY)
         return size / torch.maximum(parts["teacher_loss"], smallest)
 
     def _divergence(
@@ -217,7 +217,7 @@ def projected_kl(said: Said, student_CV: torch.Tensor, projection: Projection) -
     is_kept_CO = (said.probs_CO > 0) & projection.is_reached_O
     left_C = (projected_CO * ~is_kept_CO).sum(1) + projection.beside(student_CV)
     teacher = torch.cat([said.probs_CO * is_kept_CO, said.beside_C[:, None]], 1)
-    teacher = teacher / teacher.sum(1, keepdim=True).clamp_min(LEAST)
+    teacher = teacher / teacher.sum(1, keepdim=True).clamp_min(MIN_PROBABILITY)
     return _kl(teacher, torch.cat([projected_CO, left_C[:, None]], 1))
 
 
@@ -247,7 +247,7 @@ def hybrid_kl(
 
 def _kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
     """Sum over outcomes, in nats; those that the teacher gives nothing count nothing."""
-    terms = torch.xlogy(teacher, teacher) - teacher * student.clamp_min(LEAST).log()
+    terms = torch.xlogy(teacher, teacher) - teacher * student.clamp_min(MIN_PROBABILITY).log()
     return terms.sum(1)
 
 

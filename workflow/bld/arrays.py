@@ -1,0 +1,30 @@
+"""Index arithmetic on arrays, and how many logits are computed at once; no torch.
+
+Shape letters: A elements.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Elements of the blocks [positions, vocabulary] in which logits are computed, by device."""
+
+
+def ragged_range(start_A: np.ndarray, stop_A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All integers of the ranges [start, stop), range by range: (index of the range, integer)."""
+    size_A = stop_A - start_A
+    owner = np.repeat(np.arange(len(size_A)), size_A)
+    value = np.arange(len(owner))
+    value += np.repeat(start_A - np.cumsum(size_A) + size_A, size_A)
+    return owner, value
+
+
+def rank_within(group_A: np.ndarray, key_A: np.ndarray | None = None) -> np.ndarray:
+    """The rank [A], from 0, of each element among those of its group: by rising key, ties (and all
+    elements without keys) in their order. Groups are numbers from 0 on."""
+    order = np.lexsort([group_A] if key_A is None else [key_A, group_A])
+    first = np.flatnonzero(np.diff(group_A[order], prepend=-1))
+    rank_A = np.empty(len(order), np.int64)
+    rank_A[order] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+    return rank_A
