@@ -7,12 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bld.cache import reading as cache_module
 from bld.cache.gathering import write_manifest
-from bld.cache.kept import keep_most_probable
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, table_of, write_tables
 from bld.cache.tails import TailSums
+from bld.cache.top_k import keep_most_probable
 from bld.documents.document import make_document
 from bld.documents.shards import read_shard, write_splits
 from bld.files import sha256_of, write_json
@@ -188,9 +187,8 @@ def test_many_processes_read_one_cache(large):
     assert others == [first, first]
 
 
-def test_memory_does_not_grow_with_what_was_read(large, monkeypatch):
-    monkeypatch.setattr(cache_module, "ROW_GROUPS_IN_MEMORY", 2)
-    cache = ByteCache(*large)
+def test_memory_does_not_grow_with_what_was_read(large):
+    cache = ByteCache(*large, row_groups_in_memory=1)
     used = []
     for n in np.random.default_rng(0).permutation(48):
         cache.read(f"{n}")

@@ -12,21 +12,21 @@ from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, write_tables
 from bld.cache.writing import score_part
 from bld.documents.shards import read_split, write_splits
 from bld.files import MANIFEST, sha256_of, write_json
-from bld.scoring.kept_tokens import TokenRows
 from bld.scoring.scorer import Scored
+from bld.scoring.tokens import TokenScores
 from bld.symbols import supervised_symbols
 
 NAME = "00000-of-00001.parquet"
 KEPT = 3
 
 
-def rows_of(document) -> TokenRows:
+def rows_of(document) -> TokenScores:
     """Random rows of a document, one for every third symbol."""
     random = np.random.default_rng(sum(document.id.encode()))
     symbol_U = np.arange(0, len(supervised_symbols(document.segments)), 3, dtype=np.int32)
     size = len(symbol_U)
     falling = np.log(-np.sort(-random.dirichlet(np.ones(KEPT + 1), size), axis=1))
-    return TokenRows(
+    return TokenScores(
         symbol_U=symbol_U,
         count_U=np.full(size, 3, np.int32),
         token_U=random.integers(0, 200_000, size, np.int32),

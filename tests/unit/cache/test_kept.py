@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bld.cache.kept import keep_most_probable, padded
+from bld.cache.top_k import keep_most_probable, padded
 from bld.symbols import PAD
 
 

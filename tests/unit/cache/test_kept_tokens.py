@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bld.scoring.kept_tokens import TokenRows, keep_tokens, padded_tokens
+from bld.cache.top_k import keep_tokens, padded_tokens
+from bld.scoring.tokens import TokenScores
 
 
 def rows_of(probs_UV, keep):
@@ -14,7 +15,7 @@ def rows_of(probs_UV, keep):
         log_probs_UV = np.log(np.take_along_axis(probs_UV, order_UV, axis=1))
         log_tail_U = np.log(np.exp(log_probs_UV[:, keep:]).sum(axis=1))
     log_probs_UK = log_probs_UV[:, :keep].astype(np.float32)
-    return TokenRows(
+    return TokenScores(
         symbol_U=number,
         count_U=np.ones_like(number),
         token_U=number,

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bld.cache import writing as resume
+import bld
 from bld.cache.shards import Origin
 from bld.cache.writing import parts_of, score_part, score_shard
 from bld.config.settings import Architecture, Scoring
@@ -23,14 +23,14 @@ from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder
 from bld.pipeline.step import step_line
-from bld.scoring.kept_tokens import TokenRows
 from bld.scoring.scorer import Scored
+from bld.scoring.tokens import TokenScores
 from bld.symbols import supervised_symbols
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.scratch import new_model
 
 ORIGIN = Origin("documents", "teacher", "step", {"scoring": {}})
-PACKAGE = Path(resume.__file__).parents[2]
+PACKAGE = Path(bld.__file__).parents[1]
 
 
 def write_documents(folder, documents):
@@ -76,20 +76,19 @@ class Teacher:
         log_probs_UK = -draw.random((len(symbol_U), 3), np.float32)
         ids_UK = draw.integers(0, 9, (len(symbol_U), 3), np.int32)
         log_prob_U, log_tail_U = log_probs_UK.T[:2]
-        return TokenRows(
+        return TokenScores(
             symbol_U, symbol_U, ids_UK[:, 0], log_prob_U, ids_UK, log_probs_UK, log_tail_U
         )
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path):
     """score(teacher, origin) -> the shard, and where things are; parts of three documents."""
-    monkeypatch.setattr(resume, "PART_DOCUMENTS", 3)
     documents = write_documents(tmp_path / "corpus", some_documents(10, 80))
     shard, checkpoints = tmp_path / "cache/shard.parquet", tmp_path / "checkpoints"
 
     def score(teacher, origin=ORIGIN, shard=shard):
-        score_shard(shard, documents, origin, checkpoints, teacher)
+        score_shard(shard, documents, origin, checkpoints, teacher, part_documents=3)
         return shard.read_bytes()
 
     folder = checkpoints / ORIGIN.fingerprint

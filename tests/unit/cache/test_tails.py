@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bld.cache.kept import keep_most_probable
 from bld.cache.tails import TailSums, read_shape, spread_tails
+from bld.cache.top_k import keep_most_probable
 
 RANDOM = np.random.default_rng(0)
 SHAPES = RANDOM.dirichlet(np.full(258, 0.3), size=2) + 1e-6  # one for each most probable symbol

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from bld.scoring.forest import Forest, Stretch
+from bld.scoring.history_batch import HistoryBatch, Span
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.trie import Trie
 from bld.symbols import END, SPECIAL
@@ -37,7 +37,7 @@ def random_model() -> Callable:
 
 
 class Toy(NamedTuple):
-    """A vocabulary over a few bytes and one stretch: any trunk, and any histories beside it.
+    """A vocabulary over a few bytes and one span: any trunk, and any histories beside it.
 
     The text goes on for one more token than the trunk has histories unless it is `whole`, as in the
     window of a longer document; the row of its end is then nobody's, and `rows` leaves it out.
@@ -56,14 +56,14 @@ class Toy(NamedTuple):
     def spelt(self, path: Path) -> bytes:
         return spelt(self.vocabulary, path)
 
-    def stretch(self, sequence: int = 0, column: int = 0) -> Stretch:
+    def span(self, sequence: int = 0, column: int = 0) -> Span:
         place = {path: number for number, path in enumerate(self.histories)}
         tree = HistoryTree(
             token_R=np.array([path[-1] if path else -1 for path in self.histories]),
             parent_R=np.array([place[path[:-1]] if path else -1 for path in self.histories]),
             start_R=np.array([len(self.spelt(path)) for path in self.histories]),
         )
-        return Stretch(self.text, tree, len(self.trunk), sequence, column)
+        return Span(self.text, tree, len(self.trunk), sequence, column)
 
 
 def spelt(vocabulary: Vocabulary, path: Path) -> bytes:
@@ -144,9 +144,9 @@ class PathReader:
         self._next_log_probs, self._ids_I = next_log_probs, trie.ids_I
         self._random = np.random.default_rng(seed)
 
-    def logits(self, forest: Forest, wave: np.ndarray) -> Iterator[torch.Tensor]:
-        paths = [_path(forest, node) for node in wave]
-        assert self.asked or wave.tolist() == list(range(forest.trunk))
+    def logits(self, histories: HistoryBatch, wave: np.ndarray) -> Iterator[torch.Tensor]:
+        paths = [_path(histories, node) for node in wave]
+        assert self.asked or wave.tolist() == list(range(histories.trunk))
         before = {path for wave in self.asked for path in wave}
         for path in paths:
             assert path not in before, "asked twice"
@@ -161,12 +161,12 @@ class PathReader:
             paths = paths[size:]
 
 
-def _path(forest: Forest, node: int) -> Path:
+def _path(histories: HistoryBatch, node: int) -> Path:
     tokens: list[int] = []
-    while forest.parent_R[node] >= 0:
-        tokens.insert(0, int(forest.token_R[node]))
-        node = forest.parent_R[node]
-    return (int(forest.sequence_R[node]), int(forest.column_R[node]), *tokens)
+    while histories.parent_R[node] >= 0:
+        tokens.insert(0, int(histories.token_R[node]))
+        node = histories.parent_R[node]
+    return (int(histories.sequence_R[node]), int(histories.column_R[node]), *tokens)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.config.settings import Histories
-from bld.scoring.forest import Forest, Stretch, trunk_tree
+from bld.scoring.history_batch import HistoryBatch, Span, trunk_tree
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
 from bld.tokenization.vocabulary import Vocabulary
@@ -26,11 +26,11 @@ def kept(random_model, path_reader):
     def kept(toy, policy, seed, max_depth=ALL):
         trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed)
         reader = path_reader(model, trie, seed, max_depth)
-        stretch = toy.stretch()
+        span = toy.span()
         if policy.histories == "beam":
             tree = trunk_tree(toy.trunk[-1], toy.vocabulary.token_bytes)
-            stretch = stretch._replace(tree=tree)
-        _, lost = byte_distributions(trie, Forest([stretch]), reader, policy, torch.float64)
+            span = span._replace(tree=tree)
+        _, lost = byte_distributions(trie, HistoryBatch([span]), reader, policy, torch.float64)
         return [{path[2:] for path in wave} for wave in reader.asked], lost[: toy.rows]
 
     return kept
@@ -130,14 +130,14 @@ def test_a_beam_does_not_read_what_is_impossible():
     class Reader:
         max_depth = ALL
 
-        def logits(self, forest, wave):
-            asked.append(forest.token_R[wave].tolist())
+        def logits(self, histories, wave):
+            asked.append(histories.token_R[wave].tolist())
             yield torch.tensor([[0.0, -torch.inf, 0.0]]).repeat(len(wave), 1)
 
     tree = trunk_tree([0, 0], vocabulary.token_bytes)
-    forest = Forest([Stretch(b"aa", tree, trunk=3, sequence=0, column=0)])
+    histories = HistoryBatch([Span(b"aa", tree, trunk=3, sequence=0, column=0)])
     log_P, lost = byte_distributions(
-        trie, forest, Reader(), Histories(histories="beam", eps=0, beam_width=ALL)
+        trie, histories, Reader(), Histories(histories="beam", eps=0, beam_width=ALL)
     )
     assert asked == [[-1, 0, 0]] and (lost == 0).all()
     np.testing.assert_allclose(log_P[:, [97, 256]], np.log(0.5), rtol=1e-5)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.scoring.forest import Forest
+from bld.scoring.history_batch import HistoryBatch
 from bld.scoring.marginal import KEPT_BLOCKS, Sums, marginal, vocabulary_of
 from bld.scoring.trie import Trie
 from bld.symbols import END, MIN_PROBABILITY, SPECIAL, SYMBOLS
@@ -41,7 +41,7 @@ def by_hand(toys, asked, hidden, weight, bias, cap):
                     mass[n][symbol].append(term)
         nothing = torch.zeros((), dtype=hidden.dtype)
         table = torch.stack([torch.stack([sum(m, nothing) for m in row]) for row in mass])
-        # The row after a stretch that is not whole is nobody's.
+        # The row after a span that is not whole is nobody's.
         rows.append((table / table.sum(1, keepdim=True))[: toy.rows])
     tokens = logits.log_softmax(1)[asked >= 0, asked[asked >= 0]]
     return torch.cat(rows), tokens
@@ -64,8 +64,8 @@ def places_of(toys):
 
 
 def sums_of(toys, logits, asked):
-    forest = Forest([toy.stretch(sequence=number) for number, toy in enumerate(toys)])
-    return Sums(vocabulary_of(Trie(toys[0].vocabulary), logits), forest, asked)
+    histories = HistoryBatch([toy.span(sequence=number) for number, toy in enumerate(toys)])
+    return Sums(vocabulary_of(Trie(toys[0].vocabulary), logits), histories, asked)
 
 
 class Case:

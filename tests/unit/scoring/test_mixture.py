@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.config.settings import Histories
-from bld.scoring.forest import Forest, Stretch, trunk_tree
+from bld.scoring.history_batch import HistoryBatch, Span, trunk_tree
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
@@ -29,14 +29,14 @@ class Rows:
     def __init__(self, trie, log_probs_RV):
         self._rows = np.ascontiguousarray(np.asarray(log_probs_RV)[:, trie.ids_I])
 
-    def logits(self, forest, wave):
+    def logits(self, histories, wave):
         yield torch.from_numpy(self._rows[wave])
 
 
 def run(vocabulary, log_probs_RV, text, tree, trunk, policy=TRUNK, dtype=torch.float64):
     trie = Trie(vocabulary)
-    forest = Forest([Stretch(text, tree, trunk, sequence=0, column=0)])
-    return byte_distributions(trie, forest, Rows(trie, log_probs_RV), policy, dtype)
+    histories = HistoryBatch([Span(text, tree, trunk, sequence=0, column=0)])
+    return byte_distributions(trie, histories, Rows(trie, log_probs_RV), policy, dtype)
 
 
 def run_trunk(vocabulary, log_probs_RV, tokens, dtype=torch.float64):
@@ -168,7 +168,7 @@ def test_lost_mass_is_the_weight_of_what_was_dropped_while_it_or_what_follows_ma
     policy = data.draw(st.sampled_from([TRUNK, Histories(histories="prefix", eps=eps)]))
     max_depth = data.draw(st.sampled_from([1 << 30, len(toy.trunk)]))
     reader = path_reader(model, trie, seed, max_depth)
-    _, lost = byte_distributions(trie, Forest([toy.stretch()]), reader, policy, torch.float64)
+    _, lost = byte_distributions(trie, HistoryBatch([toy.span()]), reader, policy, torch.float64)
     asked = {path[2:] for wave in reader.asked for path in wave}
 
     def after(tokens):

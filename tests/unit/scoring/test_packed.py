@@ -25,7 +25,7 @@ from transformers import (
 
 from bld.config.settings import Histories
 from bld.scoring import packed
-from bld.scoring.forest import Forest, Stretch
+from bld.scoring.history_batch import HistoryBatch, Span
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.search import byte_distributions
@@ -88,18 +88,18 @@ def tiny(config, attention=None, dtype=torch.float32):
 
 
 class Batch:
-    """Sequences, of which some hold several stretches, and random histories beside them."""
+    """Sequences, of which some hold several spans, and random histories beside them."""
 
     def __init__(self, seed, lengths=(17, 1, 23, 9), sides=25):
         random = np.random.default_rng(seed)
         self.sequences = [random.integers(0, V, length) for length in lengths]
-        stretches = []
+        spans = []
         for number, ids in enumerate(self.sequences):
             columns = sorted({int(random.integers(0, len(ids))) for _ in range(2)})
             for column, end in zip(columns, [*columns[1:], len(ids)], strict=True):
                 more = int(random.integers(0, sides))
-                stretches.append(self._stretch(random, ids, number, column, end - column, more))
-        self.forest = Forest(stretches)
+                spans.append(self._stretch(random, ids, number, column, end - column, more))
+        self.histories = HistoryBatch(spans)
 
     def _stretch(self, random, ids, sequence, column, trunk, sides):
         # Half of the histories go on from the one before them: chains grow long.
@@ -113,30 +113,30 @@ class Batch:
             ),
             start_R=np.zeros(trunk + sides, int),
         )
-        return Stretch(b"", tree, trunk, sequence, column)
+        return Span(b"", tree, trunk, sequence, column)
 
     @property
     def trunk(self):
-        return np.arange(self.forest.trunk)
+        return np.arange(self.histories.trunk)
 
     @property
     def sides(self):
-        return np.arange(self.forest.trunk, len(self.forest))
+        return np.arange(self.histories.trunk, len(self.histories))
 
     def generations(self):
         """What hangs from the trunk, what hangs from that, and so on."""
         waves = [self.trunk]
         while waves[-1].size:
-            waves.append(self.sides[np.isin(self.forest.parent_R[self.sides], waves[-1])])
+            waves.append(self.sides[np.isin(self.histories.parent_R[self.sides], waves[-1])])
         return waves[1:-1]
 
     def path(self, node):
         tokens = []
-        while node >= self.forest.trunk:
-            tokens.append(int(self.forest.token_R[node]))
-            node = self.forest.parent_R[node]
-        sequence = self.sequences[self.forest.sequence_R[node]]
-        return [*sequence[: self.forest.column_R[node] + 1].tolist(), *reversed(tokens)]
+        while node >= self.histories.trunk:
+            tokens.append(int(self.histories.token_R[node]))
+            node = self.histories.parent_R[node]
+        sequence = self.sequences[self.histories.sequence_R[node]]
+        return [*sequence[: self.histories.column_R[node] + 1].tolist(), *reversed(tokens)]
 
     def plain(self, lm, nodes, trie=TRIE):
         """Logits of plain forward passes over the paths, those of one length together."""
@@ -154,7 +154,7 @@ class Batch:
 def read(lm, batch, waves, batch_tokens=10_000, trie=TRIE):
     """Logits of all histories of the waves, end to end, and the batch that read them."""
     packed_batch = PackedBatch(PackedModel(lm, trie, batch_tokens), batch.sequences)
-    found = [torch.cat(list(packed_batch.logits(batch.forest, wave))) for wave in waves]
+    found = [torch.cat(list(packed_batch.logits(batch.histories, wave))) for wave in waves]
     return torch.cat(found), packed_batch
 
 
@@ -188,7 +188,7 @@ def test_every_history_reads_as_its_own_path_does(kind, attention):
 @pytest.mark.parametrize("kind", ["GPT-2", "GPT-J", "GPT-NeoX", "Gemma 2"])
 def test_a_row_may_hold_more_histories_than_the_model_has_positions(kind):
     lm, batch = tiny(KINDS[kind]), Batch(3, lengths=(50, 48), sides=60)
-    sides = batch.sides[batch.forest.depth_R[batch.sides] < 64]
+    sides = batch.sides[batch.histories.depth_R[batch.sides] < 64]
     assert len(sides) > 2 * 64
     found, _ = read(lm, batch, [batch.trunk, sides])
     expected = batch.plain(lm, np.concatenate([batch.trunk, sides]))
@@ -199,8 +199,8 @@ def test_a_row_may_hold_more_histories_than_the_model_has_positions(kind):
 def test_in_bfloat16_it_is_as_close_as_bfloat16_is(kind):
     lm, batch = tiny(KINDS[kind], dtype=torch.bfloat16), Batch(1)
     found, _ = read(lm, batch, [batch.trunk, batch.sides])
-    exact = batch.plain(tiny(KINDS[kind]), np.arange(len(batch.forest)))
-    plain = batch.plain(lm, np.arange(len(batch.forest)))
+    exact = batch.plain(tiny(KINDS[kind]), np.arange(len(batch.histories)))
+    plain = batch.plain(lm, np.arange(len(batch.histories)))
     assert found.dtype == torch.float32
     assert (found - exact).square().mean() < 2 * (plain - exact).square().mean()
 
@@ -216,7 +216,7 @@ def test_how_histories_are_shared_out_to_rows_and_passes_changes_nothing(
     # Some histories are dropped on the way, as by a policy, with all that follows them.
     kept = [first]
     for wave in later:
-        wave = wave[np.isin(batch.forest.parent_R[wave], kept[-1])]
+        wave = wave[np.isin(batch.histories.parent_R[wave], kept[-1])]
         kept.append(wave[np.random.default_rng(len(wave)).random(len(wave)) < 0.7])
     for waves in [batch.sides], [wave for wave in kept if wave.size]:
         found, _ = read(lm, batch, [batch.trunk, *waves], batch_tokens)
@@ -233,12 +233,12 @@ def test_rows_and_passes_are_bounded_and_hardly_padded(monkeypatch):
         parent_R=np.array([*range(-1, 60), *parent]),
         start_R=np.zeros(61 + len(parent), int),
     )
-    forest = Forest([Stretch(b"", tree, 61, 0, 0)])
+    histories = HistoryBatch([Span(b"", tree, 61, 0, 0)])
     monkeypatch.setattr(packed, "ROW_HISTORIES", 32)
     batch = PackedBatch(PackedModel(lm, TRIE, batch_tokens=100), [tree.token_R[:61]])
     shapes = spied(lm, monkeypatch)
-    list(batch.logits(forest, np.arange(61)))
-    list(batch.logits(forest, np.arange(61, len(forest))))
+    list(batch.logits(histories, np.arange(61)))
+    list(batch.logits(histories, np.arange(61, len(histories))))
     trunk, *waves = shapes
     assert trunk == (1, 61)
     # what hangs from one node stays together
@@ -251,12 +251,12 @@ def test_rows_and_passes_are_bounded_and_hardly_padded(monkeypatch):
 def test_rows_are_filled_to_the_last_place(monkeypatch):
     lm = tiny(KINDS["Llama"])
     tree = HistoryTree(np.arange(40) % V, np.array([*range(-1, 19), *range(20)]), np.zeros(40, int))
-    forest = Forest([Stretch(b"", tree, 20, 0, 0)])
+    histories = HistoryBatch([Span(b"", tree, 20, 0, 0)])
     monkeypatch.setattr(packed, "ROW_HISTORIES", 10)
     batch = PackedBatch(PackedModel(lm, TRIE, batch_tokens=100), [tree.token_R[:20]])
     shapes = spied(lm, monkeypatch)
     for wave in np.arange(20), np.arange(20, 40):
-        list(batch.logits(forest, wave))
+        list(batch.logits(histories, wave))
     assert shapes == [(1, 20), (2, 10)]
 
 
@@ -264,11 +264,11 @@ def test_rows_in_which_nothing_follows_are_not_run_again(monkeypatch):
     lm = tiny(KINDS["Llama"])
     tree = HistoryTree(np.arange(6), np.array([-1, 0, 0, 2, 3, 4]), np.zeros(6, int))
     lone = HistoryTree(np.arange(3), np.array([-1, 0, 0]), np.zeros(3, int))
-    forest = Forest([Stretch(b"", lone, 2, 0, 0), Stretch(b"", tree, 2, 1, 0)])
+    histories = HistoryBatch([Span(b"", lone, 2, 0, 0), Span(b"", tree, 2, 1, 0)])
     batch = PackedBatch(PackedModel(lm, TRIE, 1000), [np.arange(2), np.arange(2)])
     shapes = spied(lm, monkeypatch)
     for wave in [0, 1, 2, 3], [4, 5], [6], [7], [8]:
-        list(batch.logits(forest, np.array(wave)))
+        list(batch.logits(histories, np.array(wave)))
     assert shapes == [(2, 2), (2, 1), (1, 1), (1, 1), (1, 1)]
 
 
@@ -281,7 +281,7 @@ def test_logits_come_in_the_order_of_the_trie_whatever_the_model_has_beyond_the_
     assert trie.ids_I.tolist() == [2, 3, 0, 4, 5]
     lm, batch = tiny(KINDS["Phi"]), Batch(2)
     found, _ = read(lm, batch, [batch.trunk, batch.sides], trie=trie)
-    expected = batch.plain(lm, np.arange(len(batch.forest)), trie)
+    expected = batch.plain(lm, np.arange(len(batch.histories)), trie)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -323,14 +323,14 @@ def test_histories_beyond_a_learned_position_table_are_not_run_but_counted_as_lo
         parent_R=np.array([*range(-1, 6), 0, *range(7, 18)]),
         start_R=np.array([*range(0, 14, 2), *range(1, 13)]),
     )
-    forest = Forest([Stretch(12 * b"a", tree, trunk=7, sequence=0, column=2)])
+    histories = HistoryBatch([Span(12 * b"a", tree, trunk=7, sequence=0, column=2)])
     for policy in (
         Histories(histories="prefix", eps=0),
         Histories(histories="prefix", eps=1e-9),
         Histories(histories="beam", eps=0, beam_width=1 << 30),
     ):
         batch = PackedBatch(PackedModel(lm, trie, 1000), [trunk])
-        log_P, lost = byte_distributions(trie, forest, batch, policy, torch.float64)
+        log_P, lost = byte_distributions(trie, histories, batch, policy, torch.float64)
         np.testing.assert_allclose(np.exp(log_P).sum(axis=1), 1, rtol=1e-9)
         # Positions 3 to 9 are seven a's; what follows them ends at byte 8 or later.
         assert np.flatnonzero(lost).tolist() == list(range(8, 13))

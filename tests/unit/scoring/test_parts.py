@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.scoring.parts import part_of
+from bld.scoring.history_batch import part_of
 from bld.scoring.prefixes import HistoryTree
 from bld.tokenization.rendering import Turn
 from bld.windows import windows
@@ -56,7 +56,7 @@ def test_the_parts_tile_the_symbols_of_a_turn_with_its_end(drawn, window):
     for _, part in cut(turn, tree, length, window):
         assert part.document == 7 and part.rows > 0
         symbols += range(part.symbol, part.symbol + part.rows)
-        own = part.stretch.text[part.skip : part.skip + part.rows]
+        own = part.span.text[part.skip : part.skip + part.rows]
         # the row of a byte is the one before which everything up to it is read
         offset = part.symbol - turn.symbol
         assert own == turn.text[offset : offset + part.rows]
@@ -83,9 +83,9 @@ def test_the_parts_tile_the_tokens_of_a_turn_and_know_the_histories_before_them(
     for w, part in cut(turn, tree, length, window):
         tokens += range(part.token, part.token + part.tokens)
         history = part.lead + np.arange(part.tokens)
-        assert (history < part.stretch.trunk).all()
+        assert (history < part.span.trunk).all()
         # the hidden state after a history stands one before the token that follows it
-        column = w.start + part.stretch.column + history
+        column = w.start + part.span.column + history
         assert (column + 1 == part.token + np.arange(part.tokens)).all()
         assert ((w.fresh <= column) & (column < w.stop)).all()
     assert tokens == list(range(turn.first, turn.last + turn.ends))
@@ -99,9 +99,9 @@ def test_a_part_takes_along_what_hangs_from_the_trunk_a_longest_token_before_its
     turn, tree, length = drawn
     trunk = turn.last - turn.first
     for w, part in cut(turn, tree, length, window):
-        stretch = part.stretch
+        span = part.span
         begin = part.symbol - turn.symbol - part.skip
-        stop = begin + len(stretch.text)
+        stop = begin + len(span.text)
         own = part.symbol - turn.symbol
         ends = stop == len(turn.text) and part.symbol + part.rows == turn.symbol + stop + 1
         taken = [
@@ -112,14 +112,14 @@ def test_a_part_takes_along_what_hangs_from_the_trunk_a_longest_token_before_its
             and tree.start_R[base] >= own - 4
             and tree.start_R[node] < stop + ends
         ]
-        assert stretch.tree.token_R.tolist() == tree.token_R[taken].tolist()
-        assert (stretch.tree.start_R + begin).tolist() == tree.start_R[taken].tolist()
+        assert span.tree.token_R.tolist() == tree.token_R[taken].tolist()
+        assert (span.tree.start_R + begin).tolist() == tree.start_R[taken].tolist()
         parents = [tree.token_R[tree.parent_R[node]] for node in taken[1:]]
-        assert stretch.tree.parent_R[0] == -1
-        assert stretch.tree.token_R[stretch.tree.parent_R[1:]].tolist() == parents
-        assert stretch.trunk == sum(node <= trunk for node in taken)
-        assert w.start + stretch.column == turn.first - 1 + taken[0]
-        assert w == list(windows(length, window, window // 2))[stretch.sequence]
+        assert span.tree.parent_R[0] == -1
+        assert span.tree.token_R[span.tree.parent_R[1:]].tolist() == parents
+        assert span.trunk == sum(node <= trunk for node in taken)
+        assert w.start + span.column == turn.first - 1 + taken[0]
+        assert w == list(windows(length, window, window // 2))[span.sequence]
 
 
 def test_a_turn_that_fits_is_one_part_that_takes_all_its_histories():
@@ -127,8 +127,8 @@ def test_a_turn_that_fits_is_one_part_that_takes_all_its_histories():
     turn = Turn(first=3, last=6, symbol=10, text=b"abcde", ends=True)
     ((_, part),) = cut(turn, tree, length=9, window=9)
     assert (part.symbol, part.skip, part.rows) == (10, 0, 6)
-    assert part.stretch.text == b"abcde" and part.stretch.column == 2 and part.stretch.trunk == 4
-    for whole, taken in zip(tree, part.stretch.tree, strict=True):
+    assert part.span.text == b"abcde" and part.span.column == 2 and part.span.trunk == 4
+    for whole, taken in zip(tree, part.span.tree, strict=True):
         assert whole.tolist() == taken.tolist()
 
 

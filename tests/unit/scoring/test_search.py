@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.config.settings import Histories
-from bld.scoring.forest import Forest, trunk_tree
+from bld.scoring.history_batch import HistoryBatch, trunk_tree
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
 from oracle import all_covers, covers_of_histories, spellings
@@ -39,11 +39,11 @@ def run(random_model, path_reader):
     def run(toy, policy, seed, dtype=torch.float64, max_depth=ALL, scale=2):
         trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed, scale=scale)
         reader = path_reader(model, trie, seed, max_depth)
-        stretch = toy.stretch()
+        span = toy.span()
         if policy.histories == "beam":
             tree = trunk_tree(toy.trunk[-1], toy.vocabulary.token_bytes)
-            stretch = stretch._replace(tree=tree)
-        log_P, lost = byte_distributions(trie, Forest([stretch]), reader, policy, dtype)
+            span = span._replace(tree=tree)
+        log_P, lost = byte_distributions(trie, HistoryBatch([span]), reader, policy, dtype)
         assert log_P.shape == (len(toy.text) + 1, 258) and lost.shape == (len(toy.text) + 1,)
         asked = {path[2:] for wave in reader.asked for path in wave}
         return log_P[: toy.rows], lost[: toy.rows], asked, lambda tokens: model((0, 0, *tokens))
@@ -152,22 +152,22 @@ def test_several_stretches_in_one_forest_give_what_each_gives_alone(
     some = data.draw(st.lists(toys(vocabulary, longest=4), min_size=2, max_size=4))
     # two turns of one sequence, then sequences of one turn
     places = [(0, 1), (0, 9), (1, 0), (2, 3)]
-    stretches = [toy.stretch(*place) for toy, place in zip(some, places, strict=False)]
+    spans = [toy.span(*place) for toy, place in zip(some, places, strict=False)]
     name = data.draw(st.sampled_from(["trunk", "prefix", "beam"]))
     trie, model = Trie(vocabulary), random_model(vocabulary, seed)
 
-    def run(stretches):
+    def run(spans):
         reader = path_reader(model, trie, seed)
         return byte_distributions(
             trie,
-            Forest(stretches),
+            HistoryBatch(spans),
             reader,
             Histories(histories=name, eps=eps, beam_width=2),
             torch.float64,
         )
 
-    together = run(stretches)
-    apart = [run([stretch]) for stretch in stretches]
+    together = run(spans)
+    apart = [run([span]) for span in spans]
     for whole, parts in zip(together, zip(*apart, strict=True), strict=True):
         owned = np.concatenate([np.arange(len(toy.text) + 1) < toy.rows for toy in some])
         np.testing.assert_allclose(

@@ -18,9 +18,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from bld.cache.top_k import Signal
 from bld.documents.document import make_document
-from bld.scoring.forest import trunk_tree
-from bld.scoring.kept_tokens import Signal
+from bld.scoring.history_batch import trunk_tree
 from bld.scoring.prefixes import PrefixEncoder
 from bld.symbols import END, SPECIAL, SYMBOLS
 from bld.tokenization.rendering import Renderer

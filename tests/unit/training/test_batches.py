@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bld.cache.top_k import Signal
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
-from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.scoring.tokens import TokenScores
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
@@ -47,7 +48,7 @@ class SpellingTeacher(NumberedTeacher):
         own = self._own[document]
         position = np.flatnonzero(own.symbol_T >= 0)
         number = np.arange(len(position), dtype=np.float32)
-        return TokenRows(
+        return TokenScores(
             own.symbol_T[position],
             own.count_T[position],
             own.ids_T[position],

@@ -85,11 +85,11 @@ def test_the_tokens_probabilities_are_the_models_own(name, model, renderer, rend
 
 def path_of(batch, document, piece, node):
     """The tokens before a history of a batch of one piece, itself included."""
-    forest, beside = batch.summed.sums.forest, []
-    while node >= forest.trunk:
-        beside.insert(0, int(forest.token_R[node]))
-        node = forest.parent_R[node]
-    last = piece.start + int(forest.column_R[node])
+    histories, beside = batch.summed.sums.histories, []
+    while node >= histories.trunk:
+        beside.insert(0, int(histories.token_R[node]))
+        node = histories.parent_R[node]
+    last = piece.start + int(histories.column_R[node])
     return document.ids_T[piece.start : last + 1].tolist() + beside
 
 
@@ -98,11 +98,11 @@ def test_a_history_beside_the_text_is_read_as_if_alone(name, model, renderer, re
     lm, beside = model(name), 0
     for document, [piece] in zip(rendered, whole(rendered), strict=True):
         batch = batch_of([[piece]], rendered, renderer, lm, "prefix")
-        forest = batch.summed.sums.forest
-        beside += len(forest) - forest.trunk
+        histories = batch.summed.sums.histories
+        beside += len(histories) - histories.trunk
         with torch.no_grad():
             found = run(lm, batch)[batch.summed.position_R]
-            for node in range(forest.trunk, len(forest)):
+            for node in range(histories.trunk, len(histories)):
                 path = torch.tensor([path_of(batch, document, piece, node)])
                 alone = hidden_states(lm, path)[0, -1]
                 torch.testing.assert_close(found[node], alone, atol=2e-5, rtol=1e-4)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bld.cache.top_k import Signal
 from bld.models import hidden_states
-from bld.scoring.kept_tokens import Signal
 from bld.symbols import SYMBOLS
 from bld.training.batches import Batches
 from bld.training.heads import LinearHeads

@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from bld.cache.shards import (
-    FORMAT,
-    ORIGIN,
-    TAIL_SHAPE,
-    check_origin,
-    read_metadata,
-)
+from bld.cache.schema import FORMAT, Stored, StoredBytes, StoredTokens, columns_of
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_origin, read_metadata
 from bld.cache.tails import read_shape
 from bld.documents.parquet import record_batches
 from bld.files import MANIFEST, read_manifest, sha256_of, sha256_of_all, write_json
@@ -39,18 +35,18 @@ class _Figures:
     def count(self, path: Path) -> tuple[int, int]:
         """Count a shard in; returns its documents and symbols."""
         before = self.documents, self.symbols
-        columns = "kept", "lost_mass", "tokens_kept"
         for batch in record_batches(path):  # of all columns, since reading finds damage
             count, windows = (batch.column(name).to_numpy() for name in ("count", "windows"))
-            kept, lost, tokens = (batch.column(name).flatten().to_numpy() for name in columns)
+            stored, tokens = _stored(StoredBytes, batch), _stored(StoredTokens, batch)
             self.documents += len(count)
             self.symbols += int(count.sum())
             self.documents_in_windows += int((windows > 1).sum())
-            self.kept += int(kept.sum())
-            self.most_kept = max(self.most_kept, int(kept.max(initial=0)))
-            self.most_kept_tokens = max(self.most_kept_tokens, int(tokens.max(initial=0)))
-            self.lost_mass += float(lost.sum(dtype=np.float64))
-            self.largest_lost_mass = max(self.largest_lost_mass, float(lost.max(initial=0)))
+            lost_mass_N, most_tokens = stored.lost_mass_N, int(tokens.kept_U.max(initial=0))
+            self.kept += int(stored.kept_N.sum())
+            self.most_kept = max(self.most_kept, int(stored.kept_N.max(initial=0)))
+            self.most_kept_tokens = max(self.most_kept_tokens, most_tokens)
+            self.lost_mass += float(lost_mass_N.sum(dtype=np.float64))
+            self.largest_lost_mass = max(self.largest_lost_mass, float(lost_mass_N.max(initial=0)))
         return self.documents - before[0], self.symbols - before[1]
 
     def summary(self) -> dict[str, Any]:
@@ -65,6 +61,12 @@ class _Figures:
             "mean_lost_mass": self.lost_mass / max(1, self.symbols),
             "largest_lost_mass": self.largest_lost_mass,
         }
+
+
+def _stored(record: type[Stored], batch: pa.RecordBatch) -> Stored:
+    """A record of the documents of a batch, end to end."""
+    columns = columns_of(record).items()
+    return record(**{f: batch.column(c.name).flatten().to_numpy() for f, c in columns})
 
 
 def write_manifest(

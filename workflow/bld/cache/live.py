@@ -8,22 +8,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bld.cache.kept import keep_most_probable, padded
+from bld.cache.top_k import Signal, keep_most_probable, keep_tokens, padded, padded_tokens
 from bld.config.settings import Scoring
 from bld.documents.document import Document
 from bld.documents.shards import read_split
 from bld.scoring.averaging import Scorer, open_models
-from bld.scoring.kept_tokens import Signal, TokenRows, keep_tokens, padded_tokens
-from bld.scoring.scorer import open_teacher
+from bld.scoring.scorer import Scored, open_teacher
 
 
 class LiveSignals:
     """What `CachedSignals` gives, computed when it is asked for.
 
-    Of every byte is kept what a cache would keep, to the same number of bits: the symbols that hold
-    `mass`, but at most `at_most`; so of every token, of which the scorer keeps some. `documents` are
-    the training documents, in their order. Nothing is remembered: what shares a forward pass is what is
-    asked for at once, so a training that goes on from a checkpoint hears the same to the last bit.
+    What a cache would store of every byte, to the same number of bits: the symbols that hold `mass`,
+    but at most `at_most`; so of every token, where the scorer scores them. `documents` are the
+    training documents, in their order. Nothing is remembered: what shares a forward pass is what is
+    asked for at once, so a training that goes on from a checkpoint reads the same to the last bit.
     """
 
     def __init__(
@@ -33,27 +32,25 @@ class LiveSignals:
         self._mass, self._at_most = mass, at_most
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
-        """What the teacher says of each."""
-        return [
-            Signal(
-                *padded(
-                    keep_most_probable(one.log_probs_NS, one.lost_N, self._mass, self._at_most),
-                    self._at_most,
-                ),
-                one.tokens and _as_kept(one.tokens),
-            )
-            for one in self._scorer.distributions(self._documents[number] for number in documents)
-        ]
+        """The signal of each document."""
+        chosen = (self._documents[number] for number in documents)
+        return [self._signal(scored) for scored in self._scorer.distributions(chosen)]
+
+    def _signal(self, scored: Scored) -> Signal:
+        log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
+        stored = keep_most_probable(log_probs_NS, lost_N, self._mass, self._at_most)
+        tokens = scores and padded_tokens(keep_tokens(scores), scores.ids_UK.shape[1])
+        return padded(stored, self._at_most, tokens)
 
 
 class LiveTeacher:
-    """A teacher as its settings (`scoring`, `reading` and, of several models, `average`) say, opened once
-    for all splits."""
+    """A teacher as its settings (`scoring`, `reading` and, of several models, `average`) say, opened
+    once for all splits."""
 
     def __init__(self, folders: Sequence[Path], settings: Mapping[str, Any]) -> None:
         scoring = Scoring.model_validate(settings["scoring"])
-        read_as = settings["reading"], settings.get("average")
-        self._scorer = open_models(folders, *read_as, partial(open_teacher, scoring=scoring))
+        rendered_as = settings["reading"], settings.get("average")
+        self._scorer = open_models(folders, *rendered_as, partial(open_teacher, scoring=scoring))
         self._kept = scoring.top_p, scoring.top_k_symbols
 
     def signals(self, split: Path, at_most: int | None = None) -> LiveSignals:
@@ -63,7 +60,3 @@ class LiveTeacher:
     def of(self, documents: Sequence[Document]) -> LiveSignals:
         """What it says of these documents."""
         return LiveSignals(documents, self._scorer, *self._kept)
-
-
-def _as_kept(rows: TokenRows) -> TokenRows:
-    return padded_tokens(keep_tokens(rows), rows.ids_UK.shape[1])

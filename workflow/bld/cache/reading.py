@@ -1,9 +1,9 @@
 """The byte cache: the teacher's byte distributions on disk, once for every student, and with them, if
 the scoring was asked for it, what it says at its own tokens.
 
-Parquet shards beside those of the corpus (see `shards` for the format, `kept` and `kept_tokens` for what
-is kept of a distribution), with a manifest. Files are mapped, not loaded: in memory are only the places of the
-documents and the row groups that were read last, so many processes can read one cache.
+Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files are
+mapped, not loaded: in memory are only the places of the documents and the row groups that were read
+last, so many processes can read one cache.
 
 Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
 """
@@ -11,8 +11,8 @@ Shape letters: D documents, N supervised symbols of a document, S symbols, K sym
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bld.cache.kept import Distributions, padded
-from bld.cache.shards import (
-    BYTE_LISTS,
-    ORIGIN,
-    TAIL_SHAPE,
-    TOKEN_LISTS,
-    check_format,
-    check_origin,
-    read_metadata,
-)
+from bld.cache.schema import Stored, StoredBytes, StoredTokens, columns_of
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_format, check_origin, read_metadata
 from bld.cache.tails import read_shape, spread_tails
+from bld.cache.top_k import Signal, padded, padded_tokens
 from bld.documents.parquet import open_parquet, record_batches
 from bld.files import MANIFEST, read_manifest, sha256_of
-from bld.scoring.kept_tokens import KeptTokens, Signal, TokenRows, padded_tokens
 
 ROW_GROUPS_IN_MEMORY = 32
 
@@ -45,7 +37,9 @@ class ByteCache:
     of a split), is not whole, or is not what its manifest says.
     """
 
-    def __init__(self, folder: Path, corpus: Path) -> None:
+    def __init__(
+        self, folder: Path, corpus: Path, row_groups_in_memory: int = ROW_GROUPS_IN_MEMORY
+    ) -> None:
         self.folder = folder
         manifest = read_manifest(folder / MANIFEST)
         check_format(folder / MANIFEST, manifest)
@@ -63,11 +57,8 @@ class ByteCache:
         # Shard, row group, row in it and number of symbols.
         self._places_D4 = np.concatenate(places)
         _check_counts(folder, manifest, self._places_D4, "in all")
-        self._byte_rows, self._token_rows = (
-            lru_cache(ROW_GROUPS_IN_MEMORY)(partial(self._decode, tuple(lists)))
-            for lists in (BYTE_LISTS, TOKEN_LISTS)
-        )
-        self._log_shape = lru_cache(ROW_GROUPS_IN_MEMORY)(self._read_log_shape)
+        self._rows = lru_cache(2 * row_groups_in_memory)(self._decode)
+        self._log_shape = lru_cache(row_groups_in_memory)(self._read_log_shape)
 
     def _index(self, path: Path) -> np.ndarray:
         """Open a shard; the places of its documents."""
@@ -93,38 +84,38 @@ class ByteCache:
         """How many distributions a document has."""
         return int(self._places_D4[self._number[document], 3])
 
-    def read(self, document: str) -> Distributions:
+    def read(self, document: str) -> StoredBytes:
         """The distributions of a document."""
-        return Distributions(*self._lists(self._byte_rows, document))
+        return self._stored(StoredBytes, document)
 
     def read_padded(self, document: str) -> Signal:
         """`padded` distributions of a document, with one K for those of all documents."""
-        found = self.read(document)
-        if found.kept_N.max(initial=0) > self.most_kept:
-            raise ValueError(
-                f"{self.folder / MANIFEST}: most_kept is {self.most_kept}, but {found.kept_N.max()} symbols "
-                f"are kept of a byte of document {document!r}; delete the manifest and gather again"
-            )
-        return Signal(*padded(found, self.most_kept), self._read_tokens(document))
+        stored, tokens = self.read(document), None
+        self._check_most("most_kept", self.most_kept, stored.kept_N, document)
+        if self.most_kept_tokens:
+            found = self._stored(StoredTokens, document)
+            self._check_most("most_kept_tokens", self.most_kept_tokens, found.kept_U, document)
+            tokens = padded_tokens(found, self.most_kept_tokens)
+        return padded(stored, self.most_kept, tokens)
 
-    def _read_tokens(self, document: str) -> TokenRows | None:
-        if not self.most_kept_tokens:
-            return None
-        found = KeptTokens(*self._lists(self._token_rows, document))
-        if found.kept_U.max(initial=0) > self.most_kept_tokens:
+    def _check_most(self, key: str, most: int, kept: np.ndarray, document: str) -> None:
+        if kept.max(initial=0) > most:
             raise ValueError(
-                f"{self.folder / MANIFEST}: most_kept_tokens is {self.most_kept_tokens}, but {found.kept_U.max()} are "
-                f"kept at a token of document {document!r}; delete the manifest and gather again"
+                f"{self.folder / MANIFEST}: {key} is {most}, but {kept.max()} are stored in one place of "
+                f"document {document!r}; delete the manifest and gather again"
             )
-        return padded_tokens(found, self.most_kept_tokens)
 
-    def _lists(
-        self, rows: Callable[[int, int], pa.RecordBatch], document: str
-    ) -> Iterator[np.ndarray]:
-        """The lists of a document, from the row group that it is in."""
+    def _stored(self, record: type[Stored], document: str) -> Stored:
+        """A record of a document, from the row group that it is in."""
         shard, group, row, _ = self._places_D4[self._number[document]].tolist()
-        for column in rows(shard, group).columns:
-            yield column[row].values.to_numpy(zero_copy_only=False)
+        columns = columns_of(record).items()
+        rows = self._rows(tuple(column.name for _, column in columns), shard, group)
+        return record(
+            **{
+                f: rows.column(c.name)[row].values.to_numpy(zero_copy_only=False)
+                for f, c in columns
+            }
+        )
 
     def read_dense(self, document: str) -> np.ndarray:
         """Normalised log-probabilities [N, S] of all symbols: what is not kept is shared out as the

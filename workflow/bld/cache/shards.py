@@ -1,13 +1,13 @@
 """A shard of the byte cache: a parquet file beside that of its documents.
 
-One row per document: lists of the distributions of its bytes (see `kept`), then of what the teacher
-says at its own tokens (see `kept_tokens`; empty where that is not kept). A document's supervised
+One row per document: a list for each column of `schema`, of the distributions of its bytes, then of
+what the teacher says at its own tokens (empty where that is not stored). A document's supervised
 symbols are the bytes of its supervised segments, each segment followed by END; they are found by
 document id and symbol number alone, so one cache serves every tokenizer. Row groups are small,
 because a document is read by decoding its row group. Bytes of one significance are stored together
 (BYTE_STREAM_SPLIT), which halves what zstd makes of symbols and log-probabilities.
 
-The file says what it was scored from, and how the mass that it does not keep is shared out.
+The file says what it was scored from, and how the mass that it does not store is spread.
 """
 
 from __future__ import annotations
@@ -27,37 +27,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bld.cache.kept import Distributions
+from bld.cache.schema import FORMAT, RECORDS, StoredBytes, StoredTokens, columns_of, nothing_stored
 from bld.documents.parquet import open_parquet
-from bld.scoring.kept_tokens import KeptTokens
 
-FORMAT = 3
 GROUP_SYMBOLS = 4096
 
 
-def _list_of(type: pa.DataType) -> pa.DataType:
-    return pa.list_(pa.field("element", type, nullable=False))
+def _list_of(type: str) -> pa.DataType:
+    element = pa.from_numpy_dtype(np.dtype(type))
+    return pa.list_(pa.field("element", element, nullable=False))
 
 
-# Columns in the order of `Distributions` and of `KeptTokens`.
-BYTE_LISTS = {
-    "kept": _list_of(pa.uint16()),
-    "symbols": _list_of(pa.uint16()),
-    "log_probs": _list_of(pa.float16()),
-    "log_tail": _list_of(pa.float16()),
-    "lost_mass": _list_of(pa.float16()),
-}
-TOKEN_LISTS = {
-    "token_symbol": _list_of(pa.int32()),
-    "token_count": _list_of(pa.int32()),
-    "token": _list_of(pa.int32()),
-    "token_log_prob": _list_of(pa.float32()),
-    "tokens_kept": _list_of(pa.int32()),
-    "token_ids": _list_of(pa.int32()),
-    "token_log_probs": _list_of(pa.float16()),
-    "token_log_tail": _list_of(pa.float16()),
-}
-LISTS = {**BYTE_LISTS, **TOKEN_LISTS}
+LISTS = {c.name: _list_of(c.type) for record in RECORDS for c in columns_of(record).values()}
 SCHEMA = pa.schema(
     [
         pa.field(name, type, nullable=False)
@@ -102,23 +83,28 @@ class Row(NamedTuple):
 
     id: str
     windows: int
-    kept: Distributions
-    tokens: KeptTokens | None = None
+    bytes: StoredBytes
+    tokens: StoredTokens | None = None
 
 
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """The rows as a table."""
+    no_tokens = nothing_stored(StoredTokens)
+    stored: list[Sequence[StoredBytes | StoredTokens]] = [
+        [row.bytes for row in rows],
+        [row.tokens or no_tokens for row in rows],
+    ]
     columns: list[pa.Array] = [
         pa.array([row.id for row in rows], pa.string()),
-        pa.array([len(row.kept.kept_N) for row in rows], pa.int32()),
+        pa.array([len(row.bytes.kept_N) for row in rows], pa.int32()),
         pa.array([row.windows for row in rows], pa.int32()),
     ]
-    nothing = [np.zeros(0, type.value_type.to_pandas_dtype()) for type in TOKEN_LISTS.values()]
-    lists = zip(*([*row.kept, *(row.tokens or nothing)] for row in rows), strict=True)
-    for type, values in zip(LISTS.values(), lists, strict=True):
-        offsets = pa.array(np.cumsum([0, *map(len, values)]), pa.int32())
-        flat = pa.array(np.concatenate(values), type.value_type)
-        columns.append(pa.ListArray.from_arrays(offsets, flat, type=type))
+    for record, of_rows in zip(RECORDS, stored, strict=True):
+        for field, column in columns_of(record).items():
+            values, type = [getattr(row, field) for row in of_rows], LISTS[column.name]
+            offsets = pa.array(np.cumsum([0, *map(len, values)]), pa.int32())
+            flat = pa.array(np.concatenate(values), type.value_type)
+            columns.append(pa.ListArray.from_arrays(offsets, flat, type=type))
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 

@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from bld.cache.kept import Distributions
+from bld.cache.schema import StoredBytes
 from bld.scoring.trie import TRIE_SYMBOLS
 
 ONE_IN = 8  # bytes of a document that are looked at
@@ -31,7 +31,7 @@ class TailSums:
         self.mass_SS = np.zeros((TRIE_SYMBOLS, TRIE_SYMBOLS), np.float32)
         self.room_SS = np.zeros((TRIE_SYMBOLS, TRIE_SYMBOLS), np.float32)
 
-    def add(self, log_probs_NS: np.ndarray, found: Distributions) -> None:
+    def add(self, log_probs_NS: np.ndarray, found: StoredBytes) -> None:
         """Count a document's tails in; `found` is what is kept of `log_probs_NS`."""
         sample = slice(None, None, ONE_IN)
         in_tail_NS = ~_is_kept(found)[sample]
@@ -70,7 +70,7 @@ def read_shape(text: str) -> np.ndarray:
     return np.frombuffer(_unpacked(text), np.float16).reshape(TRIE_SYMBOLS, TRIE_SYMBOLS)
 
 
-def spread_tails(found: Distributions, log_shape_SS: np.ndarray) -> np.ndarray:
+def spread_tails(found: StoredBytes, log_shape_SS: np.ndarray) -> np.ndarray:
     """Normalised log-probabilities [N, S] of all symbols, the tails spread in this shape."""
     is_kept_NS = _is_kept(found)
     shape_NS = log_shape_SS[found.symbols_F[_starts(found)]].astype(np.float64)
@@ -81,15 +81,15 @@ def spread_tails(found: Distributions, log_shape_SS: np.ndarray) -> np.ndarray:
     return log_probs_NS - np.logaddexp.reduce(log_probs_NS, axis=1, keepdims=True)
 
 
-def _starts(found: Distributions) -> np.ndarray:
+def _starts(found: StoredBytes) -> np.ndarray:
     return np.cumsum(found.kept_N, dtype=np.int64) - found.kept_N
 
 
-def _rows(found: Distributions) -> np.ndarray:
+def _rows(found: StoredBytes) -> np.ndarray:
     return np.repeat(np.arange(len(found.kept_N)), found.kept_N)
 
 
-def _is_kept(found: Distributions) -> np.ndarray:
+def _is_kept(found: StoredBytes) -> np.ndarray:
     is_kept_NS = np.zeros((len(found.kept_N), TRIE_SYMBOLS), bool)
     is_kept_NS[_rows(found), found.symbols_F] = True
     return is_kept_NS

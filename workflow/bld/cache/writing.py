@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bld.cache.kept import keep_most_probable
 from bld.cache.shards import (
     ORIGIN,
     TAIL_SHAPE,
@@ -27,12 +26,12 @@ from bld.cache.shards import (
     write_tables,
 )
 from bld.cache.tails import TailSums
+from bld.cache.top_k import keep_most_probable, keep_tokens
 from bld.documents.document import Document
 from bld.documents.parquet import open_parquet
 from bld.documents.shards import read_shard
 from bld.folders import hard_link
 from bld.progress import progress
-from bld.scoring.kept_tokens import keep_tokens
 from bld.scoring.scorer import Scored
 
 PART_DOCUMENTS = 128
@@ -48,13 +47,12 @@ class ScoredPart(NamedTuple):
 
 
 def score_part(scored: Iterable[Scored], mass: float, at_most: int) -> ScoredPart:
-    """What is kept of the distributions of a part's documents, and of their tokens."""
+    """What is stored of a part's documents: the symbols that hold `mass`, `at_most` of them."""
     rows, tails = [], TailSums()
-    for document, log_probs_NS, lost_N, windows, said in scored:
-        kept = keep_most_probable(log_probs_NS, lost_N, mass, at_most)
-        tails.add(log_probs_NS, kept)
-        tokens = None if said is None else keep_tokens(said)
-        rows.append(Row(document.id, windows, kept, tokens))
+    for document, log_probs_NS, lost_N, windows, scores in scored:
+        stored = keep_most_probable(log_probs_NS, lost_N, mass, at_most)
+        tails.add(log_probs_NS, stored)
+        rows.append(Row(document.id, windows, stored, keep_tokens(scores) if scores else None))
     return ScoredPart(table_of(rows), tails)
 
 
@@ -64,6 +62,7 @@ def score_shard(
     origin: Origin,
     checkpoints: Path,
     score: Callable[[Sequence[Document]], ScoredPart],
+    part_documents: int = PART_DOCUMENTS,
 ) -> None:
     """Write `shard` from the `documents` of another shard.
 
@@ -77,7 +76,7 @@ def score_shard(
         print(f"scored before with the same settings, code and inputs: taken from {finished}")
         hard_link(finished, shard)
         return
-    parts = _Parts(checkpoints / origin.fingerprint, documents, score)
+    parts = _Parts(checkpoints / origin.fingerprint, documents, score, part_documents)
     with open_parquet(documents) as file:
         total = file.metadata.num_rows
     tails = TailSums()
@@ -104,14 +103,20 @@ class _Parts:
     """The parts of a shard in order, as often as wanted; one that is not there yet is scored."""
 
     def __init__(
-        self, folder: Path, documents: Path, score: Callable[[Sequence[Document]], ScoredPart]
+        self,
+        folder: Path,
+        documents: Path,
+        score: Callable[[Sequence[Document]], ScoredPart],
+        part_documents: int,
     ) -> None:
         self._folder, self._documents, self._score = folder, documents, score
+        self._part_documents = part_documents
         self.scored = self.reused = 0
 
     def __iter__(self) -> Iterator[ScoredPart]:
         self.scored = self.reused = 0
-        for number, documents in enumerate(parts_of(read_shard(self._documents))):
+        parts = parts_of(read_shard(self._documents), self._part_documents)
+        for number, documents in enumerate(parts):
             path = self._folder / f"{number:05d}.parquet"
             part = _read_part(path, documents)
             if part is None:
@@ -125,13 +130,15 @@ class _Parts:
             yield part
 
 
-def parts_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Consecutive documents, PART_DOCUMENTS at most and no more once they hold PART_BYTES."""
+def parts_of(
+    documents: Iterable[Document], at_most: int = PART_DOCUMENTS
+) -> Iterator[list[Document]]:
+    """Consecutive documents, `at_most` and no more once they hold PART_BYTES."""
     part, size = [], 0
     for document in documents:
         part.append(document)
         size += len(document.content)
-        if len(part) == PART_DOCUMENTS or size >= PART_BYTES:
+        if len(part) == at_most or size >= PART_BYTES:
             yield part
             part, size = [], 0
     if part:

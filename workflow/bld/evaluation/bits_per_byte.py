@@ -101,14 +101,14 @@ class Reader:
 
 def open_model(
     folder: Path,
-    reading: Mapping[str, Any],
+    rendering: Mapping[str, Any],
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
 ) -> tuple[Renderer, Reader]:
-    """How a model folder's documents are rendered, as `reading` says, and what reads them."""
-    renderer = load_renderer(folder, **reading)
-    lm = load_language_model(folder, precision, reading["trust_remote_code"])
+    """How a model folder's documents are rendered, as `rendering` says, and what reads them."""
+    renderer = load_renderer(folder, **rendering)
+    lm = load_language_model(folder, precision, rendering["trust_remote_code"])
     return renderer, Reader(lm, renderer.vocabulary, window, batch_tokens)
 
 

@@ -120,16 +120,16 @@ Scorer = ByteScorer | AverageScorer
 
 def open_models(
     folders: Sequence[Path],
-    reading: Mapping[str, Any],
+    rendering: Mapping[str, Any],
     average: Mapping[str, Any] | None,
     open_one: Callable[[Path, Mapping[str, Any]], ByteScorer],
 ) -> Scorer:
     """The scorer of a teacher's model folders: of one by itself; of several as `average` says (`models`,
-    the weight of each by the name of its folder, and `mean`), each read as `reading` says under that
+    the weight of each by the name of its folder, and `mean`), each read as `rendering` says under that
     name."""
     if average is None:
         (folder,) = folders
-        return open_one(folder, reading)
-    scorers = [open_one(folder, reading[folder.name]) for folder in folders]
+        return open_one(folder, rendering)
+    scorers = [open_one(folder, rendering[folder.name]) for folder in folders]
     weights = [average["models"][folder.name] for folder in folders]
     return AverageScorer(scorers, weights, average["mean"])

@@ -20,10 +20,9 @@ import torch
 from torch.nn import functional
 
 from bld.arrays import LOGITS_AT_ONCE, ragged_range
-from bld.scoring.forest import Forest
+from bld.scoring.history_batch import HistoryBatch
 from bld.scoring.mixture import LARGEST
-from bld.scoring.range_sums import Ranges, tiled_sums
-from bld.scoring.trie import Trie
+from bld.scoring.trie import Ranges, Trie, tiled_sums
 from bld.symbols import MIN_PROBABILITY, SYMBOLS
 
 MIN_BLOCK_ROWS = 64
@@ -49,30 +48,32 @@ def vocabulary_of(trie: Trie, logits: int) -> Vocabulary:
 
 
 class Sums:
-    """Which sums are taken over a forest: everything that depends on its texts alone.
+    """Which sums are taken over a histories: everything that depends on its texts alone.
 
     `token_R`: the token after each history whose log-probability is asked for, -1 where none is.
     """
 
-    def __init__(self, vocabulary: Vocabulary, forest: Forest, token_R: np.ndarray) -> None:
-        self.vocabulary, self.forest = vocabulary, forest
+    def __init__(
+        self, vocabulary: Vocabulary, histories: HistoryBatch, token_R: np.ndarray
+    ) -> None:
+        self.vocabulary, self.histories = vocabulary, histories
         trie = vocabulary.trie
-        alive = trie.walk(forest.text, forest.start_R, forest.stop_R)
+        alive = trie.walk(histories.text, histories.start_R, histories.stop_R)
         order = np.argsort(alive.history_A, kind="stable")
         order = order[alive.node_A[order] > 0]
         self.history_A, self.node_A, self.position_A = (column[order] for column in alive)
-        child = np.flatnonzero(forest.parent_R >= 0)
+        child = np.flatnonzero(histories.parent_R >= 0)
         asked = np.flatnonzero(token_R >= 0)
         # Log-probabilities of single tokens: of each history's last one, then of those asked for.
         self.child_C = child
-        self.after = np.concatenate([forest.parent_R[child], asked])
-        self.rank = vocabulary.rank_V[np.concatenate([forest.token_R[child], token_R[asked]])]
-        first = np.arange(len(forest)) * (forest.parent_R < 0)
-        self.first_R = np.maximum.accumulate(first[: forest.trunk])
+        self.after = np.concatenate([histories.parent_R[child], asked])
+        self.rank = vocabulary.rank_V[np.concatenate([histories.token_R[child], token_R[asked]])]
+        first = np.arange(len(histories)) * (histories.parent_R < 0)
+        self.first_R = np.maximum.accumulate(first[: histories.trunk])
 
 
 class Found(NamedTuple):
-    """`byte_log_probs_NS`: float32 log-probabilities of the symbols at every row of the forest; what
+    """`byte_log_probs_NS`: float32 log-probabilities of the symbols at every row of the histories; what
     is impossible has e^-69. `token_log_probs`: of the tokens asked for, among all logits, in the
     order of their histories."""
 
@@ -88,7 +89,7 @@ def marginal(
     soft_cap: float | None = None,
     block_rows: int | None = None,
 ) -> Found:
-    """Sum the distributions after the histories of a forest, given their hidden states and the
+    """Sum the distributions after the histories of a histories, given their hidden states and the
     output head; gradients flow to all of them, through the weights of the histories too. Logits are
     computed for `block_rows` histories at once, by default for as many as fit."""
     device = hidden_RH.device
@@ -109,18 +110,18 @@ def marginal(
 
 
 def _weights(sums: Sums, log_prob_C: torch.Tensor) -> torch.Tensor:
-    """Log-probability [R] of every history, float64; that of a stretch's first one is 0."""
-    forest, device = sums.forest, log_prob_C.device
-    trunk, child = forest.trunk, torch.from_numpy(sums.child_C).to(device)
-    log_prob_R = log_prob_C.new_zeros(len(forest)).index_copy(0, child, log_prob_C)
+    """Log-probability [R] of every history, float64; that of a span's first one is 0."""
+    histories, device = sums.histories, log_prob_C.device
+    trunk, child = histories.trunk, torch.from_numpy(sums.child_C).to(device)
+    log_prob_R = log_prob_C.new_zeros(len(histories)).index_copy(0, child, log_prob_C)
     total_T = log_prob_R[:trunk].cumsum(0)
     before_T = total_T.index_select(0, torch.from_numpy(sums.first_R).to(device))
     log_weight_R = torch.cat([total_T - before_T, log_prob_R[trunk:]])
-    known = np.arange(len(forest)) < trunk
+    known = np.arange(len(histories)) < trunk
     while not known.all():
-        node = np.flatnonzero(~known & known[forest.parent_R])
+        node = np.flatnonzero(~known & known[histories.parent_R])
         index = torch.from_numpy(node).to(device)
-        parent = torch.from_numpy(forest.parent_R[node]).to(device)
+        parent = torch.from_numpy(histories.parent_R[node]).to(device)
         log_weight_R = log_weight_R.index_add(0, index, log_weight_R.index_select(0, parent))
         known[node] = True
     return log_weight_R
@@ -134,22 +135,22 @@ def _rows(
     log_pair_P: torch.Tensor,
 ) -> torch.Tensor:
     """Log-probabilities [N, S] of the symbols, float32, from those of every history."""
-    forest, device = sums.forest, log_pair_P.device
+    histories, device = sums.histories, log_pair_P.device
     pair = np.concatenate([block.pair_P for block in blocks])
     symbol = np.concatenate([block.ranges.symbol_P for block in blocks])
     row = sums.position_A[pair]
-    columns = forest.start_R, row, sums.history_A[pair], row * SYMBOLS + symbol
+    columns = histories.start_R, row, sums.history_A[pair], row * SYMBOLS + symbol
     start_R, row_P, history_P, cell_P = (torch.from_numpy(c).to(device) for c in columns)
 
     # Relative to the largest mass that one history gives to a symbol there: float32 is enough.
     log_weight_P = log_weight_R.index_select(0, history_P)
     with torch.no_grad():
-        scale_N = log_weight_R.new_full((len(forest.text),), -torch.inf)
+        scale_N = log_weight_R.new_full((len(histories.text),), -torch.inf)
         scale_N.scatter_reduce_(0, start_R, log_weight_R, "amax")
         scale_N.scatter_reduce_(0, row_P, log_weight_P + log_pair_P, "amax")
     mass_RS = root_RS * (log_weight_R - scale_N[start_R]).float().exp()[:, None]
     mass_P = (log_pair_P + (log_weight_P - scale_N[row_P]).float()).exp()
-    nothing = mass_P.new_full((len(forest.text) * SYMBOLS,), torch.finfo(torch.float32).tiny)
+    nothing = mass_P.new_full((len(histories.text) * SYMBOLS,), torch.finfo(torch.float32).tiny)
     mass_NS = nothing.index_add_(0, cell_P, mass_P).view(-1, SYMBOLS)
     mass_NS = mass_NS.index_add(0, start_R, mass_RS)
     return (mass_NS.log() - mass_NS.sum(1, keepdim=True).log()).clamp_min(UNSPELT)
@@ -171,7 +172,7 @@ class _Block(NamedTuple):
 
 
 def _blocks(sums: Sums, size: int, step: int, device: torch.device) -> list[_Block]:
-    count, done = len(sums.forest), 0
+    count, done = len(sums.histories), 0
     blocks = []
     for first in range(0, count, step):
         last = min(first + step, count)

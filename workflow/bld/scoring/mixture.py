@@ -21,27 +21,28 @@ import numpy as np
 import torch
 
 from bld.arrays import ragged_range
-from bld.scoring.forest import Forest
-from bld.scoring.range_sums import Ranges, tiled_sums
-from bld.scoring.trie import TRIE_SYMBOLS, Alive, Trie
+from bld.scoring.history_batch import HistoryBatch
+from bld.scoring.trie import TRIE_SYMBOLS, Alive, Ranges, Trie, tiled_sums
 
 # The largest exponential is e^60: float32 then reaches down to e^-147 of it, and not to e^-87.
 LARGEST = 60.0
 
 
 class Mixture:
-    """The histories of a forest that were evaluated so far, and their sums.
+    """The histories of a histories that were evaluated so far, and their sums.
 
     `log_weight_R`: log-probability of each history, known (`known_R`) as soon as its parent is
     evaluated (`evaluated_R`).
     """
 
-    def __init__(self, trie: Trie, forest: Forest, dtype: torch.dtype = torch.float32) -> None:
-        self.trie, self.forest, self._dtype = trie, forest, dtype
-        self.known_R = forest.parent_R < 0
+    def __init__(
+        self, trie: Trie, histories: HistoryBatch, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.trie, self.histories, self._dtype = trie, histories, dtype
+        self.known_R = histories.parent_R < 0
         self.log_weight_R = np.where(self.known_R, 0.0, -np.inf)
-        self.evaluated_R = np.zeros(len(forest), bool)
-        rows = len(forest.text)
+        self.evaluated_R = np.zeros(len(histories), bool)
+        rows = len(histories.text)
         # The masses of a row are held relative to the largest that one history has there so far.
         self._mass_NS = torch.zeros(rows, TRIE_SYMBOLS, dtype=torch.float64)
         self._log_scale_N = np.full(rows, -np.inf)
@@ -54,8 +55,8 @@ class Mixture:
         The parents of all of them must be evaluated, or stand before them in the wave; the first
         wave is the trunk. Blocks are overwritten.
         """
-        forest = self.forest
-        alive = self.trie.walk(forest.text, forest.start_R[wave], forest.stop_R[wave])
+        histories = self.histories
+        alive = self.trie.walk(histories.text, histories.start_R[wave], histories.stop_R[wave])
         order = np.argsort(alive.history_A, kind="stable")
         order = order[alive.node_A[order] > 0]
         inside = Alive(*(column[order] for column in alive))
@@ -66,7 +67,7 @@ class Mixture:
             last = first + len(logits_BI)
             kids = slice(*np.searchsorted(child_row, [first, last]))
             pairs = slice(*np.searchsorted(inside.history_A, [first, last]))
-            rank = self.trie.rank_V[forest.token_R[child[kids]]]
+            rank = self.trie.rank_V[histories.token_R[child[kids]]]
             logit = _at(logits_BI, child_row[kids] - first, rank)
             root_BS, log_total_B, sums = _sums(
                 self.trie, logits_BI, inside.history_A[pairs] - first, inside.node_A[pairs]
@@ -82,8 +83,8 @@ class Mixture:
         self._accumulate(wave, np.concatenate(roots), inside, pair, symbol, mass)
 
     def grow(self, parent: np.ndarray, token: np.ndarray, start: np.ndarray) -> None:
-        """Add histories to the forest, see `Forest.grow`; their parents are not evaluated yet."""
-        self.forest.grow(parent, token, start)
+        """Add histories to the histories, see `HistoryBatch.grow`; their parents are not evaluated yet."""
+        self.histories.grow(parent, token, start)
         new = len(token)
         self.known_R = np.append(self.known_R, np.zeros(new, bool))
         self.evaluated_R = np.append(self.evaluated_R, np.zeros(new, bool))
@@ -91,29 +92,29 @@ class Mixture:
 
     def _children(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The histories whose parent is in the wave, and where it stands there, by rising place."""
-        place_R = np.full(len(self.forest), -1)
+        place_R = np.full(len(self.histories), -1)
         place_R[wave] = np.arange(len(wave))
-        parent = self.forest.parent_R
+        parent = self.histories.parent_R
         child = np.flatnonzero((parent >= 0) & (place_R[parent] >= 0))
         child = child[np.argsort(place_R[parent[child]], kind="stable")]
         return child, place_R[parent[child]]
 
     def _weigh(self, child: np.ndarray, log_prob: np.ndarray) -> None:
-        forest, log_weight_R = self.forest, self.log_weight_R
-        log_prob_R = np.zeros(len(forest))
+        histories, log_weight_R = self.histories, self.log_weight_R
+        log_prob_R = np.zeros(len(histories))
         log_prob_R[child] = log_prob
-        if child.size and not self.known_R[: forest.trunk].all():
-            total_T = np.cumsum(log_prob_R[: forest.trunk])
-            is_first = forest.parent_R[: forest.trunk] < 0
-            first_T = np.maximum.accumulate(np.where(is_first, np.arange(forest.trunk), 0))
-            log_weight_R[: forest.trunk] = total_T - total_T[first_T]
-            self.known_R[: forest.trunk] = True
+        if child.size and not self.known_R[: histories.trunk].all():
+            total_T = np.cumsum(log_prob_R[: histories.trunk])
+            is_first = histories.parent_R[: histories.trunk] < 0
+            first_T = np.maximum.accumulate(np.where(is_first, np.arange(histories.trunk), 0))
+            log_weight_R[: histories.trunk] = total_T - total_T[first_T]
+            self.known_R[: histories.trunk] = True
         child = child[~self.known_R[child]]
         while child.size:
-            ready = self.known_R[forest.parent_R[child]]
+            ready = self.known_R[histories.parent_R[child]]
             assert ready.any(), "a history was evaluated before its parent"
             node, child = child[ready], child[~ready]
-            log_weight_R[node] = log_weight_R[forest.parent_R[node]] + log_prob_R[node]
+            log_weight_R[node] = log_weight_R[histories.parent_R[node]] + log_prob_R[node]
             self.known_R[node] = True
 
     def _accumulate(
@@ -125,7 +126,7 @@ class Mixture:
         symbol: np.ndarray,
         mass: np.ndarray,
     ) -> None:
-        start_W, log_weight_W = self.forest.start_R[wave], self.log_weight_R[wave]
+        start_W, log_weight_W = self.histories.start_R[wave], self.log_weight_R[wave]
         mass_A = np.bincount(pair, mass, minlength=len(inside.history_A))
         with np.errstate(divide="ignore"):
             log_mass_A = log_weight_W[inside.history_A] + np.log(mass_A)
@@ -165,13 +166,13 @@ class Mixture:
 
         Left out are known histories that were not evaluated, with all that would follow them. At
         most their weight is missing at a row: `for_good` at all rows after them (when every cover
-        counts), else while they or a history of the forest that follows them is alive.
+        counts), else while they or a history of the histories that follows them is alive.
         """
-        forest = self.forest
+        histories = self.histories
         dropped = np.flatnonzero(self.known_R & ~self.evaluated_R)
-        last = forest.stop_R[dropped] if for_good else self._reach(dropped)
-        pair, row = ragged_range(forest.start_R[dropped], last + 1)
-        rows = len(forest.text)
+        last = histories.stop_R[dropped] if for_good else self._reach(dropped)
+        pair, row = ragged_range(histories.start_R[dropped], last + 1)
+        rows = len(histories.text)
         log_lost_N = _log_sum_exp_by(row, self.log_weight_R[dropped][pair], rows)
         log_mass_N = self.log_mass()
         with np.errstate(invalid="ignore"):
@@ -179,14 +180,14 @@ class Mixture:
 
     def _reach(self, dropped: np.ndarray) -> np.ndarray:
         """The last row at which each dropped history, or one that follows it, is alive."""
-        forest = self.forest
+        histories = self.histories
         node = np.flatnonzero(~self.evaluated_R)
-        reach_R = forest.start_R.copy()
-        alive = self.trie.walk(forest.text, forest.start_R[node], forest.stop_R[node])
+        reach_R = histories.start_R.copy()
+        alive = self.trie.walk(histories.text, histories.start_R[node], histories.stop_R[node])
         np.maximum.at(reach_R, node[alive.history_A], alive.position_A)
         while node.size:
             node = node[~self.known_R[node]]
-            parent = forest.parent_R[node]
+            parent = histories.parent_R[node]
             np.maximum.at(reach_R, parent, reach_R[node])
             node = np.unique(parent)
         return reach_R[dropped]

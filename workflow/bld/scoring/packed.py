@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from bld.arrays import LOGITS_AT_ONCE, rank_within
 from bld.models import context_of, soft_capped
-from bld.scoring.forest import Forest, Stretch
+from bld.scoring.history_batch import HistoryBatch, Span
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.trie import Trie
 from bld.windows import batches_of_like_length
@@ -83,13 +83,13 @@ class PackedBatch:
         self.evaluated = [0, 0]
         self._model, self._rows = model, _Rows(model.lm, sequences)
 
-    def logits(self, forest: Forest, wave: np.ndarray) -> Iterator[torch.Tensor]:
+    def logits(self, histories: HistoryBatch, wave: np.ndarray) -> Iterator[torch.Tensor]:
         """Logits [B, I] after each history of the wave, block by block."""
         if wave[0] == 0:
-            hidden_WH = self._rows.trunk(forest, wave)
+            hidden_WH = self._rows.trunk(histories, wave)
             self.evaluated[0] += self._rows.tokens
         else:
-            hidden_WH = self._rows.wave(forest, wave, self._model.batch_tokens)
+            hidden_WH = self._rows.wave(histories, wave, self._model.batch_tokens)
             self.evaluated[1] += len(wave)
         return self._model.logits(hidden_WH)
 
@@ -109,11 +109,11 @@ class _Rows:
         self._lm, self._sequences = lm, sequences
         self.tokens = sum(map(len, sequences))
         self._groups: list[_Group] = []
-        # For every history of the forest: the group of rows that it is in, its row, its key.
+        # For every history of the histories: the group of rows that it is in, its row, its key.
         self._place_3R = np.full((3, 0), -1)
 
     @torch.no_grad()
-    def trunk(self, forest: Forest, wave: np.ndarray) -> torch.Tensor:
+    def trunk(self, histories: HistoryBatch, wave: np.ndarray) -> torch.Tensor:
         # Padding stands on the right, where causal attention never looks.
         self._width = max(map(len, self._sequences))
         ids_BT = torch.zeros(len(self._sequences), self._width, dtype=torch.long)
@@ -123,35 +123,35 @@ class _Rows:
         ids_BT = ids_BT.to(self._lm.device)
         body = self._lm.base_model
         hidden = body(input_ids=ids_BT, past_key_values=self._cache, use_cache=True)
-        return hidden.last_hidden_state[forest.sequence_R[wave], forest.column_R[wave]]
+        return hidden.last_hidden_state[histories.sequence_R[wave], histories.column_R[wave]]
 
     @torch.no_grad()
-    def wave(self, forest: Forest, wave: np.ndarray, batch_tokens: int) -> torch.Tensor:
-        new = len(forest) - self._place_3R.shape[1]
+    def wave(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> torch.Tensor:
+        new = len(histories) - self._place_3R.shape[1]
         self._place_3R = np.pad(self._place_3R, ((0, 0), (0, new)), constant_values=-1)
         if self._groups:
-            self._place_3R[:2, wave] = self._place_3R[:2, forest.parent_R[wave]]
+            self._place_3R[:2, wave] = self._place_3R[:2, histories.parent_R[wave]]
             self._drop_idle_rows(wave)
         else:
-            self._assign(forest, wave, batch_tokens)
+            self._assign(histories, wave, batch_tokens)
         group_W = self._place_3R[0, wave]
         hidden_WH = None
         for number, group in enumerate(self._groups):
             chosen = np.flatnonzero(group_W == number)
             if chosen.size:
-                hidden = self._run(forest, wave[chosen], group)
+                hidden = self._run(histories, wave[chosen], group)
                 if hidden_WH is None:
                     hidden_WH = hidden.new_empty(len(wave), hidden.shape[1])
                 hidden_WH[torch.from_numpy(chosen).to(hidden.device)] = hidden
         assert hidden_WH is not None
         return hidden_WH
 
-    def _assign(self, forest: Forest, wave: np.ndarray, batch_tokens: int) -> None:
+    def _assign(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> None:
         """Share the wave out to rows, without parting what hangs from one trunk node."""
         limit = max(ROW_HISTORIES, self._width // 2)
-        order = np.lexsort([wave, forest.column_R[wave], forest.sequence_R[wave]])
+        order = np.lexsort([wave, histories.column_R[wave], histories.sequence_R[wave]])
         node = wave[order]
-        sequence, column = forest.sequence_R[node], forest.column_R[node]
+        sequence, column = histories.sequence_R[node], histories.column_R[node]
         begins = np.diff(sequence, prepend=-1) != 0
         hangs_anew = begins | (np.diff(column, prepend=-1) != 0)
         row = _filled_rows(begins, hangs_anew, limit)
@@ -179,7 +179,7 @@ class _Rows:
                 self._groups[number] = _Group(cache, group.trunk_keys, len(rows))
                 self._place_3R[1, inside] = place
 
-    def _run(self, forest: Forest, node: np.ndarray, group: _Group) -> torch.Tensor:
+    def _run(self, histories: HistoryBatch, node: np.ndarray, group: _Group) -> torch.Tensor:
         """Hidden states [n, H] of histories that are in the rows of this group."""
         row = self._place_3R[1, node]
         column = rank_within(row)
@@ -187,12 +187,12 @@ class _Rows:
         self._place_3R[2, node] = before + column
         shape = group.rows, width, before + width
         ids_BQ, depth_BQ = np.zeros((2, group.rows, width), np.int64)
-        ids_BQ[row, column] = forest.token_R[node]
-        depth_BQ[row, column] = forest.depth_R[node]
+        ids_BQ[row, column] = histories.token_R[node]
+        depth_BQ[row, column] = histories.depth_R[node]
         device = self._lm.device
         hidden = self._lm.base_model(
             input_ids=torch.from_numpy(ids_BQ).to(device),
-            attention_mask=self._masks(forest, node, row, column, group.trunk_keys, shape),
+            attention_mask=self._masks(histories, node, row, column, group.trunk_keys, shape),
             position_ids=torch.from_numpy(depth_BQ).to(device),
             past_key_values=group.cache,
             use_cache=True,
@@ -201,7 +201,7 @@ class _Rows:
 
     def _masks(
         self,
-        forest: Forest,
+        histories: HistoryBatch,
         node: np.ndarray,
         row: np.ndarray,
         column: np.ndarray,
@@ -212,20 +212,20 @@ class _Rows:
         config = self._lm.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ())
         window = getattr(config, "sliding_window", None)
-        depth = forest.depth_R[node]
+        depth = histories.depth_R[node]
         key_depth = np.arange(trunk_keys)
-        sees = key_depth <= forest.column_R[node][:, None]
-        full = self._mask(forest, node, row, column, shape, sees, 1 << 30)
+        sees = key_depth <= histories.column_R[node][:, None]
+        full = self._mask(histories, node, row, column, shape, sees, 1 << 30)
         if window is None or (kinds and "sliding_attention" not in kinds):
             return full
         sees &= key_depth > depth[:, None] - window
-        sliding = self._mask(forest, node, row, column, shape, sees, window)
+        sliding = self._mask(histories, node, row, column, shape, sees, window)
         masks = {"full_attention": full, "sliding_attention": sliding}
         return masks if kinds else sliding
 
     def _mask(
         self,
-        forest: Forest,
+        histories: HistoryBatch,
         node: np.ndarray,
         row: np.ndarray,
         column: np.ndarray,
@@ -235,11 +235,11 @@ class _Rows:
     ) -> torch.Tensor:
         visible = np.zeros(shape, bool)
         visible[row, column, : sees_trunk.shape[1]] = sees_trunk
-        seen, depth = node, forest.depth_R[node]
+        seen, depth = node, histories.depth_R[node]
         while seen.size:
             visible[row, column, self._place_3R[2, seen]] = True
-            seen = forest.parent_R[seen]
-            on = (seen >= forest.trunk) & (forest.depth_R[seen] > depth - window)
+            seen = histories.parent_R[seen]
+            on = (seen >= histories.trunk) & (histories.depth_R[seen] > depth - window)
             seen, row, column, depth = seen[on], row[on], column[on], depth[on]
         mask = torch.full(shape, torch.finfo(self._lm.dtype).min, dtype=self._lm.dtype)
         mask[torch.from_numpy(visible)] = 0
@@ -284,12 +284,12 @@ def check_reads_trees(lm: PreTrainedModel) -> None:
         parent_R=np.concatenate([np.arange(-1, 7), [2, 5, 8]]),
         start_R=np.concatenate([np.arange(8), [4, 7, 5]]),
     )
-    forest = Forest([Stretch(b"." * 8, tree, trunk=8, sequence=0, column=0)])
+    histories = HistoryBatch([Span(b"." * 8, tree, trunk=8, sequence=0, column=0)])
     paths = [[*ids[:3], 5], [*ids[:6], 6], [*ids[:3], 5, 3]]
     try:
         rows = _Rows(lm, [ids])
-        rows.trunk(forest, np.arange(8))
-        packed_WH = rows.wave(forest, np.arange(8, 11), 1 << 10).float()
+        rows.trunk(histories, np.arange(8))
+        packed_WH = rows.wave(histories, np.arange(8, 11), 1 << 10).float()
     except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(_cannot_read_trees(lm, str(error))) from error
     for hidden_H, path in zip(packed_WH, paths, strict=True):

@@ -24,14 +24,12 @@ from transformers import PreTrainedModel
 from bld.config.settings import Histories, Scoring
 from bld.documents.document import Document
 from bld.models import load_language_model
-from bld.scoring.forest import Forest, trunk_tree
-from bld.scoring.kept_tokens import TokenRows
+from bld.scoring.history_batch import HistoryBatch, Part, part_of, trunk_tree
 from bld.scoring.packed import PackedBatch, PackedModel
-from bld.scoring.parts import Part, part_of
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.search import byte_distributions
+from bld.scoring.tokens import TokenScores, TrunkTokens, joined, no_scores
 from bld.scoring.trie import TRIE_SYMBOLS, Trie
-from bld.scoring.trunk_tokens import DocumentTokens, Said, TrunkTokens
 from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
 from bld.windows import Window, batches_of_like_length, windows
 
@@ -50,7 +48,7 @@ class Scored(NamedTuple):
     log_probs_NS: np.ndarray
     lost_N: np.ndarray
     windows: int
-    tokens: TokenRows | None = None
+    tokens: TokenScores[np.ndarray] | None = None
 
 
 class Evaluated(NamedTuple):
@@ -60,13 +58,13 @@ class Evaluated(NamedTuple):
     side: int
 
 
-class _Read(NamedTuple):
-    """What a part of a document was read as."""
+class _ScoredPart(NamedTuple):
+    """The distributions and token scores of a part of a document."""
 
     part: Part
     log_probs_NS: np.ndarray
     lost_N: np.ndarray
-    said: Said | None
+    tokens: TokenScores[np.ndarray] | None
 
 
 class ByteScorer:
@@ -126,13 +124,13 @@ class ByteScorer:
         trees = [[self._tree(turn, one) for turn in one.turns] for one in rendered]
         log_probs = [np.empty((len(r.symbols_N), TRIE_SYMBOLS), np.float32) for r in rendered]
         lost = [np.empty(len(r.symbols_N), np.float32) for r in rendered]
-        tokens = [DocumentTokens(one, self._keep_tokens) for one in rendered]
+        scores = [{-1: no_scores(self._keep_tokens)} for _ in rendered]
         lengths = [window.stop - window.start for _, window in pieces]
         batches = batches_of_like_length(lengths, self._model.batch_tokens)
         work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
         read = partial(self._read, rendered)
         for found in self._workers.map(read, *zip(*work, strict=True)):
-            for part, log_probs_NS, lost_N, said in found:
+            for part, log_probs_NS, lost_N, tokens in found:
                 index, symbols = part.document, slice(part.symbol, part.symbol + part.rows)
                 if np.isnan(log_probs_NS).any():
                     raise ValueError(
@@ -140,12 +138,18 @@ class ByteScorer:
                         f"probability at all under the {self._policy.histories} policy; take it out"
                     )
                 log_probs[index][symbols], lost[index][symbols] = log_probs_NS, lost_N
-                if said:
-                    tokens[index].put(part, said)
+                if tokens:
+                    scores[index][part.token] = tokens
         count = np.bincount([index for index, _ in pieces])
-        rows = [one.rows if self._keep_tokens else None for one in tokens]
-        for columns in zip(documents, log_probs, lost, count.tolist(), rows, strict=True):
-            yield Scored(*columns)
+        for number, document in enumerate(documents):
+            parts = [scores[number][token] for token in sorted(scores[number])]
+            yield Scored(
+                document,
+                log_probs[number],
+                lost[number],
+                int(count[number]),
+                joined(parts) if self._keep_tokens else None,
+            )
 
     def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
         trunk = rendered.ids_T[turn.first : turn.last].tolist()
@@ -173,7 +177,7 @@ class ByteScorer:
         rendered: Sequence[Rendered],
         sequences: Sequence[np.ndarray],
         parts: Sequence[Part],
-    ) -> list[_Read]:
+    ) -> list[_ScoredPart]:
         if not parts:
             return []
         found = self._distributions(rendered, sequences, parts, torch.float32)
@@ -187,40 +191,40 @@ class ByteScorer:
         sequences: Sequence[np.ndarray],
         parts: Sequence[Part],
         dtype: torch.dtype,
-    ) -> list[_Read]:
-        forest = Forest([part.stretch for part in parts])
+    ) -> list[_ScoredPart]:
+        histories = HistoryBatch([part.span for part in parts])
         batch, kept = PackedBatch(self._model, sequences), self._keep_tokens
         tokens = TrunkTokens(batch, self._trie, parts, rendered, kept) if kept else None
         log_probs_NS, lost_N = byte_distributions(
-            self._trie, forest, tokens or batch, self._policy, dtype
+            self._trie, histories, tokens or batch, self._policy, dtype
         )
         with self._counting:
             self.evaluated = Evaluated(*map(sum, zip(self.evaluated, batch.evaluated, strict=True)))
         found, row = [], 0
-        said = tokens.said() if tokens else [None] * len(parts)
-        for part, own in zip(parts, said, strict=True):
+        scores = tokens.scores() if tokens else [None] * len(parts)
+        for part, of_part in zip(parts, scores, strict=True):
             rows = slice(row + part.skip, row + part.skip + part.rows)
-            found.append(_Read(part, log_probs_NS[rows], lost_N[rows], own))
-            row += len(part.stretch.text) + 1
+            found.append(_ScoredPart(part, log_probs_NS[rows], lost_N[rows], of_part))
+            row += len(part.span.text) + 1
         return found
 
 
 def open_scorer(
     folder: Path,
-    reading: Mapping[str, Any],
+    rendering: Mapping[str, Any],
     policy: Histories,
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
     keep_tokens: int = 0,
 ) -> ByteScorer:
-    """The scorer of a model folder whose documents are rendered as `reading` says."""
-    renderer = load_renderer(folder, **reading)
-    lm = load_language_model(folder, precision, reading["trust_remote_code"])
+    """The scorer of a model folder whose documents are rendered as `rendering` says."""
+    renderer = load_renderer(folder, **rendering)
+    lm = load_language_model(folder, precision, rendering["trust_remote_code"])
     return ByteScorer(renderer, lm, policy, window, batch_tokens, keep_tokens)
 
 
-def open_teacher(folder: Path, reading: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
+def open_teacher(folder: Path, rendering: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
     """The scorer of a teacher's folder."""
     limits = scoring.window, scoring.batch_tokens, scoring.precision
-    return open_scorer(folder, reading, scoring, *limits, scoring.top_k_tokens)
+    return open_scorer(folder, rendering, scoring, *limits, scoring.top_k_tokens)

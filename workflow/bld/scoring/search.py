@@ -7,7 +7,7 @@ then those of the histories that follow them, and so on; a wave holds the histor
 once and is one forward pass. The policies differ in what may follow a history:
 
 * trunk: nothing beside the trunk itself;
-* prefix: what stands in the forest, the encodings of all prefixes. With eps = 0 all of them are
+* prefix: what stands in the histories, the encodings of all prefixes. With eps = 0 all of them are
   known to be wanted, so they are one wave;
 * beam: every token that spells the next bytes, of which the `width` heaviest histories are kept at
   a byte, those that are alive there counted. All covers, if eps = 0 and the width is large.
@@ -21,9 +21,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from bld.arrays import ragged_range
+from bld.arrays import ragged_range, rank_within
 from bld.config.settings import Histories
-from bld.scoring.forest import Forest
+from bld.scoring.history_batch import HistoryBatch
 from bld.scoring.mixture import Mixture
 from bld.scoring.trie import Trie
 
@@ -33,7 +33,7 @@ class NextTokens(Protocol):
 
     max_depth: int
 
-    def logits(self, forest: Forest, wave: np.ndarray) -> Iterator[torch.Tensor]:
+    def logits(self, histories: HistoryBatch, wave: np.ndarray) -> Iterator[torch.Tensor]:
         """Logits [B, I] in the order of the trie, block by block of the histories in `wave`. Their
         parents are in an earlier wave or stand before them; the first wave is the trunk."""
         ...
@@ -41,25 +41,25 @@ class NextTokens(Protocol):
 
 def byte_distributions(
     trie: Trie,
-    forest: Forest,
+    histories: HistoryBatch,
     model: NextTokens,
     policy: Histories,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log P(symbol | text[:n]) [N, 258] for all rows of the forest, and lost mass [N], float64.
+    """Log P(symbol | text[:n]) [N, 258] for all rows of the histories, and lost mass [N], float64.
 
     Sums over the vocabulary are taken in `dtype`. The lost mass bounds the share of mass, and thus
     the total variation distance, by which dropping histories may have changed a row: against all
     prefixes' encodings for trunk and prefix; for beam against all covers, where it can only grow
     along the text, since nothing is known about what dropped histories would say later.
     """
-    mixture = Mixture(trie, forest, dtype)
+    mixture = Mixture(trie, histories, dtype)
     every_cover = policy.histories == "beam"
-    wave = np.arange(forest.trunk)
+    wave = np.arange(histories.trunk)
     while wave.size:
         if every_cover:
-            _sprout(mixture, wave)
-        mixture.add(wave, model.logits(forest, wave))
+            _expand(mixture, wave)
+        mixture.add(wave, model.logits(histories, wave))
         if wave[0] == 0:
             trunk_log_mass_N = mixture.log_mass()
         wave = _next_wave(mixture, policy, wave, trunk_log_mass_N, model.max_depth)
@@ -74,17 +74,17 @@ def _next_wave(
     max_depth: int,
 ) -> np.ndarray:
     """The histories to evaluate after `wave`, by rising number."""
-    forest = mixture.forest
+    histories = mixture.histories
     if policy.histories == "trunk":
         return wave[:0]
-    readable_R = ~mixture.evaluated_R & (forest.depth_R < max_depth)
+    readable_R = ~mixture.evaluated_R & (histories.depth_R < max_depth)
     if policy.histories == "prefix" and policy.eps == 0:
         return np.flatnonzero(readable_R)
-    follows_R = np.isin(forest.parent_R, wave)
+    follows_R = np.isin(histories.parent_R, wave)
     candidate = np.flatnonzero(readable_R & follows_R)
     log_weight = mixture.log_weight_R[candidate]
     # The trunk alone bounds the probability of the text from below, so shares are never too small.
-    log_rest = trunk_log_mass_N[forest.start_R[candidate]]
+    log_rest = trunk_log_mass_N[histories.start_R[candidate]]
     share = np.exp(log_weight - np.logaddexp(log_weight, log_rest))
     candidate = candidate[share > policy.eps]
     if policy.histories == "beam":
@@ -92,23 +92,20 @@ def _next_wave(
     return candidate
 
 
-def _sprout(mixture: Mixture, wave: np.ndarray) -> None:
+def _expand(mixture: Mixture, wave: np.ndarray) -> None:
     """Add every history that follows one of the wave by a token which spells bytes of the text."""
-    trie, forest = mixture.trie, mixture.forest
-    alive = trie.walk(forest.text, forest.start_R[wave], forest.stop_R[wave])
+    trie, histories = mixture.trie, mixture.histories
+    alive = trie.walk(histories.text, histories.start_R[wave], histories.stop_R[wave])
     pair, index = ragged_range(trie.lo_M[alive.node_A], trie.exact_hi_M[alive.node_A])
     parent, token = wave[alive.history_A[pair]], trie.ids_I[index]
     size = len(trie.vocabulary)
-    new = ~np.isin(parent * size + token, forest.parent_R * size + forest.token_R)
+    new = ~np.isin(parent * size + token, histories.parent_R * size + histories.token_R)
     mixture.grow(parent[new], token[new], alive.position_A[pair[new]])
 
 
 def _is_among_heaviest(mixture: Mixture, candidate: np.ndarray, width: int) -> np.ndarray:
     """Whether each candidate is one of the `width` heaviest histories at the byte where it ends."""
-    row = np.concatenate([*mixture.alive_rows, mixture.forest.start_R[candidate]])
+    row = np.concatenate([*mixture.alive_rows, mixture.histories.start_R[candidate]])
     log_mass = np.concatenate([*mixture.alive_log_masses, mixture.log_weight_R[candidate]])
-    order = np.lexsort([-log_mass, row])
-    rank = np.empty(len(order), np.int64)
-    begins = np.flatnonzero(np.diff(row[order], prepend=-1))
-    rank[order] = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    rank = rank_within(row, -log_mass)
     return rank[len(row) - len(candidate) :] < width

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from bld.arrays import ragged_range
-from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.cache.top_k import Signal
+from bld.scoring.tokens import TokenScores
 from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
@@ -99,8 +100,9 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        movable = torch.Tensor | TeacherTokens
-        moved |= {k: v.to(device) for k, v in moved.items() if isinstance(v, movable)}
+        moved |= {k: v.to(device) for k, v in moved.items() if isinstance(v, torch.Tensor)}
+        if self.teacher_tokens is not None:
+            moved["teacher_tokens"] = self.teacher_tokens.map(lambda column: column.to(device))
         return Batch(**moved)
 
     def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
@@ -205,7 +207,7 @@ class _Flat:
 
     def __init__(self) -> None:
         self.parts: dict[str, list[np.ndarray]] = {}
-        self.rows: list[TokenRows] = []
+        self.rows: list[TokenScores[np.ndarray]] = []
         self.symbols = 0
 
     def add(self, piece: Piece, document: Rendered, teacher: Signal | None, offset: int) -> None:

@@ -4,7 +4,7 @@ The trunk needs nothing but the hidden states of the text itself. Prefix histori
 they stand as further positions behind the text in its row, where each sees the trunk up to where it
 branches off, the histories that lead to it, and itself.
 
-Shape letters: B rows, T columns of a row, R histories, M supervised rows of the forest, Q (history,
+Shape letters: B rows, T columns of a row, R histories, M supervised rows of the histories, Q (history,
 ancestor) pairs.
 """
 
@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from bld.arrays import rank_within
-from bld.scoring.forest import Forest, Stretch, trunk_tree
+from bld.scoring.history_batch import HistoryBatch, Span, part_of, trunk_tree
 from bld.scoring.marginal import Sums, vocabulary_of
-from bld.scoring.parts import part_of
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.trie import Trie
 from bld.symbols import END
@@ -32,9 +31,9 @@ TREES_IN_MEMORY = 4096
 
 
 class _Placed(NamedTuple):
-    """A stretch in its batch: where its piece stands, and what of it is trained on."""
+    """A span in its batch: where its piece stands, and what of it is trained on."""
 
-    stretch: Stretch
+    span: Span
     row: int
     order: int
     column: int
@@ -73,10 +72,10 @@ class Histories:
         placed = list(self._placed(documents, rows))
         if not placed:
             return None
-        forest = Forest([one.stretch._replace(sequence=i) for i, one in enumerate(placed)])
-        token_R = np.full(len(forest), -1)
-        token_R[: forest.trunk] = np.concatenate([one.tokens for one in placed])
-        return Summed(Sums(self._vocabulary, forest, token_R), placed, width)
+        histories = HistoryBatch([one.span._replace(sequence=i) for i, one in enumerate(placed)])
+        token_R = np.full(len(histories), -1)
+        token_R[: histories.trunk] = np.concatenate([one.tokens for one in placed])
+        return Summed(Sums(self._vocabulary, histories, token_R), placed, width)
 
     def _placed(self, documents: Sequence[Rendered], rows: Sequence[Row]) -> Iterator[_Placed]:
         symbols = 0
@@ -101,17 +100,15 @@ class Histories:
         if part is None:
             return
         number, order, column, shift = place
-        stretch = part.stretch
-        target = piece.start + stretch.column + 1 + np.arange(stretch.trunk)
+        span = part.span
+        target = piece.start + span.column + 1 + np.arange(span.trunk)
         is_asked = np.isin(target, supervised_positions(document, piece))
         tokens = np.where(is_asked, document.ids_T[np.minimum(target, len(document) - 1)], -1)
         rows = part.skip + np.arange(part.rows)
         symbol = part.symbol + np.arange(part.rows)
         # Where the template ends a turn with no end token, nothing is learned of its end.
         learned = (document.symbols_N[symbol] != END) | turn.ends
-        yield _Placed(
-            stretch, number, order, column, tokens, rows[learned], symbol[learned] + shift
-        )
+        yield _Placed(span, number, order, column, tokens, rows[learned], symbol[learned] + shift)
 
 
 class Summed:
@@ -120,30 +117,30 @@ class Summed:
     symbols (`row_M`, `symbol_M`)."""
 
     def __init__(self, sums: Sums, placed: Sequence[_Placed], width: int) -> None:
-        self.sums, forest = sums, sums.forest
-        self._width, trunk = width, forest.trunk
-        stretch_R = forest.sequence_R
+        self.sums, histories = sums, sums.histories
+        self._width, trunk = width, histories.trunk
+        span_R = histories.sequence_R
         row, order, column = (
-            np.array([getattr(one, name) for one in placed], np.int64)[stretch_R]
+            np.array([getattr(one, name) for one in placed], np.int64)[span_R]
             for name in ("row", "order", "column")
         )
         self._row, self._order = row[trunk:], order[trunk:]
         self._side = rank_within(self._row)
         self.side_columns = int(self._side.max(initial=-1)) + 1
         # Which trunk columns a history beside the trunk sees: those up to where it branches off.
-        self._branch = forest.column_R[trunk:]
-        place_R = np.concatenate([(column + forest.column_R)[:trunk], width + self._side])
+        self._branch = histories.column_R[trunk:]
+        place_R = np.concatenate([(column + histories.column_R)[:trunk], width + self._side])
         self.position_R = torch.from_numpy(row * (width + self.side_columns) + place_R)
-        first_row = np.cumsum([0, *(len(one.stretch.text) + 1 for one in placed)])
+        first_row = np.cumsum([0, *(len(one.span.text) + 1 for one in placed)])
         rows = [one.rows + first for one, first in zip(placed, first_row, strict=False)]
         self.row_M = torch.from_numpy(np.concatenate(rows))
         self.symbol_M = torch.from_numpy(np.concatenate([one.symbols for one in placed]))
 
     def place(self, ids_BT: np.ndarray, positions_BT: np.ndarray, pieces_BT: np.ndarray) -> None:
         """Write the histories beside the trunk into the rows of a batch."""
-        forest, column = self.sums.forest, self._width + self._side
-        ids_BT[self._row, column] = forest.token_R[forest.trunk :]
-        positions_BT[self._row, column] = forest.depth_R[forest.trunk :]
+        histories, column = self.sums.histories, self._width + self._side
+        ids_BT[self._row, column] = histories.token_R[histories.trunk :]
+        positions_BT[self._row, column] = histories.depth_R[histories.trunk :]
         pieces_BT[self._row, column] = self._order
 
     def restrict(self, allowed_BTT: torch.Tensor, positions_BT: torch.Tensor) -> None:
@@ -158,16 +155,16 @@ class Summed:
         allowed_BTT[:, width:, width:] = torch.eye(
             self.side_columns, dtype=torch.bool, device=device
         )
-        forest = self.sums.forest
-        history = np.arange(forest.trunk, len(forest))
-        ancestor = forest.parent_R[history]
+        histories = self.sums.histories
+        history = np.arange(histories.trunk, len(histories))
+        ancestor = histories.parent_R[history]
         while history.size:
-            on = ancestor >= forest.trunk
+            on = ancestor >= histories.trunk
             history, ancestor = history[on], ancestor[on]
-            index = history - forest.trunk
+            index = history - histories.trunk
             allowed_BTT[
                 torch.from_numpy(self._row[index]),
                 torch.from_numpy(width + self._side[index]),
-                torch.from_numpy(width + self._side[ancestor - forest.trunk]),
+                torch.from_numpy(width + self._side[ancestor - histories.trunk]),
             ] = True
-            ancestor = forest.parent_R[ancestor]
+            ancestor = histories.parent_R[ancestor]

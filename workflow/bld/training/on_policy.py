@@ -34,10 +34,10 @@ import torch
 from torch import distributed
 from transformers import PreTrainedModel
 
+from bld.cache.top_k import Signal
 from bld.config.settings import Sampling
 from bld.documents.document import Document
 from bld.models import device
-from bld.scoring.kept_tokens import Signal
 from bld.symbols import Segment
 from bld.tokenization.rendering import Rendered, Renderer
 from bld.training.batches import Batch, Batches, Histories, Signals, sizes

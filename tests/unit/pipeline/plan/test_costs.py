@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bld.cache.kept import keep_most_probable
 from bld.cache.shards import Row, table_of, write_tables
+from bld.cache.top_k import keep_most_probable
 from bld.config.settings import Histories, Plan, Settings, Teacher
 from bld.pipeline.plan import scoring
 from bld.pipeline.plan.documents import Amount

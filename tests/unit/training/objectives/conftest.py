@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bld.cache.top_k import Signal
 from bld.models import hidden_states
-from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.scoring.tokens import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
@@ -43,7 +44,7 @@ class RandomTokens:
         with np.errstate(divide="ignore"):
             beside_U = 1 - np.exp(kept_UK).sum(1) if self.keep < self.size else np.zeros(len(dense))
             log_tail_U = np.log(beside_U)
-        rows = TokenRows(
+        rows = TokenScores(
             symbol_U=document.symbol_T[token_U],
             count_U=document.count_T[token_U],
             token_U=document.ids_T[token_U],
@@ -90,8 +91,8 @@ def pair(renderer, other_renderer, documents, tiny_model):
 
 
 @pytest.fixture
-def stretches():
-    """pair -> every unbroken stretch of supervised tokens, told plainly: for the student its tokens
+def spans():
+    """pair -> every unbroken span of supervised tokens, told plainly: for the student its tokens
     (symbol, count, id) and log-probabilities as the model gives them for the piece alone; for the
     teacher the tokens among the same symbols and theirs; float64."""
 

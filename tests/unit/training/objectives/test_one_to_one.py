@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from bld.cache.top_k import Signal
 from bld.config.methods.bld import BldSettings
 from bld.config.methods.one_to_one import OneToOneSettings as Settings
 from bld.models import hidden_states
-from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.scoring.tokens import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
@@ -38,7 +39,7 @@ class Rows:
         rows = log_probs_TW[token - 1].astype(np.float32)
         order = np.argsort(-rows, axis=1)
         size = len(document.symbols_N)
-        tokens = TokenRows(
+        tokens = TokenScores(
             document.symbol_T[token],
             document.count_T[token],
             document.ids_T[token],

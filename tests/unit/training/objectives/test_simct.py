@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from bld.cache.top_k import Signal
 from bld.config.methods.simct import SimCtSettings as Settings
 from bld.documents.document import make_document
 from bld.models import hidden_states
-from bld.scoring.kept_tokens import Signal, TokenRows
+from bld.scoring.tokens import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
@@ -85,7 +86,7 @@ class TokenTeacher:
             np.zeros((size, 0), np.int64),
             np.zeros((size, 0), np.float32),
             np.full(size, -np.inf, np.float32),
-            TokenRows(
+            TokenScores(
                 document.symbol_T[token_U],
                 document.count_T[token_U],
                 ids_U,
@@ -153,7 +154,7 @@ def by_start(document, first, last):
 
 
 def units_of(mine, theirs):
-    """(tokens of mine, tokens of theirs) of every shortest stretch that both have boundaries around:
+    """(tokens of mine, tokens of theirs) of every shortest span that both have boundaries around:
     whoever is behind takes a token, until they are level."""
     for start in sorted(set(mine) & set(theirs)):
         sides, ends = ([], []), [start, start]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bld.arrays import LOGITS_AT_ONCE
+from bld.cache.schema import StoredBytes, StoredTokens, bits_of
 from bld.config.settings import Histories, Teacher
 from bld.pipeline.plan.jobs import Job, Premises
 from bld.pipeline.plan.memory import LOGIT_BYTES, WEIGHT_BYTES, Memory, layer_bytes
@@ -15,12 +16,6 @@ from bld.pipeline.plan.shapes import Shape, forward_flops
 # needs more of them than a good one: (from this eps on, positions).
 PREFIX_POSITIONS = ((0.01, 2.0), (0.001, 2.5), (0.0, 3.5))
 BEAM_POSITIONS = 7.5
-# What zstd cannot save: of a kept symbol its number (9 bits) and its log-probability (a float16 without sign and with 5
-# bits of mantissa: 10); of a byte its tail (10), lost mass (8) and how many symbols are kept (9).
-BITS_PER_SYMBOL, BITS_PER_BYTE = 19, 27
-# Of a kept token its number (17) and log-probability (a float16 without sign: 15); of each of the text's own tokens where it
-# stands (24), its number (17), its log-probability (32), its tail (15) and how many are kept (8).
-BITS_PER_KEPT_TOKEN, BITS_PER_TOKEN = 32, 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +71,15 @@ def positions_per_token(histories: Histories) -> float:
 def cache_bytes_per_byte(top_k_symbols: int) -> float:
     """Bytes in the cache for each supervised byte, at most: every byte keeps as many symbols as it may, and all their bits
     that can differ do."""
-    return (top_k_symbols * BITS_PER_SYMBOL + BITS_PER_BYTE) / 8
+    return (top_k_symbols * bits_of(StoredBytes, "F") + bits_of(StoredBytes, "N")) / 8
 
 
 def token_bytes(teacher: Teacher) -> float:
     """Bytes in the cache for each of the teacher's own tokens, at most."""
     if not teacher.top_k_tokens:
         return 0.0
-    return (teacher.top_k_tokens * BITS_PER_KEPT_TOKEN + BITS_PER_TOKEN) / 8
+    per_entry, per_token = bits_of(StoredTokens, "F"), bits_of(StoredTokens, "U")
+    return (teacher.top_k_tokens * per_entry + per_token) / 8
 
 
 def scoring_memory(shapes: Sequence[Shape], teacher: Teacher) -> Memory:
