@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.divergence import jensen_shannon
+from bld.evaluation.measures import jensen_shannon
 from bld.symbols import END, supervised_symbols
 
 LOST = 1e-9

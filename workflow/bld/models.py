@@ -112,7 +112,7 @@ def context_of(lm: PreTrainedModel) -> int | None:
 
 
 def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
-    """Raise ValueError unless every token of a sequence can look at all before it: packed rows come
+    """Raise ValueError unless every token of a sequence can attend to all before it: packed rows come
     with a mask of their own, in place of the model's sliding window."""
     config = lm.config.get_text_config()
     for name in ("max_position_embeddings", "sliding_window"):

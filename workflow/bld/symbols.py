@@ -23,7 +23,7 @@ MIN_PROBABILITY = 1e-30
 
 
 class Segment(NamedTuple):
-    """One stretch of content by one role; `supervised` says whether a student is trained on it."""
+    """Content by one role; `supervised` says whether a student is trained on it."""
 
     role: str
     text: bytes
@@ -31,5 +31,5 @@ class Segment(NamedTuple):
 
 
 def supervised_symbols(segments: Sequence[Segment]) -> list[int]:
-    """What a model is judged on: the bytes of every supervised segment, each followed by END."""
+    """What a model is evaluated on: the bytes of every supervised segment, each followed by END."""
     return [symbol for segment in segments if segment.supervised for symbol in (*segment.text, END)]

@@ -14,8 +14,7 @@ import yaml
 
 from bld.config.settings import Architecture
 from bld.evaluation.benchmarks.harness import run_benchmark
-from bld.evaluation.benchmarks.offline import offline
-from bld.evaluation.benchmarks.tasks import data_of
+from bld.evaluation.benchmarks.tasks import data_of, offline
 from bld.pipeline.step import step_line
 from bld.training.scratch import new_model
 

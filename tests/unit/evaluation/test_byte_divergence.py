@@ -8,9 +8,9 @@ import pytest
 from bld.config.settings import Histories
 from bld.documents.document import make_document
 from bld.evaluation.bits_per_byte import bits_per_byte
-from bld.evaluation.by_symbol import AT_END, end_nats, positions
-from bld.evaluation.by_symbol import bits_per_byte as bits_of_table
 from bld.evaluation.byte_divergence import byte_divergence
+from bld.evaluation.measures import AT_END, end_nats, positions
+from bld.evaluation.measures import bits_per_byte as bits_of_table
 from bld.files import write_json
 from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Renderer

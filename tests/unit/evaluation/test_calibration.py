@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.evaluation.calibration import BINS, reliability
+from bld.evaluation.measures import BINS, reliability
 
 
 def by_hand(confidence, right):

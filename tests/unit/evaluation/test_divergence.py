@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.evaluation.divergence import (
+from bld.evaluation.measures import (
     entropy,
     jensen_shannon,
     kullback_leibler,

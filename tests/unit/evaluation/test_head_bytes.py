@@ -6,8 +6,7 @@ import torch
 
 from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
-from bld.evaluation.byte_divergence import byte_divergence
-from bld.evaluation.head_bytes import HeadReader, open_head
+from bld.evaluation.byte_divergence import HeadReader, byte_divergence, open_head
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bld.documents.document import make_document
-from bld.evaluation.divergence import entropy
 from bld.evaluation.information import byte_entropies, information, token_entropies
+from bld.evaluation.measures import entropy
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.tokenization.vocabulary import Vocabulary

@@ -2,7 +2,7 @@ import pytest
 
 from bld.documents.document import make_document
 from bld.documents.shards import ShardWriter, read_split
-from bld.evaluation.sample import sample_documents
+from bld.evaluation.files import sample_documents
 
 
 def write(folder, documents, shards=2):

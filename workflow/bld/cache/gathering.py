@@ -1,5 +1,5 @@
 """Gathering a byte cache: are all shards there, whole, of one teacher and of these documents? Then
-manifest.json says so, and what the cache holds."""
+manifest.json says so, with counts over it."""
 
 from __future__ import annotations
 

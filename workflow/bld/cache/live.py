@@ -54,9 +54,9 @@ class LiveTeacher:
         self._kept = scoring.top_p, scoring.top_k_symbols
 
     def signals(self, split: Path, at_most: int | None = None) -> LiveSignals:
-        """What it says of the documents in this folder of a split, the first `at_most` of them."""
+        """Its signals for the documents in this folder of a split, the first `at_most` of them."""
         return self.of(list(islice(read_split(split), at_most)))
 
     def of(self, documents: Sequence[Document]) -> LiveSignals:
-        """What it says of these documents."""
+        """Its signals for these documents."""
         return LiveSignals(documents, self._scorer, *self._kept)

@@ -1,5 +1,5 @@
 """The byte cache: the teacher's byte distributions on disk, once for every student, and with them, if
-the scoring was asked for it, what it says at its own tokens.
+the scoring was asked for them, the scores of its own tokens.
 
 Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files are
 mapped, not loaded: in memory are only the places of the documents and the row groups that were read
@@ -118,8 +118,8 @@ class ByteCache:
         )
 
     def read_dense(self, document: str) -> np.ndarray:
-        """Normalised log-probabilities [N, S] of all symbols: what is not kept is shared out as the
-        teacher's tails are on average."""
+        """Normalised log-probabilities [N, S] of all symbols: what is not stored is spread as
+        the teacher's tails are on average."""
         shard = int(self._places_D4[self._number[document], 0])
         return spread_tails(self.read(document), self._log_shape(shard))
 
@@ -160,12 +160,14 @@ def _check_shard(
     check_origin(path, origin, {**manifest, "documents_sha256": documents})
 
 
-def _check_counts(folder: Path, said: Mapping[str, Any], places_D4: np.ndarray, what: str) -> None:
+def _check_counts(
+    folder: Path, counted: Mapping[str, Any], places_D4: np.ndarray, what: str
+) -> None:
     held = {"documents": len(places_D4), "symbols": int(places_D4[:, 3].sum(dtype=np.int64))}
     for name, count in held.items():
-        if said[name] != count:
+        if counted[name] != count:
             raise ValueError(
-                f"{folder / MANIFEST} counts {said[name]} {name} {what}, but {count} are there; "
+                f"{folder / MANIFEST} counts {counted[name]} {name} {what}, but {count} are there; "
                 "delete the manifest and gather again"
             )
 
@@ -194,5 +196,5 @@ class CachedSignals:
                 )
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
-        """What the teacher says of each."""
+        """The signal of each document."""
         return [self._cache.read_padded(self._ids[document]) for document in documents]

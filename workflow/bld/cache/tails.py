@@ -1,5 +1,5 @@
-"""How the mass that is not kept is shared out: a cache keeps one mass for all the symbols that it drops
-at a byte, and, once for a whole shard, what such tails look like on average.
+"""How the mass of tails is spread: a cache stores one mass for all the symbols that it drops at a byte,
+and, once for a whole shard, what such tails look like on average.
 
 The average is taken by the most probable symbol of the byte: what else could follow where `e` is
 likeliest is other than where a space is. Spread like that, a tail costs a tenth of the information
@@ -18,9 +18,9 @@ import numpy as np
 from bld.cache.schema import StoredBytes
 from bld.scoring.trie import TRIE_SYMBOLS
 
-ONE_IN = 8  # bytes of a document that are looked at
+ONE_IN = 8  # bytes of a document that are counted
 WEIGHT_OF_ALL = 0.1  # tail mass at which a symbol's own average counts as much as that of all
-LEAST_SHARE = 1e-8
+MIN_FRACTION = 1e-8
 
 
 class TailSums:
@@ -57,12 +57,12 @@ class TailSums:
         return sums
 
     def shape(self) -> str:
-        """The shape of tails, as a text: the logarithm of the share that a symbol has, on average,
+        """The shape of tails, as a text: the logarithm of the fraction that a symbol has, on average,
         of the tails that it is in."""
         mass_S, room_S = self.mass_SS.sum(axis=0), self.room_SS.sum(axis=0)
-        share_S = mass_S / np.maximum(room_S, LEAST_SHARE)
-        share_SS = (self.mass_SS + WEIGHT_OF_ALL * share_S) / (self.room_SS + WEIGHT_OF_ALL)
-        return _packed(np.log(np.maximum(share_SS, LEAST_SHARE)).astype(np.float16))
+        fraction_S = mass_S / np.maximum(room_S, MIN_FRACTION)
+        fraction_SS = (self.mass_SS + WEIGHT_OF_ALL * fraction_S) / (self.room_SS + WEIGHT_OF_ALL)
+        return _packed(np.log(np.maximum(fraction_SS, MIN_FRACTION)).astype(np.float16))
 
 
 def read_shape(text: str) -> np.ndarray:
@@ -103,4 +103,4 @@ def _unpacked(text: str) -> bytes:
     try:
         return zlib.decompress(base64.b64decode(text))
     except zlib.error as error:
-        raise ValueError(f"what it says of tails is damaged ({error})") from error
+        raise ValueError(f"its sums over tails are damaged ({error})") from error

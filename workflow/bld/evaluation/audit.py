@@ -1,10 +1,10 @@
-"""The audit of a byte cache: what a stricter policy says of a sample of its documents.
+"""The audit of a byte cache: a sample of its documents under a stricter policy.
 
 At every supervised symbol three distributions are held against each other: `strict` is that of the
 stricter policy, `policy` that of the cache's own policy, computed again, and `stored` what the cache
 keeps of it. From strict to policy is what dropped histories cost, from policy to stored what
-storage costs; from strict to stored is the error of what students learn from. The cache also says
-of every symbol how much mass the dropped histories can have had (`lost_mass`): in total variation,
+storage costs; from strict to stored is the error of what students learn from. The cache also bounds
+at every symbol how much mass the dropped histories can have had (`lost_mass`): in total variation,
 policy is no farther than that from a policy like it that drops none.
 
 Shape letters: N supervised symbols, S symbols.
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.divergence import entropy, jensen_shannon, kullback_leibler, total_variation
+from bld.evaluation.measures import entropy, jensen_shannon, kullback_leibler, total_variation
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
 
@@ -34,8 +34,8 @@ CONTEXT_BYTES = 40
 
 
 class Stored(NamedTuple):
-    """What a cache keeps of a document: normalised log-probabilities of all symbols, and the mass
-    that it says was lost."""
+    """What a cache keeps of a document: normalised log-probabilities of all symbols, and the
+    bound on the mass that was dropped."""
 
     log_probs_NS: np.ndarray
     lost_mass_N: np.ndarray

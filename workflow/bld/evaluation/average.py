@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.by_symbol import AT_END, Table, bits_per_byte, end_nats, finite, joined, judged
+from bld.evaluation.measures import AT_END, Table, bits_per_byte, end_nats, figures, finite, joined
 from bld.scoring.averaging import Scorer
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
@@ -53,7 +53,7 @@ def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict
 def _symbols(scored: Scored) -> Table:
     symbols_N = np.array(supervised_symbols(scored.document.segments), np.int64)
     position_N = np.where(symbols_N == END, AT_END, 1)
-    return {"position": position_N} | judged(MODEL, scored.log_probs_NS, symbols_N)
+    return {"position": position_N} | figures(MODEL, scored.log_probs_NS, symbols_N)
 
 
 def _total(tables: Sequence[Table]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What bytes tell of a token: the entropies of the teacher's byte distributions along its tokens,
+"""What bytes reveal of a token: the entropies of the teacher's byte distributions along its tokens,
 against the entropies of its token distributions.
 
 Let the teacher write a text itself: V its tokens and the end, B the bytes that they spell and END.
@@ -11,7 +11,7 @@ those.
 
 Of a single token nothing of the kind holds, and what is measured here is the gap:
 
-* Bytes do not tell where a token ends. Inside a token, the distribution of the next byte also holds
+* Bytes do not show where a token ends. Inside a token, the distribution of the next byte also holds
   the chance that the token has ended already: part of the uncertainty about the next token is paid
   early, in the bytes of this one.
 * The last byte's distribution does not say that the token ends there either. That is paid by the
@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 from bld.evaluation.bits_per_byte import Reader
-from bld.evaluation.divergence import entropy
+from bld.evaluation.measures import entropy
 from bld.scoring.scorer import Scored
 from bld.symbols import HEAD_BYTES
 from bld.tokenization.rendering import Rendered
@@ -78,7 +78,7 @@ def information(
     byte of a token (the last row: all bytes after the tenth), the tokens that reach it, its mean
     entropy, and `known`, the sum of the entropies of all bytes up to it over that of all token
     entropies. `by_length`: the mean token entropy and the mean sum of byte entropies of the tokens
-    with so many bytes. `beyond_heads`: the shares of tokens, bytes and byte entropy that ten byte
+    with so many bytes. `beyond_heads`: the fractions of tokens, bytes and byte entropy that ten byte
     heads do not see. Raises ValueError if there is no such token.
     """
     token_M, count_M, byte_B = _joined(rendered, token_entropy, byte_entropy)

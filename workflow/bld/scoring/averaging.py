@@ -1,6 +1,6 @@
 """Several models as one teacher: their byte distributions averaged, symbol by symbol.
 
-Every model reads a document with its own tokenizer and in its own template. What they say is of the same
+Every model reads a document with its own tokenizer and in its own template. They predict the same
 bytes, whatever their tokens, and the end of a turn is a symbol like a byte; so nothing has to be aligned.
 With weights w_i that sum to 1, the two means of distributions p_i are what is nearest to all of them:
 
@@ -31,7 +31,7 @@ Mean = Literal["geometric", "arithmetic"]
 
 
 class AverageScorer:
-    """What `ByteScorer` is for one model, for several: their weighed mean.
+    """What `ByteScorer` is for one model, for several: their weighted mean.
 
     Only the ratios of `weights` count. Each document is in memory once for every model. Raises
     ValueError if no symbol is held possible by all models, of which there is no geometric mean.
@@ -43,7 +43,7 @@ class AverageScorer:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of the models' tokenizers, each thing once."""
+        """Remarks on the models' tokenizers, each once."""
         return list(dict.fromkeys(note for scorer in self._scorers for note in scorer.notes))
 
     def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
@@ -55,8 +55,8 @@ class AverageScorer:
 
     def _average(self, of_models: Sequence[Scored]) -> Scored:
         document = of_models[0].document
-        log_probs = [one.log_probs_NS for one in of_models]
-        lost_MN = np.stack([one.lost_N for one in of_models])
+        log_probs = [scored.log_probs_NS for scored in of_models]
+        lost_MN = np.stack([scored.lost_N for scored in of_models])
         log_probs_NS, log_total_N = mean_of(log_probs, self._share_M, self._mean)
         if np.isneginf(log_total_N).any():
             raise ValueError(
@@ -65,21 +65,21 @@ class AverageScorer:
                 "sum `prefix` histories with a smaller `eps`"
             )
         lost_N = lost_mass(lost_MN, self._share_M, self._mean, log_total_N)
-        windows = max(one.windows for one in of_models)
+        windows = max(scored.windows for scored in of_models)
         return Scored(document, log_probs_NS, lost_N.astype(np.float32), windows)
 
 
 def mean_of(
     log_probs: Sequence[np.ndarray], share_M: np.ndarray, mean: Mean
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities [N, S] of the weighed mean of the models' [N, S], float32 and normalised; and log Z
+    """Log-probabilities [N, S] of the weighted mean of the models' [N, S], float32 and normalised; and log Z
     [N], float64: what they summed to before that, -inf where all are 0."""
     pairs = zip(share_M, log_probs, strict=True)
     if mean == "geometric":
         log_mean_NS = reduce(np.add, (share * of_model_NS for share, of_model_NS in pairs))
     else:
-        weighed = (np.log(share) + of_model_NS for share, of_model_NS in pairs)
-        log_mean_NS = reduce(np.logaddexp, weighed)
+        weighted = (np.log(share) + of_model_NS for share, of_model_NS in pairs)
+        log_mean_NS = reduce(np.logaddexp, weighted)
     log_total_N = np.logaddexp.reduce(log_mean_NS, axis=1)
     scale_N = np.where(np.isneginf(log_total_N), 0, log_total_N)
     return (log_mean_NS - scale_N[:, None]).astype(np.float32), log_total_N
@@ -91,7 +91,7 @@ def lost_mass(
     """An upper bound [N] of how far, in total variation, the mean lies from what it would be without
     dropped histories, given the models' own bounds and the log Z of `mean_of`.
 
-    A model that lost at most the share l of the mass would have said p* = (1 - l) p + l r, with some
+    A model that lost at most the fraction l of the mass would have predicted p* = (1 - l) p + l r, with some
     distribution r. Let q* be the mean of the p*. If q* >= (1 - L) q at every symbol, then q* lies no
     farther than L from q.
 

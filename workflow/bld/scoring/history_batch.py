@@ -25,7 +25,7 @@ from bld.windows import Window
 
 
 class Span(NamedTuple):
-    """Bytes of one sequence of tokens that the model reads, and histories that tell about them.
+    """Bytes of one sequence of tokens that the model reads, and histories that predict them.
 
     `tree`: trunk nodes come first; node 0 is the history at byte 0 of `text`. The hidden state
     after it stands at `column` of sequence `sequence`; those of the other trunk nodes follow it.
@@ -43,7 +43,7 @@ class HistoryBatch:
 
     `token_R`, `parent_R`, `start_R` (a row): as in `HistoryTree`. `stop_R`: the row of the end of
     its span. `sequence_R`, `column_R`: where a trunk node's hidden state stands; for any other
-    node, where that of the trunk node stands that it hangs from. `depth_R`: its position in its
+    node, where that of the trunk node stands from which it branches off. `depth_R`: its position in its
     sequence.
     """
 
@@ -173,13 +173,13 @@ def part_of(
 
 
 def _between(tree: HistoryTree, trunk: int, first: int, last: int, stop: int) -> HistoryTree:
-    """Trunk histories `first` to `last`, and what hangs from them and ends before byte `stop`."""
-    hangs_R = tree.parent_R.copy()
-    hangs_R[: trunk + 1] = np.arange(trunk + 1)
-    while (hangs_R > trunk).any():
-        hangs_R = np.where(hangs_R > trunk, hangs_R[hangs_R], hangs_R)
-    kept = np.flatnonzero((first <= hangs_R) & (hangs_R <= last) & (tree.start_R < stop))
-    number_R = np.full(len(hangs_R) + 1, -1)
+    """Trunk histories `first` to `last`, and the histories that branch off them and end before byte `stop`."""
+    branch_R = tree.parent_R.copy()
+    branch_R[: trunk + 1] = np.arange(trunk + 1)
+    while (branch_R > trunk).any():
+        branch_R = np.where(branch_R > trunk, branch_R[branch_R], branch_R)
+    kept = np.flatnonzero((first <= branch_R) & (branch_R <= last) & (tree.start_R < stop))
+    number_R = np.full(len(branch_R) + 1, -1)
     number_R[kept] = np.arange(len(kept))
     return HistoryTree(
         token_R=tree.token_R[kept],

@@ -1,9 +1,9 @@
-"""From histories to bytes: what every alive history says about the next byte, weighed and summed.
+"""From histories to bytes: every alive history's distribution of the next byte, weighted and summed.
 
 A history is a sequence of committed tokens that ends at byte `start` of the text. At a byte
 n >= start it is alive while text[start:n] is a path in the trie; there it gives mass
 w(history) * sum of p(v | history) to the next byte, over the tokens v that spell text[start:n] and
-at least one byte more. At its own start it also tells END and SPECIAL. The byte distribution is the
+at least one byte more. At its own start it also gives mass to END and SPECIAL. The byte distribution is the
 sum over the alive histories, normalised (Eq. 3 of arXiv 2604.07466 when all histories are given).
 Which histories are given is a policy's business; here they are only summed.
 
@@ -77,7 +77,7 @@ class Mixture:
             log_prob.append(logit - log_total_B[child_row[kids] - first])
             first = last
         assert first == len(wave), f"{first} rows of logits for {len(wave)} histories"
-        self._weigh(child, np.concatenate(log_prob))
+        self._set_weights(child, np.concatenate(log_prob))
         self.evaluated_R[wave] = True
         pair, symbol, mass = (np.concatenate(column) for column in zip(*parts, strict=True))
         self._accumulate(wave, np.concatenate(roots), inside, pair, symbol, mass)
@@ -99,7 +99,7 @@ class Mixture:
         child = child[np.argsort(place_R[parent[child]], kind="stable")]
         return child, place_R[parent[child]]
 
-    def _weigh(self, child: np.ndarray, log_prob: np.ndarray) -> None:
+    def _set_weights(self, child: np.ndarray, log_prob: np.ndarray) -> None:
         histories, log_weight_R = self.histories, self.log_weight_R
         log_prob_R = np.zeros(len(histories))
         log_prob_R[child] = log_prob
@@ -133,15 +133,15 @@ class Mixture:
         self._rescale(start_W, log_weight_W)
         self._rescale(inside.position_A, log_mass_A)
         scale_W = np.exp(log_weight_W - self._log_scale_N[start_W])
-        weighed_WS = torch.from_numpy(root_WS) * torch.from_numpy(scale_W)[:, None]
-        self._mass_NS.index_add_(0, torch.from_numpy(start_W), weighed_WS)
+        weighted_WS = torch.from_numpy(root_WS) * torch.from_numpy(scale_W)[:, None]
+        self._mass_NS.index_add_(0, torch.from_numpy(start_W), weighted_WS)
         scale_A = np.zeros(len(mass_A))
-        some = mass_A > 0
-        log_scale_A = self._log_scale_N[inside.position_A[some]]
-        scale_A[some] = np.exp(log_mass_A[some] - log_scale_A) / mass_A[some]
+        heavy = mass_A > 0
+        log_scale_A = self._log_scale_N[inside.position_A[heavy]]
+        scale_A[heavy] = np.exp(log_mass_A[heavy] - log_scale_A) / mass_A[heavy]
         cell = inside.position_A[pair] * TRIE_SYMBOLS + symbol
-        weighed = torch.from_numpy(scale_A[pair] * mass)
-        self._mass_NS.view(-1).scatter_add_(0, torch.from_numpy(cell), weighed)
+        weighted = torch.from_numpy(scale_A[pair] * mass)
+        self._mass_NS.view(-1).scatter_add_(0, torch.from_numpy(cell), weighted)
         self.alive_rows += [start_W, inside.position_A]
         self.alive_log_masses += [log_weight_W, log_mass_A]
 
@@ -162,9 +162,9 @@ class Mixture:
         return (self._mass_NS / self._mass_NS.sum(1, keepdim=True)).log_().numpy()
 
     def lost(self, for_good: bool) -> np.ndarray:
-        """An upper bound [N] of the share of mass that the histories left out would have, float64.
+        """An upper bound [N] of the fraction of mass that dropped histories would have, float64.
 
-        Left out are known histories that were not evaluated, with all that would follow them. At
+        Dropped are known histories that were not evaluated, with all that would follow them. At
         most their weight is missing at a row: `for_good` at all rows after them (when every cover
         counts), else while they or a history of the histories that follows them is alive.
         """
@@ -223,7 +223,7 @@ def _at(logits_BI: torch.Tensor, row: np.ndarray, column: np.ndarray) -> np.ndar
 
 
 def _log_sum_exp_by(key: np.ndarray, log_value: np.ndarray, size: int) -> np.ndarray:
-    """Log sum exp [size] of the values that share a key; -inf where there is none."""
+    """The log-sum-exp [size] of the values with one key; -inf where there is none."""
     top = np.full(size, -np.inf)
     np.maximum.at(top, key, log_value)
     top[np.isneginf(top)] = 0

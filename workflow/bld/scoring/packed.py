@@ -1,7 +1,7 @@
 """A language model that reads trees of histories: a plain pass over the trunks, then packed waves.
 
-The trunks of a batch are ordinary sequences and go through the model as such. What hangs from them
-is read on top of their keys and values: histories of one sequence share a row, each sees the trunk
+The trunks of a batch are ordinary sequences and go through the model as such. Histories beside
+them are read on top of their keys and values: histories of one sequence share a row, each sees the trunk
 up to where it branches off, the histories that lead to it, and itself (a tree attention mask, its
 depth as position id). A row takes a bounded number of them, so that none attends to a long row of
 strangers, and rows of like length share a pass.
@@ -73,7 +73,7 @@ class PackedModel:
 
 
 class PackedBatch:
-    """Sequences of token ids and the histories that hang from them, see `search.NextTokens`.
+    """Sequences of token ids and the histories that branch off them, see `search.NextTokens`.
 
     `evaluated` counts the positions that the model ran: those of the sequences, then the others.
     """
@@ -147,14 +147,14 @@ class _Rows:
         return hidden_WH
 
     def _assign(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> None:
-        """Share the wave out to rows, without parting what hangs from one trunk node."""
+        """Distribute the wave over rows, keeping what branches off one trunk node together."""
         limit = max(ROW_HISTORIES, self._width // 2)
         order = np.lexsort([wave, histories.column_R[wave], histories.sequence_R[wave]])
         node = wave[order]
         sequence, column = histories.sequence_R[node], histories.column_R[node]
         begins = np.diff(sequence, prepend=-1) != 0
-        hangs_anew = begins | (np.diff(column, prepend=-1) != 0)
-        row = _filled_rows(begins, hangs_anew, limit)
+        branches_anew = begins | (np.diff(column, prepend=-1) != 0)
+        row = _filled_rows(begins, branches_anew, limit)
         first, size = np.unique(row, return_index=True, return_counts=True)[1:]
         keys = column[np.append(first[1:], len(row)) - 1] + 1
         by_keys = np.argsort(-keys, kind="stable")
@@ -246,11 +246,11 @@ class _Rows:
         return mask[:, None].to(self._lm.device)
 
 
-def _filled_rows(begins: np.ndarray, hangs_anew: np.ndarray, limit: int) -> np.ndarray:
-    """The row of each element: a new one at every beginning, and where what hangs together would
-    make the row longer than `limit`."""
-    tree = np.cumsum(hangs_anew) - 1
-    size, opens = np.bincount(tree), begins[hangs_anew]
+def _filled_rows(begins: np.ndarray, branches_anew: np.ndarray, limit: int) -> np.ndarray:
+    """The row of each element: a new one at every beginning, and where what belongs
+    together would make the row longer than `limit`."""
+    tree = np.cumsum(branches_anew) - 1
+    size, opens = np.bincount(tree), begins[branches_anew]
     row_of_tree, row, filled = np.empty(len(size), np.int64), -1, 0
     for number, (more, is_first) in enumerate(zip(size.tolist(), opens.tolist(), strict=True)):
         if is_first or filled + more > limit:

@@ -2,13 +2,13 @@
 
 encode(text[:n]) is what a model is given if the text ends at byte n. Together with the trunk, the
 encoding of the whole text, that is about one history per byte. To encode every prefix from its
-beginning would cost the square of the text's length, so the text is cut into *islands* at places
+beginning would cost the square of the text's length, so the text is cut into *segments* at places
 across which the tokenizer decides nothing. There
 
-    encode(text[:n]) = the trunk up to the island + encode(the island's bytes before n),
+    encode(text[:n]) = the trunk up to the segment + encode(the segment's bytes before n),
 
-hence what grows beside the trunk in an island depends on the island alone. Islands are mostly words
-and come back; what grew is remembered.
+hence the histories beside the trunk in a segment depend on the segment alone. Segments are mostly
+words and come back, so their histories are cached.
 
 Where a cut is exact. No vocabulary entry may contain the two bytes beside it: then neither a merge
 nor an added token lies across. And no pre-tokenizer may look across. GPT-2's pattern and its
@@ -18,12 +18,12 @@ character that is neither, but for an apostrophe (it's) and ">", which may end a
 other way round: "(it" may be one match, and so may a full stop and a line break. A Unigram model
 adds scores up from the start of a piece and rounding breaks its ties, so it is cut only where a
 piece starts, before a space. Parts of a tokenizer that look further (UnicodeScripts, added tokens
-that must be single words) forbid all cuts. If a pattern looks further, the encodings of the islands,
-end to end, are not the trunk; then the whole text is one island.
+that must be single words) forbid all cuts. If a pattern looks further, the encodings of the segments,
+end to end, are not the trunk; then the whole text is one segment.
 
-Where it is an approximation. In an island longer than 96 bytes (Chinese, base64, long rules) only a
+Where it is an approximation. In a segment longer than 96 bytes (Chinese, base64, long rules) only a
 tail is encoded: from a trunk token at least 64 bytes back from which the text is encoded as in the
-trunk. What looks further back is missed; the history still spells the prefix.
+trunk. Context further back is missed; the history still spells the prefix.
 
 Shapes: T tokens of the trunk; R histories, T + 1 of the trunk and S beside it.
 """
@@ -46,7 +46,7 @@ from bld.tokenization.vocabulary import unfold
 TAIL = 64  # bytes of text encoded again at least
 STEP = 32  # bytes after which a tail is shortened
 CANDIDATES = 16  # trunk tokens at which it may begin, at most
-REMEMBERED_ISLANDS = 1 << 16
+REMEMBERED_SEGMENTS = 1 << 16
 
 SHORT_SIGHTED = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split"}
 WORD_ENDS = [byte for byte in range(128) if chr(byte).isalnum()]
@@ -68,17 +68,17 @@ class HistoryTree(NamedTuple):
 
 
 class _Branches(NamedTuple):
-    """What grows beside the trunk in an island: token, parent and start of S histories.
+    """The histories beside the trunk in a segment: token, parent and start of S histories.
 
     Parent t >= 0 is the history of t trunk tokens, parent -1 - s is column s; both, like the start,
-    count from the start of the island. `fits`: the island's own encoding is the trunk's.
+    count from the start of the segment. `fits`: the segment's own encoding is the trunk's.
     """
 
     nodes_3S: np.ndarray
     fits: bool
 
 
-class _Island(NamedTuple):
+class _Segment(NamedTuple):
     """A part of a text and of its trunk; `starts`: the bytes where the trunk's nodes stand;
     `ends`: those where a character ends."""
 
@@ -99,7 +99,7 @@ class PrefixEncoder:
         for token_id, spelt in enumerate(self._spelt):
             self._id_of.setdefault(spelt, token_id)
         self._may_cut = _pairs_to_cut(json.loads(content.backend.to_str()), self._spelt)
-        self._branches_of_word = lru_cache(REMEMBERED_ISLANDS)(self._branches)
+        self._branches_of_word = lru_cache(REMEMBERED_SEGMENTS)(self._branches)
 
     def tree(self, text: bytes, trunk: Sequence[int]) -> HistoryTree:
         """The trunk and encode(text[:n]) for every byte n; `trunk` [T] is the encoding of `text`.
@@ -121,7 +121,7 @@ class PrefixEncoder:
         )
 
     def _cuts(self, text: bytes) -> np.ndarray:
-        """The bytes at which islands begin, and the end of the text."""
+        """The bytes at which segments begin, and the end of the text."""
         byte_N = np.frombuffer(text, np.uint8)
         cut_N = self._may_cut[byte_N[:-1], byte_N[1:]]
         cut_N[1:] &= ~ENDS_NON_ASCII_SPACE[byte_N[:-2], byte_N[1:-1]]
@@ -131,9 +131,9 @@ class PrefixEncoder:
         self, text: bytes, trunk: tuple[int, ...], start_R: np.ndarray, cuts: np.ndarray
     ) -> tuple[np.ndarray, bool]:
         """Token, parent and start [3, S] of the histories beside the trunk, by rising start; and
-        whether every island's encoding is the trunk's."""
+        whether every segment's encoding is the trunk's."""
         first = np.searchsorted(start_R, cuts)
-        islands = [
+        segments = [
             (self._branches_of_word if stop - start <= TAIL else self._branches)(
                 text[start:stop], trunk[node:last]
             )
@@ -141,8 +141,10 @@ class PrefixEncoder:
                 pairwise(cuts.tolist()), pairwise(first.tolist()), strict=True
             )
         ]
-        sizes = np.array([island.nodes_3S.shape[1] for island in islands])
-        nodes_3S = np.concatenate([island.nodes_3S for island in islands], axis=1, dtype=np.int64)
+        sizes = np.array([segment.nodes_3S.shape[1] for segment in segments])
+        nodes_3S = np.concatenate(
+            [segment.nodes_3S for segment in segments], axis=1, dtype=np.int64
+        )
         parent_S, start_S = nodes_3S[1:]
         start_S += np.repeat(cuts[:-1], sizes)
         order = np.argsort(start_S, kind="stable")
@@ -153,10 +155,10 @@ class PrefixEncoder:
         column_S = np.repeat(np.cumsum(sizes) - sizes, sizes) - 1 - parent_S
         parent_S += np.repeat(first[:-1], sizes)
         parent_S[beside] = node_S[column_S[beside]]
-        return nodes_3S[:, order], all(island.fits for island in islands)
+        return nodes_3S[:, order], all(segment.fits for segment in segments)
 
     def _branches(self, text: bytes, trunk: tuple[int, ...]) -> _Branches:
-        """What grows beside the trunk of an island."""
+        """The histories beside the trunk of a segment."""
         child = {(t, token): t + 1 for t, token in enumerate(trunk)}
         nodes: list[tuple[int, int, int]] = []
 
@@ -172,9 +174,9 @@ class PrefixEncoder:
 
         starts = list(accumulate((self._length[token] for token in trunk), initial=0))
         ends = [n for n in range(1, len(text)) if _begins_character(text[n])] + [len(text)]
-        island = _Island(text, trunk, starts, ends)
+        segment = _Segment(text, trunk, starts, ends)
         node_at, fits = {0: 0}, True
-        for end, t, tokens in self._encodings(island):
+        for end, t, tokens in self._encodings(segment):
             if end == len(text):
                 fits = tuple(tokens) == trunk[t:]
             elif self._spell(tokens) == text[starts[t] : end]:
@@ -186,22 +188,22 @@ class PrefixEncoder:
                 descend(node_at[first], first, fragment)
         return _Branches(np.array(nodes, np.int32).reshape(-1, 3).T, fits)
 
-    def _encodings(self, island: _Island) -> Iterator[tuple[int, int, list[int]]]:
+    def _encodings(self, segment: _Segment) -> Iterator[tuple[int, int, list[int]]]:
         """(end, t, tokens) for the end of every character, in order: text[:end] is encoded as t
         tokens of the trunk and then `tokens`."""
-        text, _, starts, ends = island
+        text, _, starts, ends = segment
         t = first = done = 0
         while first < len(ends):
-            t = self._closer(island, t, done)
+            t = self._closer(segment, t, done)
             last = bisect_right(ends, done + STEP)
             encoded = self._encode([text[starts[t] : end] for end in ends[first:last]])
             yield from zip(ends[first:last], repeat(t), encoded)
             first, done = last, ends[last - 1]
 
-    def _closer(self, island: _Island, t: int, end: int) -> int:
+    def _closer(self, segment: _Segment, t: int, end: int) -> int:
         """A trunk node closer to byte `end` than t, yet TAIL away, from which the text that follows
         is encoded as in the trunk; t if the last few are none."""
-        text, trunk, starts, ends = island
+        text, trunk, starts, ends = segment
         nearest = bisect_right(starts, end - TAIL) - 1
         for node in range(nearest, max(t, nearest - CANDIDATES), -1):
             start = starts[node]

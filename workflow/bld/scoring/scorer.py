@@ -1,4 +1,4 @@
-"""Scoring: documents in, a model's byte distributions out, and what it says at its own tokens.
+"""Scoring: documents in, a model's byte distributions out, and the scores of its own tokens.
 
 A document is read in windows of the model's context; one that fits is a window of its own. Windows
 of like length share a batch. Of a later window the first half repeats the end of the one before: its
@@ -39,7 +39,7 @@ DOCUMENTS_AT_ONCE = 128
 class Scored(NamedTuple):
     """A document's byte distributions: row n is that of supervised symbol n, given all before it.
 
-    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the share of mass that
+    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the fraction of mass that
     dropped histories would have had there. `windows`: in how many pieces the document was read.
     `tokens`: None where none are kept.
     """
@@ -72,8 +72,8 @@ class ByteScorer:
 
     Documents longer than `window` tokens, or than the model's context, are read in windows that
     overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents not
-    counted. At each token of the documents `keep_tokens` are kept. `evaluated` counts what was run so
-    far. Raises ValueError for a model that cannot be read like this, see `covers.packed`.
+    counted. At each token of the documents the `top_k_tokens` most probable ones are kept. `evaluated` counts what was run so
+    far. Raises ValueError for a model that cannot be read like this, see `packed`.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class ByteScorer:
         policy: Histories,
         window: int,
         batch_tokens: int,
-        keep_tokens: int = 0,
+        top_k_tokens: int = 0,
         block_rows: int | None = None,
     ) -> None:
         self.renderer, self.lm = renderer, lm
         self.evaluated, self._counting = Evaluated(0, 0), Lock()
         self._policy = policy
         self._trie = Trie(renderer.vocabulary)
-        self._keep_tokens = min(keep_tokens, len(self._trie.ids_I))
+        self._top_k_tokens = min(top_k_tokens, len(self._trie.ids_I))
         self._prefixes = PrefixEncoder(renderer.content)
         self._model = PackedModel(lm, self._trie, batch_tokens, block_rows)
         self._window = min(window, self._model.context or window)
         # One batch a core, each on one thread: the result does not depend on how many there are. A
-        # GPU is given the next batch while the last one's sums are weighed.
+        # GPU is given the next batch while the last one's sums are weighted.
         on_cpu = lm.device.type == "cpu"
         workers = torch.get_num_threads() if on_cpu else 2
         self._workers = ThreadPoolExecutor(
@@ -105,14 +105,14 @@ class ByteScorer:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of the model's tokenizer."""
+        """Remarks on the model's tokenizer."""
         return self.renderer.notes
 
     def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
         """The documents' distributions, in their order."""
         stream = iter(documents)
-        while some := list(islice(stream, DOCUMENTS_AT_ONCE)):
-            yield from self._score(some)
+        while block := list(islice(stream, DOCUMENTS_AT_ONCE)):
+            yield from self._score(block)
 
     def _score(self, documents: list[Document]) -> Iterator[Scored]:
         rendered = [self.renderer.render(d.segments, f"document {d.id}") for d in documents]
@@ -124,7 +124,7 @@ class ByteScorer:
         trees = [[self._tree(turn, one) for turn in one.turns] for one in rendered]
         log_probs = [np.empty((len(r.symbols_N), TRIE_SYMBOLS), np.float32) for r in rendered]
         lost = [np.empty(len(r.symbols_N), np.float32) for r in rendered]
-        scores = [{-1: no_scores(self._keep_tokens)} for _ in rendered]
+        scores = [{-1: no_scores(self._top_k_tokens)} for _ in rendered]
         lengths = [window.stop - window.start for _, window in pieces]
         batches = batches_of_like_length(lengths, self._model.batch_tokens)
         work = [self._work([pieces[i] for i in batch], rendered, trees) for batch in batches]
@@ -148,7 +148,7 @@ class ByteScorer:
                 log_probs[number],
                 lost[number],
                 int(count[number]),
-                joined(parts) if self._keep_tokens else None,
+                joined(parts) if self._top_k_tokens else None,
             )
 
     def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
@@ -193,7 +193,7 @@ class ByteScorer:
         dtype: torch.dtype,
     ) -> list[_ScoredPart]:
         histories = HistoryBatch([part.span for part in parts])
-        batch, kept = PackedBatch(self._model, sequences), self._keep_tokens
+        batch, kept = PackedBatch(self._model, sequences), self._top_k_tokens
         tokens = TrunkTokens(batch, self._trie, parts, rendered, kept) if kept else None
         log_probs_NS, lost_N = byte_distributions(
             self._trie, histories, tokens or batch, self._policy, dtype
@@ -216,12 +216,12 @@ def open_scorer(
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
-    keep_tokens: int = 0,
+    top_k_tokens: int = 0,
 ) -> ByteScorer:
     """The scorer of a model folder whose documents are rendered as `rendering` says."""
     renderer = load_renderer(folder, **rendering)
     lm = load_language_model(folder, precision, rendering["trust_remote_code"])
-    return ByteScorer(renderer, lm, policy, window, batch_tokens, keep_tokens)
+    return ByteScorer(renderer, lm, policy, window, batch_tokens, top_k_tokens)
 
 
 def open_teacher(folder: Path, rendering: Mapping[str, Any], scoring: Scoring) -> ByteScorer:

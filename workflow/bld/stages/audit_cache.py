@@ -8,7 +8,7 @@ from functools import partial
 from bld.cache.reading import ByteCache
 from bld.config.settings import Histories
 from bld.evaluation.audit import ROUNDING, Stored, audit, audit_table
-from bld.evaluation.sample import sample_documents
+from bld.evaluation.files import sample_documents
 from bld.files import MANIFEST, read_manifest, write_json
 from bld.folders import whole_folder
 from bld.models import memory_explained

@@ -8,7 +8,7 @@ from functools import partial
 from bld.config.settings import Histories
 from bld.documents.shards import read_split
 from bld.evaluation.average import average_bits_per_byte
-from bld.evaluation.results import write_evaluation
+from bld.evaluation.files import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bld.evaluation.benchmarks.harness import run_benchmark
-from bld.evaluation.results import write_evaluation
+from bld.evaluation.files import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bld.documents.shards import read_split
 from bld.evaluation.bits_per_byte import bits_per_byte, open_model
-from bld.evaluation.results import write_evaluation
+from bld.evaluation.files import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser

@@ -7,9 +7,8 @@ from itertools import islice
 
 from bld.config.settings import Histories
 from bld.documents.shards import read_split
-from bld.evaluation.byte_divergence import byte_divergence
-from bld.evaluation.head_bytes import open_head
-from bld.evaluation.results import write_evaluation
+from bld.evaluation.byte_divergence import byte_divergence, open_head
+from bld.evaluation.files import write_evaluation
 from bld.folders import whole_folder
 from bld.models import memory_explained
 from bld.pipeline.step import StepParser

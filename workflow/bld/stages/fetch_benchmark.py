@@ -10,7 +10,7 @@ from typing import Any
 
 import nltk
 
-from bld.evaluation.benchmarks.offline import NLTK_DATA
+from bld.evaluation.benchmarks.tasks import NLTK_DATA
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
 from bld.pipeline.step import StepParser

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bld.config.settings import Histories
 from bld.evaluation.bits_per_byte import open_model
+from bld.evaluation.files import sample_documents
 from bld.evaluation.information import byte_entropies, information, token_entropies
-from bld.evaluation.sample import sample_documents
 from bld.files import write_json
 from bld.folders import whole_folder
 from bld.models import memory_explained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bld.config.settings import Histories
 from bld.documents.shards import read_split
-from bld.evaluation.results import write_evaluation
+from bld.evaluation.files import write_evaluation
 from bld.evaluation.text import Writer, find_passage, surprise
 from bld.folders import whole_folder
 from bld.models import memory_explained

@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
 
 from bld.evaluation.benchmarks import tasks as checks
-from bld.evaluation.benchmarks.offline import offline
+from bld.evaluation.benchmarks.tasks import offline
 from bld.models import context_of, load_language_model
 from bld.tokenization.chat_template import FIXED_DAY
 from bld.tokenization.loading import load_tokenizer
@@ -162,7 +162,7 @@ def ratio_of_sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _numbers(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics in what lm-eval says of a task; it holds names and counts as well."""
+    """The metrics in lm-eval's entry of a task; it holds names and counts as well."""
     return {
         checks.plain(key): float(value)
         for key, value in entry.items()
@@ -204,8 +204,8 @@ def _rows(task: str, samples: Sequence[Mapping[str, Any]], metric: str) -> list[
 
 def _higher_is_better(tasks: Mapping[str, Task], metric: str) -> bool | None:
     """None if the tasks differ or do not say."""
-    said = {task.higher_is_better().get(metric.partition(",")[0]) for task in tasks.values()}
-    return said.pop() if len(said) == 1 else None
+    directions = {task.higher_is_better().get(metric.partition(",")[0]) for task in tasks.values()}
+    return directions.pop() if len(directions) == 1 else None
 
 
 def _task_hash(samples: Sequence[Mapping[str, Any]]) -> str:

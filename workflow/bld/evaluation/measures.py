@@ -1,8 +1,15 @@
-"""Figures of single symbols, and what they come to over many: all of them, or those of a kind of
-document or of a place in a token.
+"""Figures of byte distributions: distances and entropies row by row, figures of single symbols, and
+what they come to over many: all of them, or those of a kind of document or of a place in a token.
 
 A table has a column for every figure, [N] over the supervised symbols of one document or of many. It
 costs a few floats a symbol, so that distributions need not be kept.
+
+Calibration asks: of the symbols that a model is so sure of, are so many right? Of every supervised
+symbol the model's most probable one is taken: its probability is the confidence, and it is right if
+it is the true one. Symbols are sorted into ten bins of confidence; in a calibrated model the mean
+confidence of a bin is the fraction of it that is right. The expected calibration error is the mean
+gap between the two, weighted by symbols (Guo et al., "On Calibration of Modern Neural Networks",
+arXiv 1706.04599, Eq. 3).
 
 Shape letters: N supervised symbols, S symbols.
 """
@@ -22,6 +29,61 @@ from bld.tokenization.rendering import Rendered
 Table = dict[str, np.ndarray]
 AT_END = HEAD_BYTES + 2
 """The position of END, which is no byte of any token, after all that bytes have."""
+BINS = 10
+
+
+def jensen_shannon(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
+    """JSD in nats, [N], of rows of log-probabilities."""
+    mean_NS = np.logaddexp(p_NS, q_NS, dtype=np.float64) - np.log(2)
+    return (kullback_leibler(p_NS, mean_NS) + kullback_leibler(q_NS, mean_NS)) / 2
+
+
+def kullback_leibler(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
+    """KL(p || q) in nats, [N], of rows of log-probabilities."""
+    p_NS, q_NS = p_NS.astype(np.float64), q_NS.astype(np.float64)
+    possible = p_NS > -np.inf
+    gap_NS = np.subtract(p_NS, q_NS, out=np.zeros_like(p_NS), where=possible)
+    return (np.exp(p_NS) * gap_NS).sum(1)
+
+
+def total_variation(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
+    """Half the L1 distance, between 0 and 1, [N], of rows of log-probabilities."""
+    return abs(np.exp(p_NS, dtype=np.float64) - np.exp(q_NS, dtype=np.float64)).sum(1) / 2
+
+
+def entropy(p_NS: np.ndarray) -> np.ndarray:
+    """Entropy in nats, [N], of rows of log-probabilities."""
+    p_NS = p_NS.astype(np.float64)
+    return -(np.exp(p_NS) * np.where(p_NS > -np.inf, p_NS, 0)).sum(1)
+
+
+def reliability(confidence_N: np.ndarray, right_N: np.ndarray) -> dict[str, Any]:
+    """`calibration`: the bins that hold a symbol, with their bounds [low, high), symbols, mean
+    confidence and accuracy; `calibration_error`: the expected calibration error, in 0 to 1."""
+    bin_N = np.minimum((confidence_N * BINS).astype(np.int64), BINS - 1)
+    symbols_B = np.bincount(bin_N, minlength=BINS)
+    held = np.flatnonzero(symbols_B)
+    confidence_B, accuracy_B = (
+        np.bincount(bin_N, of_symbols, minlength=BINS)[held] / symbols_B[held]
+        for of_symbols in (confidence_N, right_N)
+    )
+    return {
+        "calibration": [
+            {
+                "low": number / BINS,
+                "high": (number + 1) / BINS,
+                "symbols": int(symbols_B[number]),
+                "confidence": float(confidence),
+                "accuracy": float(accuracy),
+            }
+            for number, confidence, accuracy in zip(
+                held.tolist(), confidence_B, accuracy_B, strict=True
+            )
+        ],
+        "calibration_error": float(
+            abs(confidence_B - accuracy_B) @ symbols_B[held] / len(confidence_N)
+        ),
+    }
 
 
 def positions(document: Rendered) -> np.ndarray:
@@ -36,7 +98,7 @@ def positions(document: Rendered) -> np.ndarray:
     return position_N
 
 
-def judged(model: str, log_probs_NS: np.ndarray, symbols_N: np.ndarray) -> Table:
+def figures(model: str, log_probs_NS: np.ndarray, symbols_N: np.ndarray) -> Table:
     """What the true symbols cost a model, how sure it is of its most probable ones, and whether those
     are right."""
     rows, best_N = np.arange(len(symbols_N)), log_probs_NS.argmax(1)

@@ -1,13 +1,16 @@
-"""A random sample of a split, for measures that are too dear for all of it."""
+"""What evaluations read and write: a random sample of a split, for measures that are too expensive for
+all of it, and results that name the model that they are of."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bld.documents.document import Document
 from bld.documents.shards import read_split
-from bld.files import MANIFEST, read_manifest
+from bld.files import MANIFEST, read_manifest, sha256_of_all, write_json
 
 
 def sample_documents(folder: Path, count: int, seed: int) -> list[Document]:
@@ -25,3 +28,10 @@ def sample_documents(folder: Path, count: int, seed: int) -> list[Document]:
             "raise audit.documents, or choose another audit.seed"
         )
     return documents
+
+
+def write_evaluation(path: Path, result: Mapping[str, Any], *models: Path) -> None:
+    """Write a result with the digest of the manifests of the model's folder, or folders, `model_sha256`:
+    what was found of a model is not taken for what would be found of one that has replaced it."""
+    digest = sha256_of_all(model / MANIFEST for model in models)
+    write_json(path, {**result, "model_sha256": digest})
