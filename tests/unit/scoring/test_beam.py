@@ -114,7 +114,7 @@ def test_prefix_keeps_the_histories_whose_share_exceeds_eps(dense_toy, kept, rep
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("eps", [0, 0.03])
-@pytest.mark.parametrize("width", [0, 1, 2, 4, 9])
+@pytest.mark.parametrize("width", [1, 2, 4, 9])
 def test_a_beam_keeps_those_of_them_that_are_among_the_heaviest_alive_where_they_end(
     dense_toy, kept, replayed, eps, width, seed
 ):
@@ -162,10 +162,10 @@ def test_wider_beams_lose_less(dense_toy, kept, seed):
     waves, lost = zip(
         *(
             kept(toy, Histories(histories="beam", eps=0, beam_width=w), seed)
-            for w in (0, 1, 2, 4, 8, 16)
+            for w in (1, 2, 4, 8, 16)
         ),
         strict=True,
     )
     histories = [sum(map(len, some)) for some in waves]
-    assert histories[0] == len(toy.trunk) and histories == sorted(set(histories))
+    assert histories[0] > len(toy.trunk) and histories == sorted(set(histories))
     assert (np.diff(lost, axis=0) <= 1e-12).all()

@@ -120,7 +120,7 @@ def test_lost_mass_bounds_what_the_histories_of_prefix_would_add(
     data=st.data(),
     seed=SEEDS,
     eps=st.sampled_from([0, 1e-3, 0.05, 0.3]),
-    width=st.sampled_from([0, 1, 2, 5, ALL]),
+    width=st.sampled_from([1, 2, 5, ALL]),
 )
 @settings(deadline=None, max_examples=60)
 def test_lost_mass_bounds_what_all_covers_would_add_to_a_beam(
