@@ -76,10 +76,11 @@ def hidden_states(
     `mask_B1TT` is added to the attention scores (0 or a large negative number); without it
     attention is causal.
     """
-    body = lm.base_model
-    return body(
+    output = lm.base_model(
         input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT, use_cache=False
-    ).last_hidden_state
+    )
+    hidden_BTH: torch.Tensor = output.last_hidden_state
+    return hidden_BTH
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:

@@ -123,4 +123,4 @@ def _check_origin(path: Path, expected: Mapping[str, Any]) -> str:
         read_shape(metadata[TAIL_SHAPE])
     except ValueError as error:
         raise ValueError(f"{path}: {error}; delete it and score again") from error
-    return origin["step"]
+    return str(origin["step"])

@@ -78,11 +78,12 @@ def spread_tails(found: StoredBytes, log_shape_SS: np.ndarray) -> np.ndarray:
     log_probs_NS = found.log_tail_N[:, None] + shape_NS
     log_probs_NS -= np.logaddexp.reduce(shape_NS, axis=1, keepdims=True)
     log_probs_NS[_rows(found), found.symbols_F] = found.log_probs_F
-    return log_probs_NS - np.logaddexp.reduce(log_probs_NS, axis=1, keepdims=True)
+    log_probs_NS -= np.logaddexp.reduce(log_probs_NS, axis=1, keepdims=True)
+    return np.asarray(log_probs_NS)
 
 
 def _starts(found: StoredBytes) -> np.ndarray:
-    return np.cumsum(found.kept_N, dtype=np.int64) - found.kept_N
+    return np.asarray(np.cumsum(found.kept_N, dtype=np.int64) - found.kept_N)
 
 
 def _rows(found: StoredBytes) -> np.ndarray:

@@ -127,7 +127,7 @@ def _entropy(
     probs_TV = log_probs_TV.exp()
     text_T = torch.special.entr(probs_TV[:, spelt]).sum(1)
     others = (torch.special.entr(probs_TV[:, ids].sum(1)) for ids in (end, special))
-    return text_T + sum(others)
+    return torch.as_tensor(text_T + sum(others))
 
 
 def _joined(
@@ -153,7 +153,7 @@ def _joined(
 
 def _row(position: np.ndarray) -> np.ndarray:
     """The row of a position or a length: its own up to ten, then one for all others."""
-    return np.minimum(position, HEAD_BYTES + 1)
+    return np.asarray(np.minimum(position, HEAD_BYTES + 1))
 
 
 def _ratio(part: float, whole: float) -> float | None:

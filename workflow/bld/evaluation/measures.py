@@ -35,7 +35,8 @@ BINS = 10
 def jensen_shannon(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
     """JSD in nats, [N], of rows of log-probabilities."""
     mean_NS = np.logaddexp(p_NS, q_NS, dtype=np.float64) - np.log(2)
-    return (kullback_leibler(p_NS, mean_NS) + kullback_leibler(q_NS, mean_NS)) / 2
+    both_N = kullback_leibler(p_NS, mean_NS) + kullback_leibler(q_NS, mean_NS)
+    return np.asarray(both_N / 2)
 
 
 def kullback_leibler(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
@@ -43,18 +44,19 @@ def kullback_leibler(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
     p_NS, q_NS = p_NS.astype(np.float64), q_NS.astype(np.float64)
     possible = p_NS > -np.inf
     gap_NS = np.subtract(p_NS, q_NS, out=np.zeros_like(p_NS), where=possible)
-    return (np.exp(p_NS) * gap_NS).sum(1)
+    return np.asarray((np.exp(p_NS) * gap_NS).sum(1))
 
 
 def total_variation(p_NS: np.ndarray, q_NS: np.ndarray) -> np.ndarray:
     """Half the L1 distance, between 0 and 1, [N], of rows of log-probabilities."""
-    return abs(np.exp(p_NS, dtype=np.float64) - np.exp(q_NS, dtype=np.float64)).sum(1) / 2
+    gap_NS = np.exp(p_NS, dtype=np.float64) - np.exp(q_NS, dtype=np.float64)
+    return np.asarray(abs(gap_NS).sum(1) / 2)
 
 
 def entropy(p_NS: np.ndarray) -> np.ndarray:
     """Entropy in nats, [N], of rows of log-probabilities."""
     p_NS = p_NS.astype(np.float64)
-    return -(np.exp(p_NS) * np.where(p_NS > -np.inf, p_NS, 0)).sum(1)
+    return np.asarray(-(np.exp(p_NS) * np.where(p_NS > -np.inf, p_NS, 0)).sum(1))
 
 
 def reliability(confidence_N: np.ndarray, right_N: np.ndarray) -> dict[str, Any]:

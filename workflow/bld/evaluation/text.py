@@ -93,7 +93,8 @@ class Writer:
         else:
             segments = [Segment(PLAIN_ROLE, text, True)]
         rendered = self._renderer.render(segments, f"prompt {prompt!a}")
-        return rendered.ids_T[: rendered.turns[0].last].tolist()
+        ids: list[int] = rendered.ids_T[: rendered.turns[0].last].tolist()
+        return ids
 
 
 class _Spelt(StoppingCriteria):

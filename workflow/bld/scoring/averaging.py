@@ -105,13 +105,13 @@ def lost_mass(
     for two equal weights: a symbol to which one model gives nothing may well be the other's favourite.
     """
     if mean == "arithmetic":
-        return share_M @ lost_MN
+        return np.asarray(share_M @ lost_MN)
     share_M1 = share_M[:, None]
     kept_MN, dropped_MN = (1 - lost_MN) ** share_M1, lost_MN**share_M1
     kept_N = kept_MN.prod(axis=0)
     found_N = kept_N * np.exp(log_total_N)
     most_N = found_N + ((kept_MN + dropped_MN).prod(axis=0) - kept_N)
-    return np.clip(1 - found_N / np.minimum(1, most_N), 0, 1)
+    return np.asarray(np.clip(1 - found_N / np.minimum(1, most_N), 0, 1))
 
 
 Scorer = ByteScorer | AverageScorer

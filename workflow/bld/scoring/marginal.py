@@ -48,7 +48,7 @@ def vocabulary_of(trie: Trie, logits: int) -> Vocabulary:
 
 
 class Sums:
-    """Which sums are taken over a histories: everything that depends on its texts alone.
+    """Which sums are taken over a batch of histories: all that depends on its texts alone.
 
     `token_R`: the token after each history whose log-probability is asked for, -1 where none is.
     """
@@ -73,7 +73,7 @@ class Sums:
 
 
 class Found(NamedTuple):
-    """`byte_log_probs_NS`: float32 log-probabilities of the symbols at every row of the histories; what
+    """`byte_log_probs_NS`: float32 log-probabilities of the symbols at every row of the batch; what
     is impossible has e^-69. `token_log_probs`: of the tokens asked for, among all logits, in the
     order of their histories."""
 
@@ -89,7 +89,7 @@ def marginal(
     soft_cap: float | None = None,
     block_rows: int | None = None,
 ) -> Found:
-    """Sum the distributions after the histories of a histories, given their hidden states and the
+    """Sum the distributions after the histories of a batch, given their hidden states and the
     output head; gradients flow to all of them, through the weights of the histories too. Logits are
     computed for `block_rows` histories at once, by default for as many as fit."""
     device = hidden_RH.device
@@ -99,7 +99,7 @@ def marginal(
     fitting = BLOCK_ELEMENTS[device.type] // len(weight_VH)
     step = block_rows or max(MIN_BLOCK_ROWS, fitting)
     blocks = _blocks(sums, len(weight_VH), step, device)
-    root_RS, log_pair_P, log_token, log_known_R = _RangeSums.apply(
+    root_RS, log_pair_P, log_token, log_known_R = _RangeSums.apply(  # type: ignore[no-untyped-call]
         hidden_RH, weight_VH, bias_V, soft_cap, sums, blocks
     )
     children = len(sums.child_C)
@@ -194,7 +194,7 @@ class _RangeSums(torch.autograd.Function):
     trie's tokens have among all logits. The head's rows are in the vocabulary's order."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden_RH: torch.Tensor,
         weight_VH: torch.Tensor,
@@ -239,7 +239,7 @@ class _RangeSums(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         """Gradients of the hidden states, the head and its bias."""
         hidden_RH, weight_VH, bias_V, top_R1, total_R1, *found = ctx.saved_tensors
         root_RS, log_pair_P, _, log_known_R, *kept = found

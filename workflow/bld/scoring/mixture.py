@@ -29,7 +29,7 @@ LARGEST = 60.0
 
 
 class Mixture:
-    """The histories of a histories that were evaluated so far, and their sums.
+    """The histories of a batch that were evaluated so far, and their sums.
 
     `log_weight_R`: log-probability of each history, known (`known_R`) as soon as its parent is
     evaluated (`evaluated_R`).
@@ -155,7 +155,7 @@ class Mixture:
 
     def log_mass(self) -> np.ndarray:
         """Log P(text[:n]) [N] over the histories evaluated so far."""
-        return self._mass_NS.sum(1).log().numpy() + self._log_scale_N
+        return np.asarray(self._mass_NS.sum(1).log().numpy() + self._log_scale_N)
 
     def log_probabilities(self) -> np.ndarray:
         """Log P(symbol | text[:n]) [N, S], float64; nan where no history leaves any mass."""
@@ -166,7 +166,7 @@ class Mixture:
 
         Dropped are known histories that were not evaluated, with all that would follow them. At
         most their weight is missing at a row: `for_good` at all rows after them (when every cover
-        counts), else while they or a history of the histories that follows them is alive.
+        counts), else while they or a history of the batch that follows them is alive.
         """
         histories = self.histories
         dropped = np.flatnonzero(self.known_R & ~self.evaluated_R)
@@ -176,7 +176,7 @@ class Mixture:
         log_lost_N = _log_sum_exp_by(row, self.log_weight_R[dropped][pair], rows)
         log_mass_N = self.log_mass()
         with np.errstate(invalid="ignore"):
-            return np.exp(log_lost_N - np.logaddexp(log_lost_N, log_mass_N))
+            return np.asarray(np.exp(log_lost_N - np.logaddexp(log_lost_N, log_mass_N)))
 
     def _reach(self, dropped: np.ndarray) -> np.ndarray:
         """The last row at which each dropped history, or one that follows it, is alive."""
@@ -190,7 +190,7 @@ class Mixture:
             parent = histories.parent_R[node]
             np.maximum.at(reach_R, parent, reach_R[node])
             node = np.unique(parent)
-        return reach_R[dropped]
+        return np.asarray(reach_R[dropped])
 
 
 def _sums(

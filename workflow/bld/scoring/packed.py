@@ -109,7 +109,7 @@ class _Rows:
         self._lm, self._sequences = lm, sequences
         self.tokens = sum(map(len, sequences))
         self._groups: list[_Group] = []
-        # For every history of the histories: the group of rows that it is in, its row, its key.
+        # For every history of the batch: the group of rows that it is in, its row, its key.
         self._place_3R = np.full((3, 0), -1)
 
     @torch.no_grad()
@@ -123,7 +123,9 @@ class _Rows:
         ids_BT = ids_BT.to(self._lm.device)
         body = self._lm.base_model
         hidden = body(input_ids=ids_BT, past_key_values=self._cache, use_cache=True)
-        return hidden.last_hidden_state[histories.sequence_R[wave], histories.column_R[wave]]
+        place = histories.sequence_R[wave], histories.column_R[wave]
+        hidden_WH: torch.Tensor = hidden.last_hidden_state[place]
+        return hidden_WH
 
     @torch.no_grad()
     def wave(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> torch.Tensor:
@@ -197,7 +199,8 @@ class _Rows:
             past_key_values=group.cache,
             use_cache=True,
         )
-        return hidden.last_hidden_state[row, column]
+        hidden_WH: torch.Tensor = hidden.last_hidden_state[row, column]
+        return hidden_WH
 
     def _masks(
         self,
@@ -257,7 +260,7 @@ def _filled_rows(begins: np.ndarray, branches_anew: np.ndarray, limit: int) -> n
             row, filled = row + 1, 0
         filled += more
         row_of_tree[number] = row
-    return row_of_tree[tree]
+    return np.asarray(row_of_tree[tree])
 
 
 def _rows_of(cache: DynamicCache, rows: np.ndarray, keys: int) -> DynamicCache:

@@ -46,7 +46,7 @@ def byte_distributions(
     policy: Histories,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log P(symbol | text[:n]) [N, 258] for all rows of the histories, and lost mass [N], float64.
+    """Log P(symbol | text[:n]) [N, 258] for all rows of the batch, and lost mass [N], float64.
 
     Sums over the vocabulary are taken in `dtype`. The lost mass bounds the fraction of mass, and thus
     the total variation distance, by which dropping histories may have changed a row: against all
@@ -89,7 +89,7 @@ def _next_wave(
     candidate = candidate[fraction > policy.eps]
     if policy.histories == "beam":
         candidate = candidate[_is_among_heaviest(mixture, candidate, policy.beam_width)]
-    return candidate
+    return np.asarray(candidate)
 
 
 def _expand(mixture: Mixture, wave: np.ndarray) -> None:

@@ -90,7 +90,7 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: Mapping[s
     return WholeTexts(load_renderer(model, **reading), **arguments)
 
 
-class WholeTexts(HFLM):
+class WholeTexts(HFLM):  # type: ignore[misc]
     """lm-eval's model for texts by themselves, cut into tokens whose bytes are exactly the text.
 
     So no space is put in front and charged for, no start token follows the one that lm-eval puts in front, and the figures are
@@ -211,4 +211,4 @@ def _higher_is_better(tasks: Mapping[str, Task], metric: str) -> bool | None:
 def _task_hash(samples: Sequence[Mapping[str, Any]]) -> str:
     """As lm-eval's command line has it: over documents, prompts and targets."""
     each = (s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
-    return hash_string("".join(each))
+    return str(hash_string("".join(each)))
