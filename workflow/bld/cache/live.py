@@ -19,17 +19,17 @@ from bld.scoring.scorer import Scored, open_teacher
 class LiveSignals:
     """What `CachedSignals` gives, computed when it is asked for.
 
-    What a cache would store of every byte, to the same number of bits: the symbols that hold `mass`,
-    but at most `at_most`; so of every token, where the scorer scores them. `documents` are the
+    What a cache would store of every byte, to the same number of bits: the symbols that hold `top_p`,
+    but at most `top_k`; so of every token, where the scorer scores them. `documents` are the
     training documents, in their order. Nothing is remembered: what shares a forward pass is what is
     asked for at once, so a training that goes on from a checkpoint reads the same to the last bit.
     """
 
     def __init__(
-        self, documents: Sequence[Document], scorer: Scorer, mass: float, at_most: int
+        self, documents: Sequence[Document], scorer: Scorer, top_p: float, top_k: int
     ) -> None:
         self._documents, self._scorer = documents, scorer
-        self._mass, self._at_most = mass, at_most
+        self._top_p, self._top_k = top_p, top_k
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """The signal of each document."""
@@ -38,9 +38,9 @@ class LiveSignals:
 
     def _signal(self, scored: Scored) -> Signal:
         log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
-        stored = keep_most_probable(log_probs_NS, lost_N, self._mass, self._at_most)
+        stored = keep_most_probable(log_probs_NS, lost_N, self._top_p, self._top_k)
         tokens = scores and padded_tokens(keep_tokens(scores), scores.ids_UK.shape[1])
-        return padded(stored, self._at_most, tokens)
+        return padded(stored, self._top_k, tokens)
 
 
 class LiveTeacher:

@@ -42,15 +42,15 @@ class Signal(NamedTuple):
 
 
 def keep_most_probable(
-    log_probs_NS: np.ndarray, lost_mass_N: np.ndarray, mass: float, at_most: int
+    log_probs_NS: np.ndarray, lost_mass_N: np.ndarray, top_p: float, top_k: int
 ) -> StoredBytes:
-    """Keep the most probable symbols until they hold `mass`, `at_most` of them; the rest becomes
+    """Keep the most probable symbols until they hold the mass `top_p`, at most `top_k`; the rest becomes
     the tail. Of two symbols with one probability the smaller comes first.
 
     `log_probs_NS`: normalised log-probabilities of every symbol.
     """
     starts = range(0, max(1, len(log_probs_NS)), ROWS_AT_ONCE)
-    blocks = [_most_probable(log_probs_NS[i : i + ROWS_AT_ONCE], mass, at_most) for i in starts]
+    blocks = [_most_probable(log_probs_NS[i : i + ROWS_AT_ONCE], top_p, top_k) for i in starts]
     kept_N, symbols_F, log_probs_F, log_tail_N = map(np.concatenate, zip(*blocks, strict=True))
     return StoredBytes(
         kept_N=kept_N.astype(np.uint16),
@@ -62,7 +62,7 @@ def keep_most_probable(
     )
 
 
-def _most_probable(log_probs_NS: np.ndarray, mass: float, at_most: int) -> tuple[np.ndarray, ...]:
+def _most_probable(log_probs_NS: np.ndarray, top_p: float, top_k: int) -> tuple[np.ndarray, ...]:
     """kept_N, symbols_F, log_probs_F and log_tail_N, not yet rounded.
 
     The bits of a float that is not negative grow with it, so (bits of -log p, symbol) is one integer
@@ -70,18 +70,18 @@ def _most_probable(log_probs_NS: np.ndarray, mass: float, at_most: int) -> tuple
     """
     bits_NS = np.abs(np.minimum(log_probs_NS, 0), dtype=np.float32).view(np.int32)
     keys_NS = bits_NS.astype(np.int64) << SYMBOL_BITS | np.arange(log_probs_NS.shape[1])
-    at_most = min(at_most, log_probs_NS.shape[1])
-    keys_NS.partition(at_most - 1, axis=1)
-    keys_NS[:, :at_most].sort(axis=1)
+    top_k = min(top_k, log_probs_NS.shape[1])
+    keys_NS.partition(top_k - 1, axis=1)
+    keys_NS[:, :top_k].sort(axis=1)
     log_probs_NS = -(keys_NS >> SYMBOL_BITS).astype(np.int32).view(np.float32)
     probs_NS = np.exp(log_probs_NS)
-    top_NK = probs_NS[:, :at_most].astype(np.float64)
-    before_NK = np.cumsum(top_NK, axis=1) - top_NK
-    used_NK = (before_NK < mass) & np.isfinite(log_probs_NS[:, :at_most])
+    most_NK = probs_NS[:, :top_k].astype(np.float64)
+    before_NK = np.cumsum(most_NK, axis=1) - most_NK
+    used_NK = (before_NK < top_p) & np.isfinite(log_probs_NS[:, :top_k])
     assert used_NK.any(axis=1).all(), "a distribution has no probability anywhere"
-    symbols_NK = keys_NS[:, :at_most] & (1 << SYMBOL_BITS) - 1
-    log_probs_F = log_probs_NS[:, :at_most][used_NK]
-    probs_NS[:, :at_most][used_NK] = 0
+    symbols_NK = keys_NS[:, :top_k] & (1 << SYMBOL_BITS) - 1
+    log_probs_F = log_probs_NS[:, :top_k][used_NK]
+    probs_NS[:, :top_k][used_NK] = 0
     with np.errstate(divide="ignore"):
         log_tail_N = np.log(probs_NS.sum(axis=1))
     return used_NK.sum(axis=1), symbols_NK[used_NK], log_probs_F, log_tail_N

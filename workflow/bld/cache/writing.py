@@ -46,11 +46,11 @@ class ScoredPart(NamedTuple):
     tails: TailSums
 
 
-def score_part(scored: Iterable[Scored], mass: float, at_most: int) -> ScoredPart:
-    """What is stored of a part's documents: the symbols that hold `mass`, `at_most` of them."""
+def score_part(scored: Iterable[Scored], top_p: float, top_k: int) -> ScoredPart:
+    """What is stored of a part's documents: the symbols that hold `top_p`, at most `top_k`."""
     rows, tails = [], TailSums()
     for document, log_probs_NS, lost_N, windows, scores in scored:
-        stored = keep_most_probable(log_probs_NS, lost_N, mass, at_most)
+        stored = keep_most_probable(log_probs_NS, lost_N, top_p, top_k)
         tails.add(log_probs_NS, stored)
         rows.append(Row(document.id, windows, stored, keep_tokens(scores) if scores else None))
     return ScoredPart(table_of(rows), tails)

@@ -57,11 +57,9 @@ class Sums:
         self, vocabulary: Vocabulary, histories: HistoryBatch, token_R: np.ndarray
     ) -> None:
         self.vocabulary, self.histories = vocabulary, histories
-        trie = vocabulary.trie
-        alive = trie.walk(histories.text, histories.start_R, histories.stop_R)
-        order = np.argsort(alive.history_A, kind="stable")
-        order = order[alive.node_A[order] > 0]
-        self.history_A, self.node_A, self.position_A = (column[order] for column in alive)
+        text, start_R, stop_R = histories.text, histories.start_R, histories.stop_R
+        alive = vocabulary.trie.walk_inside(text, start_R, stop_R)
+        self.history_A, self.node_A, self.position_A = alive
         child = np.flatnonzero(histories.parent_R >= 0)
         asked = np.flatnonzero(token_R >= 0)
         # Log-probabilities of single tokens: of each history's last one, then of those asked for.

@@ -56,10 +56,8 @@ class Mixture:
         wave is the trunk. Blocks are overwritten.
         """
         histories = self.histories
-        alive = self.trie.walk(histories.text, histories.start_R[wave], histories.stop_R[wave])
-        order = np.argsort(alive.history_A, kind="stable")
-        order = order[alive.node_A[order] > 0]
-        inside = Alive(*(column[order] for column in alive))
+        start_W, stop_W = histories.start_R[wave], histories.stop_R[wave]
+        inside = self.trie.walk_inside(histories.text, start_W, stop_W)
         child, child_row = self._children(wave)
         roots, parts, log_prob, first = [], [], [], 0
         for logits_BI in blocks:

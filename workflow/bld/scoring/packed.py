@@ -194,7 +194,7 @@ class _Rows:
         device = self._lm.device
         hidden = self._lm.base_model(
             input_ids=torch.from_numpy(ids_BQ).to(device),
-            attention_mask=self._masks(histories, node, row, column, group.trunk_keys, shape),
+            attention_mask=self._masks(histories, node, (row, column), group.trunk_keys, shape),
             position_ids=torch.from_numpy(depth_BQ).to(device),
             past_key_values=group.cache,
             use_cache=True,
@@ -206,47 +206,37 @@ class _Rows:
         self,
         histories: HistoryBatch,
         node: np.ndarray,
-        row: np.ndarray,
-        column: np.ndarray,
+        place: tuple[np.ndarray, np.ndarray],
         trunk_keys: int,
         shape: tuple[int, int, int],
     ) -> torch.Tensor | dict[str, torch.Tensor]:
-        """What is added to attention scores [B, 1, Q, K], one mask for each kind of layer."""
+        """What is added to attention scores [B, 1, Q, K], one mask for each kind of layer; `place`:
+        row and column of each node."""
         config = self._lm.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ())
         window = getattr(config, "sliding_window", None)
-        depth = histories.depth_R[node]
-        key_depth = np.arange(trunk_keys)
-        sees = key_depth <= histories.column_R[node][:, None]
-        full = self._mask(histories, node, row, column, shape, sees, 1 << 30)
+        depth_n, key_depth = histories.depth_R[node], np.arange(trunk_keys)
+        sees_trunk = key_depth <= histories.column_R[node][:, None]
+
+        def mask(sees_trunk: np.ndarray, window: int) -> torch.Tensor:
+            visible = np.zeros(shape, bool)
+            visible[*place, :trunk_keys] = sees_trunk
+            (row, column), seen, depth = place, node, depth_n
+            while seen.size:
+                visible[row, column, self._place_3R[2, seen]] = True
+                seen = histories.parent_R[seen]
+                on = (seen >= histories.trunk) & (histories.depth_R[seen] > depth - window)
+                seen, row, column, depth = seen[on], row[on], column[on], depth[on]
+            mask = torch.full(shape, torch.finfo(self._lm.dtype).min, dtype=self._lm.dtype)
+            mask[torch.from_numpy(visible)] = 0
+            return mask[:, None].to(self._lm.device)
+
+        full = mask(sees_trunk, 1 << 30)
         if window is None or (kinds and "sliding_attention" not in kinds):
             return full
-        sees &= key_depth > depth[:, None] - window
-        sliding = self._mask(histories, node, row, column, shape, sees, window)
+        sliding = mask(sees_trunk & (key_depth > depth_n[:, None] - window), window)
         masks = {"full_attention": full, "sliding_attention": sliding}
         return masks if kinds else sliding
-
-    def _mask(
-        self,
-        histories: HistoryBatch,
-        node: np.ndarray,
-        row: np.ndarray,
-        column: np.ndarray,
-        shape: tuple[int, int, int],
-        sees_trunk: np.ndarray,
-        window: int,
-    ) -> torch.Tensor:
-        visible = np.zeros(shape, bool)
-        visible[row, column, : sees_trunk.shape[1]] = sees_trunk
-        seen, depth = node, histories.depth_R[node]
-        while seen.size:
-            visible[row, column, self._place_3R[2, seen]] = True
-            seen = histories.parent_R[seen]
-            on = (seen >= histories.trunk) & (histories.depth_R[seen] > depth - window)
-            seen, row, column, depth = seen[on], row[on], column[on], depth[on]
-        mask = torch.full(shape, torch.finfo(self._lm.dtype).min, dtype=self._lm.dtype)
-        mask[torch.from_numpy(visible)] = 0
-        return mask[:, None].to(self._lm.device)
 
 
 def _filled_rows(begins: np.ndarray, branches_anew: np.ndarray, limit: int) -> np.ndarray:

@@ -180,10 +180,10 @@ class ByteScorer:
     ) -> list[_ScoredPart]:
         if not parts:
             return []
-        found = self._distributions(rendered, sequences, parts, torch.float32)
-        if any(np.isnan(one.log_probs_NS).any() for one in found):
-            found = self._distributions(rendered, sequences, parts, torch.float64)
-        return found
+        scored = self._distributions(rendered, sequences, parts, torch.float32)
+        if any(np.isnan(of_part.log_probs_NS).any() for of_part in scored):
+            scored = self._distributions(rendered, sequences, parts, torch.float64)
+        return scored
 
     def _distributions(
         self,

@@ -106,6 +106,13 @@ class Trie:
             levels.append(here)
         return Alive(*(np.concatenate(columns) for columns in zip(*levels, strict=True)))
 
+    def walk_inside(self, text: bytes, start_R: np.ndarray, stop_R: np.ndarray) -> Alive:
+        """As `walk`, without the starts, and sorted by history."""
+        alive = self.walk(text, start_R, stop_R)
+        order = np.argsort(alive.history_A, kind="stable")
+        order = order[alive.node_A[order] > 0]
+        return Alive(*(column[order] for column in alive))
+
 
 def _sorted_entries(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids in trie order, the symbols they spell joined end to end, and how many each spells."""

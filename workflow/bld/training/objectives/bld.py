@@ -145,7 +145,7 @@ def divergence_from_top_k(
 
     Places among the K but the first may be unused: log-probability -inf, and any symbol.
     `student_log_probs` [M, 260] are finite. Outcomes that none of the student's histories can spell
-    (see `covers.marginal.UNSPELT`) are left out, where the divergence would be infinite: what is left
+    (see `scoring.marginal.UNSPELT`) are left out, where the divergence would be infinite: what is left
     is that over the others, weighed by the mass that the teacher gives them. With a temperature t
     both sides are p^(1/t), normalised, over those k + 1 outcomes, and the divergence counts t^2, so
     that its gradient keeps its size (Hinton et al., 2015).
