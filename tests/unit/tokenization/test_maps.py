@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.tokenization.maps.files import load_map, map_of, same_spelling, save_map
-from bld.tokenization.maps.mined import mined_map
-from bld.tokenization.maps.x_token import x_token_map
+from bld.tokenization.maps.mined import closest_entries
+from bld.tokenization.maps.x_token import make_map as x_token_map
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.vocabulary import Vocabulary, spelt
 
@@ -40,7 +40,7 @@ def test_two_equal_tokenizers_are_mapped_by_the_identity(renderer):
     spelling = sorted(spelt(renderer.vocabulary))
     identity = [(token_id, token_id, 1.0) for token_id in spelling]
     assert triples(x_token_map(renderer, renderer)) == identity
-    assert triples(mined_map(renderer.vocabulary, renderer.vocabulary)) == identity
+    assert triples(closest_entries(renderer.vocabulary, renderer.vocabulary)) == identity
 
 
 @settings(deadline=None, max_examples=25)
@@ -107,9 +107,9 @@ def test_renumbering_a_vocabulary_renumbers_its_maps(renderers, kind):
     as_teacher = [(s, 2 * t + 1, w) for s, t, w in triples(x_token_map(other, one))]
     assert triples(x_token_map(other, renumbered)) == as_teacher
     vocabularies = [r.vocabulary for r in (one, renumbered, other)]
-    closest = triples(mined_map(vocabularies[0], vocabularies[2]))
+    closest = triples(closest_entries(vocabularies[0], vocabularies[2]))
     as_student = [(2 * s + 1, t, w) for s, t, w in closest]
-    assert triples(mined_map(vocabularies[1], vocabularies[2])) == as_student
+    assert triples(closest_entries(vocabularies[1], vocabularies[2])) == as_student
 
 
 @cache
@@ -146,7 +146,7 @@ def few(text):
 def test_the_mined_map_gives_every_entry_of_the_teacher_the_closest_then_shortest_then_first(
     student, teacher
 ):
-    found = triples(mined_map(student, teacher))
+    found = triples(closest_entries(student, teacher))
     assert found == sorted(found) and {weight for *_, weight in found} == {1.0}
     student_of = {teacher_id: student_id for student_id, teacher_id, _ in found}
     assert student_of.keys() == spelt(teacher).keys()

@@ -1,4 +1,4 @@
-"""A digest of the code that a step runs: that of its stage, of the objective that a training names in
+"""A digest of the code that a step runs: that of its stage, of the modules that it imports by a name in
 its settings, and of every module of the package that these import, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
@@ -19,20 +19,33 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 WITHOUT_EFFECT = {"bld.config", "bld.pipeline"}
+LOADED = {
+    "method": "bld.training.objectives",
+    "kind": "bld.tokenization.maps",
+    "corpus.source.kind": "bld.documents.sources",
+}
+"""Settings that may name a module which their step imports, and the folder of such modules."""
 DATA = {".j2", ".css", ".js", ".yaml"}
 
 
 @cache
-def code_digest(module: str, package: Path = PACKAGE, objective: str | None = None) -> str:
-    """SHA-256 over the modules that `module` and `objective` run, themselves included."""
-    return digest_of(code_modules(module, package, objective))
+def code_digest(module: str, package: Path = PACKAGE, loaded: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the modules that `module` and those `loaded` run, themselves included."""
+    return digest_of(code_modules(module, package, loaded))
 
 
-def objective_of(settings: Mapping[str, Any]) -> str | None:
-    """The module of the objective that a step imports by the name in its settings, if it does."""
-    method = settings.get("method")
-    is_name = isinstance(method, str) and method.isidentifier()
-    return f"bld.training.objectives.{method}" if is_name else None
+def loaded_modules(settings: Mapping[str, Any], package: Path = PACKAGE) -> tuple[str, ...]:
+    """The modules that a step imports by a name in its settings, see LOADED."""
+    names = ((folder, _setting(settings, key)) for key, folder in LOADED.items())
+    modules = (f"{folder}.{name}" for folder, name in names if name.isidentifier())
+    return tuple(module for module in modules if _path(module, package).exists())
+
+
+def _setting(settings: Any, key: str) -> str:
+    """The value of a dotted key; an empty text where there is none."""
+    for part in key.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings if isinstance(settings, str) else ""
 
 
 def digest_of(modules: Mapping[str, str]) -> str:
@@ -43,15 +56,14 @@ def digest_of(modules: Mapping[str, str]) -> str:
 
 @cache
 def code_modules(
-    module: str, package: Path = PACKAGE, objective: str | None = None
+    module: str, package: Path = PACKAGE, loaded: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """The modules that `module` and `objective` run, themselves included, sorted, with the SHA-256 of
-    each.
+    """The modules that `module` and those `loaded` run, themselves included, sorted, with the SHA-256
+    of each.
 
     `package` is the folder of the package `bld`.
     """
-    roots = [module, objective] if objective else [module]
-    return {name: _digest(name, package) for name in sorted(_closure(roots, package))}
+    return {name: _digest(name, package) for name in sorted(_closure([module, *loaded], package))}
 
 
 def _closure(roots: list[str], package: Path) -> set[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bld.files import MANIFEST, sha256_of, write_json
-from bld.pipeline.code_digest import code_modules, digest_of, objective_of
+from bld.pipeline.code_digest import code_modules, digest_of, loaded_modules
 from bld.pipeline.environment import environment, project_version
 from bld.pipeline.hardware import (
     EnergyMeter,
@@ -67,7 +67,7 @@ class Record:
         self._module = f"bld.stages.{stage}"
         self._made = list(outputs)
         self._attempts = self._count_attempt()
-        self._modules = code_modules(self._module, objective=objective_of(step.settings))
+        self._modules = code_modules(self._module, loaded=loaded_modules(step.settings))
         self._version = project_version()
         if digest_of(self._modules) != step.code:
             raise SystemExit(

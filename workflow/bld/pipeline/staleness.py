@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bld.files import sha256_of
-from bld.pipeline.code_digest import code_modules, objective_of
+from bld.pipeline.code_digest import code_modules, loaded_modules
 from bld.privacy import portable_path
 
 SHOWN = 48
@@ -94,8 +94,8 @@ def step_differences(before: str, after: str, record: Mapping[str, Any]) -> Iter
 def _code_differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
     before = record.get("step", {}).get("code", {}).get("modules", {})
     try:
-        objective = objective_of(settings)
-        after = code_modules(f"bld.stages.{record['stage']}", objective=objective) if before else {}
+        loaded = loaded_modules(settings)
+        after = code_modules(f"bld.stages.{record['stage']}", loaded=loaded) if before else {}
     except OSError:  # a stage that is called otherwise now
         after = {}
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]

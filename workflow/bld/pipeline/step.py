@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bld.files import MANIFEST
-from bld.pipeline.code_digest import code_digest, objective_of
+from bld.pipeline.code_digest import code_digest, loaded_modules
 from bld.pipeline.record import Record
 
 
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 def step_line(module: str, settings: Mapping[str, Any]) -> str:
     """The identity of the step that runs `module` with these settings."""
-    return line_of(code_digest(module, objective=objective_of(settings)), settings)
+    return line_of(code_digest(module, loaded=loaded_modules(settings)), settings)
 
 
 def line_of(code: str, settings: Mapping[str, Any]) -> str:

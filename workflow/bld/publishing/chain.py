@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bld.files import RECORD, read_manifest
-from bld.pipeline.code_digest import code_modules, objective_of
+from bld.pipeline.code_digest import code_modules, loaded_modules
 from bld.publishing.manifests import Manifests
 from bld.publishing.terms import MADE
 
@@ -82,7 +82,7 @@ def expect_code(actions: Sequence[Action], package: Path) -> None:
     for action in actions:
         step, stage = action.record["step"], f"bld.stages.{action.record['stage']}"
         ran = step["code"]["modules"]
-        here = code_modules(stage, package, objective_of(step["settings"]))
+        here = code_modules(stage, package, loaded_modules(step["settings"], package))
         if others := [x for x in sorted({*ran, *here}) if ran.get(x) != here.get(x)]:
             raise ValueError(
                 f"{action.path}: the job ran another version of {', '.join(others)} than there is here; run `snakemake` "

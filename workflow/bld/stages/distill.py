@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
 
 from bld.cache.live import LiveTeacher
@@ -21,7 +22,7 @@ from bld.training.export import save_model, trained_weights
 from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.lora import add_lora, merged_weights
-from bld.training.methods import Scene, build
+from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.on_policy import Author, OnPolicy
 from bld.training.records import join_phases, save_records
 from bld.training.rendered import render_split
@@ -62,8 +63,10 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         vocabulary = load_renderer(folder, **settings["teacher_reading"]).vocabulary
     method = settings["method"]
     of_method = settings.get(method, {})
-    scene = Scene(lm, renderer, vocabulary, arguments.warmup, arguments.map)
-    objective, head, histories = build(method, of_method, scene)
+    context = ObjectiveContext(lm, renderer, vocabulary, arguments.warmup, arguments.map)
+    module = import_module(f"bld.training.objectives.{method}")
+    parts: ObjectiveParts = module.build(of_method, context)
+    objective, head, histories = parts
     if histories:
         check_context(lm, training.sequence_length + histories.extra_positions)
     if training.lora:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from bld.folders import whole_folder
 from bld.pipeline.step import StepParser
-from bld.tokenization.maps.files import save_map
-from bld.tokenization.maps.mined import mined_map
-from bld.tokenization.maps.x_token import x_token_map
+from bld.tokenization.maps.files import VocabularyMap, save_map
 from bld.tokenization.rendering import load_renderer
-
-MAKERS = {
-    "mined": lambda student, teacher: mined_map(student.vocabulary, teacher.vocabulary),
-    "x_token": x_token_map,
-}
 
 
 def main() -> None:
@@ -25,7 +20,8 @@ def main() -> None:
         settings = arguments.step.settings
         student = load_renderer(arguments.student, **settings["student_reading"])
         teacher = load_renderer(arguments.teacher, **settings["teacher_reading"])
-        pairs = MAKERS[settings["kind"]](student, teacher)
+        maker = import_module(f"bld.tokenization.maps.{settings['kind']}")
+        pairs: VocabularyMap = maker.make_map(student, teacher)
         save_map(arguments.map, pairs)
         students, teachers = len(set(pairs.student_M)), len(set(pairs.teacher_M))
         print(

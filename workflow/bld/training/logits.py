@@ -43,24 +43,6 @@ def token_loss(lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> to
     return loss_S.float().sum() / batch.tokens
 
 
-def with_token_loss(
-    lm: PreTrainedModel,
-    hidden_XH: torch.Tensor,
-    batch: Batch,
-    teacher_loss: torch.Tensor,
-    weight: float,
-    token_weight: float,
-) -> dict[str, torch.Tensor]:
-    """The losses of an objective that learns from a teacher and from the text: `loss`, the weighed sum;
-    `teacher_loss`; and `token_loss`, in nats, unless its weight is 0."""
-    loss = weight * teacher_loss
-    if not token_weight:
-        return {"loss": loss, "teacher_loss": teacher_loss}
-    of_tokens = token_loss(lm, hidden_XH, batch)
-    loss = loss + token_weight * of_tokens
-    return {"loss": loss, "teacher_loss": teacher_loss, "token_loss": of_tokens}
-
-
 def _blocks(weight_VH: torch.Tensor) -> LinearCrossEntropyOptions | None:
     """Whether to go by blocks: logits of a vocabulary as small as the hidden size (bytes) take no
     more room than the hidden states do, and are faster at once."""

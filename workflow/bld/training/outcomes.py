@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bld.tokenization.vocabulary import Vocabulary, spelt
-from bld.training.methods import Scene
+from bld.training.objective import ObjectiveContext
 
 
 class Outcomes:
@@ -39,8 +39,8 @@ class Outcomes:
         return torch.from_numpy(outcome)
 
 
-def shared_outcomes(scene: Scene) -> Outcomes:
+def shared_outcomes(context: ObjectiveContext) -> Outcomes:
     """What the student's and the teacher's tokens have in common."""
-    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
-    logits = len(scene.lm.get_output_embeddings().weight)
-    return Outcomes(scene.renderer.vocabulary, logits, scene.teacher)
+    assert context.teacher is not None, "the stage gives the teacher's vocabulary"
+    logits = len(context.lm.get_output_embeddings().weight)
+    return Outcomes(context.renderer.vocabulary, logits, context.teacher)

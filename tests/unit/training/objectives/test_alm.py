@@ -7,8 +7,8 @@ import torch
 
 from bld.config.methods.alm import AlmSettings as Settings
 from bld.training.alignment import chunks
-from bld.training.methods import Scene, build
-from bld.training.objectives.alm import Alm, joined, openers, tempered
+from bld.training.objective import ObjectiveContext
+from bld.training.objectives.alm import Alm, build, joined, openers, tempered
 
 
 def shared_chunks(stretch):
@@ -85,7 +85,7 @@ def alm(log_p, log_q, tau=100.0):
 @pytest.fixture
 def objective(renderer, other_renderer):
     def make(**settings):
-        found = build("alm", settings, Scene(None, renderer, other_renderer.vocabulary))
+        found = build(settings, ObjectiveContext(None, renderer, other_renderer.vocabulary))
         return found.objective
 
     return make
@@ -163,8 +163,8 @@ def test_a_teacher_that_is_the_student_is_at_no_distance(
     found = pair(tokens=100.0)
     batch = mirror(found, keep)
     settings = {"token_weight": 0.0, "boundary": boundary, "divergence": divergence}
-    scene = Scene(None, renderer, renderer.vocabulary)
-    made = build("alm", settings, scene).objective
+    context = ObjectiveContext(None, renderer, renderer.vocabulary)
+    made = build(settings, context).objective
     losses = made.losses(found.lm, None, found.hidden_XH, batch)
     losses["loss"].backward()
     assert losses["loss"].item() == pytest.approx(

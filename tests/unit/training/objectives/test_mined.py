@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bld.config.methods.mined import MinedSettings as Settings
 from bld.symbols import END
 from bld.tokenization.maps.files import load_map, map_of, save_map
-from bld.tokenization.maps.mined import mined_map
-from bld.training.methods import Scene, build
-from bld.training.objectives.mined import Mined, divergence, letters
+from bld.tokenization.maps.mined import closest_entries
+from bld.training.objective import ObjectiveContext
+from bld.training.objectives.mined import Mined, build, divergence, letters
 from bld.training.time_warping import edit_distances, only_partners, warped
 
 
@@ -96,14 +96,14 @@ def objective(renderer, other_renderer, tmp_path, tiny_model):
     """(without these ids of the teacher) -> the objective as a stage builds it, and its map."""
 
     def make(without=(), **settings):
-        pairs = zip(*mined_map(renderer.vocabulary, other_renderer.vocabulary), strict=True)
+        pairs = zip(*closest_entries(renderer.vocabulary, other_renderer.vocabulary), strict=True)
         save_map(tmp_path / "map.parquet", map_of(p for p in pairs if p[1] not in without))
-        scene = Scene(
+        context = ObjectiveContext(
             tiny_model(), renderer, other_renderer.vocabulary, map=tmp_path / "map.parquet"
         )
-        found = load_map(scene.map)
+        found = load_map(context.map)
         closest = dict(zip(found.teacher_M.tolist(), found.student_M.tolist(), strict=True))
-        return build("mined", settings, scene).objective, closest
+        return build(settings, context).objective, closest
 
     return make
 

@@ -12,7 +12,8 @@ from bld.scoring.tokens import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
-from bld.training.methods import Scene, build
+from bld.training.objective import ObjectiveContext
+from bld.training.objectives.bld import build
 from bld.training.objectives.one_to_one import OneToOne, shared_divergence
 from bld.training.outcomes import Outcomes
 from bld.training.packing import pieces_of
@@ -220,11 +221,11 @@ def test_joined_with_bytes_the_bytes_of_shared_tokens_may_be_left_to_the_tokens(
     lm = tiny_model()
     others = [other_renderer.render(d.segments, d.id) for d in documents]
     teacher = Rows(others, random_rows(others, len(other_renderer.vocabulary)))
-    scene = Scene(lm, renderer, other_renderer.vocabulary)
+    context = ObjectiveContext(lm, renderer, other_renderer.vocabulary)
 
     def losses(**settings):
         full = BldSettings(head="marginal", byte_weight=0, kl_weight=1, **settings).model_dump()
-        objective, head, histories = build("bld", full, scene)
+        objective, head, histories = build(full, context)
         rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
         batch = Batches(rendered, teacher, histories).collate(rows, 7.0, 7.0)
         hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)

@@ -10,9 +10,9 @@ import torch
 
 from bld.config.methods.x_token import XTokenSettings as Settings
 from bld.tokenization.maps.files import map_of, save_map
-from bld.tokenization.maps.x_token import x_token_map
+from bld.tokenization.maps.x_token import make_map as x_token_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
-from bld.training.methods import Scene, build
+from bld.training.objective import ObjectiveContext
 from bld.training.objectives import x_token
 from bld.training.objectives.x_token import Projection, Said, XToken, hybrid_kl
 
@@ -30,8 +30,10 @@ def objective(renderer, other_renderer, tmp_path):
 
     def make(settings, lm, teacher=other_renderer, pairs=None):
         save_map(tmp_path / "map.parquet", pairs or x_token_map(renderer, teacher))
-        scene = Scene(lm, renderer, teacher=teacher.vocabulary, map=tmp_path / "map.parquet")
-        return build("x_token", settings, scene).objective
+        context = ObjectiveContext(
+            lm, renderer, teacher=teacher.vocabulary, map=tmp_path / "map.parquet"
+        )
+        return x_token.build(settings, context).objective
 
     return make
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bld.files import sha256_of
-from bld.pipeline.code_digest import PACKAGE, code_modules, objective_of
+from bld.pipeline.code_digest import PACKAGE, code_modules, loaded_modules
 from bld.publishing.bundle import FILES, holds, tracked, unpack
 from bld.publishing.checks.records import Record, Records
 from bld.publishing.findings import Findings, count, some
@@ -28,12 +28,13 @@ def check_code(crate: Crate, records: Records, findings: Findings) -> None:
         crate.extract(names, Path(folder))
         package = Path(folder) / IN_CRATE
         found = {
-            what: _modules(*what, package) for what in {_what(one) for one in records.values()}
+            what: _modules(*what, package)
+            for what in {_what(one, package) for one in records.values()}
         }
     changed: dict[str, list[str]] = defaultdict(list)
     problems = []
     for name, record in records.items():
-        here = found[_what(record)]
+        here = found[_what(record, package)]
         if isinstance(here, str):
             problems.append(
                 f"{name}: the code of {record.stage} cannot be read in the crate: {here}"
@@ -105,17 +106,17 @@ def _told(crate: Crate, head: str, committed: Mapping[str, str], records: Record
     return told
 
 
-def _what(record: Record) -> tuple[str, str | None]:
-    """The stage of a record, and the objective that it imported."""
-    return record.stage, objective_of(record.step.settings)
+def _what(record: Record, package: Path) -> tuple[str, tuple[str, ...]]:
+    """The stage of a record, and the modules that it imported by name."""
+    return record.stage, loaded_modules(record.step.settings, package)
 
 
-def _modules(stage: str, objective: str | None, package: Path) -> dict[str, str] | str:
+def _modules(stage: str, loaded: tuple[str, ...], package: Path) -> dict[str, str] | str:
     """The digests of a stage's modules, or why there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         try:
-            return code_modules(f"bld.stages.{stage}", package, objective)
+            return code_modules(f"bld.stages.{stage}", package, loaded)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return str(error).replace(str(package), IN_CRATE)
 

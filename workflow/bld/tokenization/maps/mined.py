@@ -18,13 +18,19 @@ from rapidfuzz.distance import Levenshtein
 
 from bld.progress import progress
 from bld.tokenization.maps.files import VocabularyMap, map_of, same_spelling
+from bld.tokenization.rendering import Renderer
 from bld.tokenization.vocabulary import Vocabulary, spelt
 
 BLOCK = 256
 
 
-def mined_map(student: Vocabulary, teacher: Vocabulary) -> VocabularyMap:
+def make_map(student: Renderer, teacher: Renderer) -> VocabularyMap:
     """One pair for every entry of the teacher, of weight 1."""
+    return closest_entries(student.vocabulary, teacher.vocabulary)
+
+
+def closest_entries(student: Vocabulary, teacher: Vocabulary) -> VocabularyMap:
+    """As `make_map`."""
     pairs = dict(same_spelling(teacher, student))
     others = [token_id for token_id in spelt(teacher) if token_id not in pairs]
     pairs |= zip(others, _closest(others, teacher, student), strict=True)

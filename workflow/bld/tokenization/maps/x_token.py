@@ -26,7 +26,7 @@ DECAY = 0.1
 MOST_TOKENS = 4
 
 
-def x_token_map(student: Renderer, teacher: Renderer) -> VocabularyMap:
+def make_map(student: Renderer, teacher: Renderer) -> VocabularyMap:
     """W as pairs. An entry that the teacher cannot spell has no row either."""
     return map_of(_pairs(student, teacher))
 

@@ -44,7 +44,7 @@ from bld.tokenization.vocabulary import Vocabulary
 from bld.training.alignment import Chunks, chunks
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
-from bld.training.methods import Built, Scene
+from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.spans import follows
 from bld.training.teacher_tokens import TeacherTokens
 
@@ -53,14 +53,14 @@ CERTAINTY = 1e-6
 LOWEST = -100.0  # log-probability of a boundary that the teacher rules out
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It needs to know which tokens of either vocabulary open a pretoken."""
-    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
-    return Built(
+    assert context.teacher is not None, "the stage gives the teacher's vocabulary"
+    return ObjectiveParts(
         Alm(
             AlmSettings.model_validate(settings),
-            torch.tensor(openers(scene.renderer.vocabulary)),
-            torch.tensor(openers(scene.teacher)),
+            torch.tensor(openers(context.renderer.vocabulary)),
+            torch.tensor(openers(context.teacher)),
         )
     )
 

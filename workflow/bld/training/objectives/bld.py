@@ -31,28 +31,30 @@ from bld.training.batches import Batch
 from bld.training.heads import ByteHead, MarginalHead, OutputHead, load_head
 from bld.training.histories import Histories
 from bld.training.logits import token_loss
-from bld.training.methods import Built, Scene
+from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.objectives.one_to_one import shared_divergence
 from bld.training.outcomes import Outcomes, shared_outcomes
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """With the byte head that it asks for; a marginal one needs histories."""
     others = {key: value for key, value in settings.items() if key not in ("head", "histories")}
-    outcomes = shared_outcomes(scene) if settings["shared_weight"] else None
+    outcomes = shared_outcomes(context) if settings["shared_weight"] else None
     objective = Bld(**others, outcomes=outcomes)
-    lm, renderer = scene.lm, scene.renderer
+    lm, renderer = context.lm, context.renderer
     match settings["head"]:
         case "marginal":
             logits = len(lm.get_output_embeddings().weight)
             histories = Histories(renderer, logits, settings["histories"])
-            return Built(objective, MarginalHead(), histories)
+            return ObjectiveParts(objective, MarginalHead(), histories)
         case "output":
-            return Built(objective, OutputHead(lm, renderer.vocabulary))
+            return ObjectiveParts(objective, OutputHead(lm, renderer.vocabulary))
         case trained:
-            assert scene.warmup is not None, "the rule gives a warmed-up head to every run with one"
+            assert context.warmup is not None, (
+                "the rule gives a warmed-up head to every run with one"
+            )
             hidden = lm.config.get_text_config().hidden_size
-            return Built(objective, load_head(trained, hidden, scene.warmup))
+            return ObjectiveParts(objective, load_head(trained, hidden, context.warmup))
 
 
 @dataclass(frozen=True)

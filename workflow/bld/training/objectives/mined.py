@@ -45,24 +45,26 @@ from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import covered
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
-from bld.training.methods import Built, Scene
+from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.spans import runs
 from bld.training.time_warping import edit_distances, only_partners
 
 END_MARK = "\u0100"  # a letter that no byte has
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It needs what the tokens of both models spell, and the student's closest entry to each of the
     teacher's."""
-    assert scene.teacher is not None, "the stage gives the teacher's vocabulary"
-    assert scene.map is not None, "the stage gives the map of the vocabularies"
-    pairs = load_map(scene.map)
-    closest_W = np.full(len(scene.teacher), -1)
+    assert context.teacher is not None, "the stage gives the teacher's vocabulary"
+    assert context.map is not None, "the stage gives the map of the vocabularies"
+    pairs = load_map(context.map)
+    closest_W = np.full(len(context.teacher), -1)
     closest_W[pairs.teacher_M] = pairs.student_M
-    student, teacher = letters(scene.renderer.vocabulary), letters(scene.teacher)
-    logits = len(scene.lm.get_output_embeddings().weight)
-    return Built(Mined(MinedSettings.model_validate(settings), closest_W, student, teacher, logits))
+    student, teacher = letters(context.renderer.vocabulary), letters(context.teacher)
+    logits = len(context.lm.get_output_embeddings().weight)
+    return ObjectiveParts(
+        Mined(MinedSettings.model_validate(settings), closest_W, student, teacher, logits)
+    )
 
 
 def letters(vocabulary: Vocabulary) -> dict[int, str]:

@@ -26,34 +26,28 @@ from bld.config.methods.one_to_one import OneToOneSettings
 from bld.symbols import MIN_PROBABILITY
 from bld.training.alignment import same_spans
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, with_token_loss
-from bld.training.methods import Built, Scene
+from bld.training.logits import by_blocks
+from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
 from bld.training.outcomes import Outcomes, shared_outcomes
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It compares the vocabularies of both models."""
-    return Built(OneToOne(OneToOneSettings.model_validate(settings), shared_outcomes(scene)))
+    return ObjectiveParts(
+        OneToOne(OneToOneSettings.model_validate(settings), shared_outcomes(context))
+    )
 
 
-class OneToOne:
+class OneToOne(TeacherObjective):
     """The token cross-entropy and the divergence from the teacher on shared tokens."""
 
     def __init__(self, settings: OneToOneSettings, outcomes: Outcomes) -> None:
-        self.settings, self.outcomes = settings, outcomes
+        super().__init__(settings.kl_weight, settings.token_weight)
+        self.outcomes, self.temperature = outcomes, settings.temperature
 
-    def losses(
-        self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
-    ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted, in
-        nats."""
-        settings = self.settings
-        divergence_M = shared_divergence(
-            self.outcomes, lm, hidden_XH, batch, settings.temperature
-        ).divergence_M
-        teacher_loss = divergence_M.sum() / batch.tokens
-        weights = settings.kl_weight, settings.token_weight
-        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
+    def distance(self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The divergence at each shared token, [M], in nats."""
+        return shared_divergence(self.outcomes, lm, hidden_XH, batch, self.temperature).divergence_M
 
 
 class Shared(NamedTuple):

@@ -10,12 +10,12 @@ from transformers import PreTrainedModel
 
 from bld.training.batches import Batch
 from bld.training.logits import token_loss
-from bld.training.methods import Built, Scene
+from bld.training.objective import ObjectiveContext, ObjectiveParts
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It has no settings and reads nothing but the batch."""
-    return Built(Sft())
+    return ObjectiveParts(Sft())
 
 
 class Sft:

@@ -38,32 +38,26 @@ from bld.config.methods.simct import SimCtSettings
 from bld.symbols import MIN_PROBABILITY
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, token_log_probs, with_token_loss
-from bld.training.methods import Built, Scene
+from bld.training.logits import by_blocks, token_log_probs
+from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
 from bld.training.outcomes import Outcomes, shared_outcomes
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It compares the vocabularies of both models."""
-    return Built(SimCt(SimCtSettings.model_validate(settings), shared_outcomes(scene)))
+    return ObjectiveParts(SimCt(SimCtSettings.model_validate(settings), shared_outcomes(context)))
 
 
-class SimCt:
+class SimCt(TeacherObjective):
     """The token cross-entropy and the reverse divergence from the teacher over units."""
 
     def __init__(self, settings: SimCtSettings, outcomes: Outcomes) -> None:
-        self.settings, self.outcomes = settings, outcomes
+        super().__init__(settings.kl_weight, settings.token_weight)
+        self.outcomes = outcomes
 
-    def losses(
-        self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
-    ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted, in
-        nats."""
-        settings = self.settings
-        divergence_C = unit_divergence(self.outcomes, lm, hidden_XH, batch)
-        teacher_loss = divergence_C.sum() / batch.tokens
-        weights = settings.kl_weight, settings.token_weight
-        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
+    def distance(self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The divergence where each unit begins, [C], in nats."""
+        return unit_divergence(self.outcomes, lm, hidden_XH, batch)
 
 
 def unit_divergence(

@@ -38,40 +38,35 @@ from transformers import PreTrainedModel
 from bld.config.methods.uld import UldSettings
 from bld.symbols import END
 from bld.training.batches import Batch
-from bld.training.logits import by_blocks, with_token_loss
-from bld.training.methods import Built, Scene
+from bld.training.logits import by_blocks
+from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
 from bld.training.spans import runs
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It reads nothing of the vocabularies."""
-    return Built(Uld(UldSettings.model_validate(settings)))
+    return ObjectiveParts(Uld(UldSettings.model_validate(settings)))
 
 
-class Uld:
+class Uld(TeacherObjective):
     """The token cross-entropy and the distance of sorted probabilities."""
 
     def __init__(self, settings: UldSettings) -> None:
-        self.settings = settings
+        super().__init__(settings.distance_weight, settings.token_weight)
+        self.mask_end = settings.mask_end
 
-    def losses(
-        self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
-    ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; its parts, unweighted, are `token_loss` in nats and
-        `teacher_loss` in probability (at most 2 a token)."""
-        settings, teacher = self.settings, batch.teacher_tokens
+    def distance(self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The distance of each pair, [M], in probability (at most 2)."""
+        teacher = batch.teacher_tokens
         assert teacher is not None, "the batch was made without the teacher's tokens"
-        s_M, u_M = paired_in_order(batch, settings.mask_end)
-        distance_M = by_blocks(
+        s_M, u_M = paired_in_order(batch, self.mask_end)
+        return by_blocks(
             lm,
             hidden_XH[batch.source_S[s_M]],
             sorted_distance,
             teacher.log_probs_UK[u_M],
             teacher.log_tail_U[u_M],
         )
-        teacher_loss = distance_M.sum() / batch.tokens
-        weights = settings.distance_weight, settings.token_weight
-        return with_token_loss(lm, hidden_XH, batch, teacher_loss, *weights)
 
 
 def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.Tensor]:

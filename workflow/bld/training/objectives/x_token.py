@@ -52,62 +52,48 @@ from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import chunks
 from bld.training.batches import Batch
 from bld.training.logits import BLOCK_TOKENS, by_blocks, token_loss
-from bld.training.methods import Built, Scene
+from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
 from bld.training.teacher_tokens import TeacherTokens
 
 LARGEST_SCALE = 1e6
 
 
-def build(settings: Mapping[str, Any], scene: Scene) -> Built:
+def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
     """It reads W."""
-    assert scene.teacher is not None and scene.map is not None, "the stage gives both"
-    logits = len(scene.lm.get_output_embeddings().weight)
-    vocabularies = scene.renderer.vocabulary, scene.teacher
-    projection = Projection(load_map(scene.map), *vocabularies, logits)
-    return Built(XToken(XTokenSettings.model_validate(settings), projection))
+    assert context.teacher is not None and context.map is not None, "the stage gives both"
+    logits = len(context.lm.get_output_embeddings().weight)
+    vocabularies = context.renderer.vocabulary, context.teacher
+    projection = Projection(load_map(context.map), *vocabularies, logits)
+    return ObjectiveParts(XToken(XTokenSettings.model_validate(settings), projection))
 
 
-class XToken:
+class XToken(TeacherObjective):
     """The token cross-entropy and P-KL or H-KL."""
 
     def __init__(self, settings: XTokenSettings, projection: Projection) -> None:
+        super().__init__(settings.kl_weight, settings.token_weight)
         self.settings, self.projection = settings, projection
 
-    def losses(
-        self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
-    ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted and not
-        scaled, in nats (H-KL: and L1)."""
-        settings = self.settings
-        parts = {"teacher_loss": self._divergence(lm, hidden_XH, batch) / batch.tokens}
-        loss = settings.kl_weight * parts["teacher_loss"]
-        if settings.token_weight:
-            parts["token_loss"] = token_loss(lm, hidden_XH, batch)
-            if settings.balanced:
-                loss = loss * self._scale(lm, hidden_XH, batch, parts)
-            loss = loss + settings.token_weight * parts["token_loss"]
-        return {"loss": loss, **parts}
-
     @torch.no_grad()
-    def _scale(
+    def scale(
         self,
         lm: PreTrainedModel,
         hidden_XH: torch.Tensor,
         batch: Batch,
-        parts: Mapping[str, torch.Tensor],
-    ) -> torch.Tensor:
+        losses: dict[str, torch.Tensor],
+    ) -> torch.Tensor | float:
         """What makes the divergence as large as the cross-entropy of all tokens, those of the student's
         own text too; at most LARGEST_SCALE, since next to nothing may be rounding."""
-        size = parts["token_loss"]
+        if not self.settings.balanced:
+            return 1.0
+        size = losses["token_loss"]
         if batch.own_N is not None:
             size = token_loss(lm, hidden_XH, replace(batch, own_N=None))
         smallest = (size / LARGEST_SCALE).clamp_min(MIN_PROBABILITY)
-        return size / torch.maximum(parts["teacher_loss"], smallest)
+        return size / torch.maximum(losses["teacher_loss"], smallest)
 
-    def _divergence(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
-    ) -> torch.Tensor:
-        """Its sum over all spans."""
+    def distance(self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """P-KL or H-KL of each span, [C], in nats (H-KL: and L1)."""
         assert batch.teacher_tokens is not None, "the batch was made without the teacher's tokens"
         projection, settings = self.projection.to(hidden_XH.device), self.settings
         spans = chunks(batch)
@@ -126,7 +112,7 @@ class XToken:
 
         hidden_MH = hidden_XH[batch.source_S[s_M]]
         sizes = _whole_spans(span_M)
-        return by_blocks(lm, hidden_MH, divergence, span_M, sizes=sizes).sum()
+        return by_blocks(lm, hidden_MH, divergence, span_M, sizes=sizes)
 
 
 class Projection:
