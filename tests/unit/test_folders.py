@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from bld.folders import link_files, new_folder, whole_folder
+from bld.files import appearing
+from bld.folders import hard_link, link_files, new_folder, whole_folder
 
 
 @pytest.fixture
@@ -19,6 +20,32 @@ def folder(tmp_path):
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("leftover", [None, "file", "folder"])
+def test_a_file_appears_whole_or_not_at_all(tmp_path, leftover):
+    path, left = tmp_path / "deep" / "file", tmp_path / "deep" / ".file.partial"
+    if leftover:
+        left.mkdir(parents=True) if leftover == "folder" else (tmp_path / "deep").mkdir()
+        if leftover == "file":
+            left.write_text("half")
+    with appearing(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), appearing(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_hard_link_takes_the_place_of_what_was_there_even_of_itself(folder, tmp_path):
+    for _ in range(2):
+        hard_link(folder / "weights", tmp_path / "link")
+        hard_link(folder, tmp_path / "copy")
+    assert (tmp_path / "link").samefile(folder / "weights")
+    assert contents(tmp_path / "copy") == contents(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "link", "copy"}
 
 
 def test_a_new_folder_has_its_files_and_a_manifest_with_their_sizes_and_digests(folder):

@@ -1,11 +1,13 @@
-"""Small files that every room writes the same way: text and JSON by rename, digests, manifests."""
+"""Files that every room writes the same way: whole or not there, text, JSON, digests, manifests."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,33 @@ def shard_name(index: int, count: int) -> str:
     return f"{index:05d}-of-{count:05d}"
 
 
+@contextmanager
+def appearing(path: Path | str, writer: str = "") -> Iterator[Path]:
+    """A path beside `path` at which to make a file or a folder.
+
+    When the block ends without an error it is renamed to `path`, in place of what stood there; after an
+    error nothing is left of it. Where several processes may write the same `path` at once, `writer`
+    names each of them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{writer}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        if partial.is_dir():
+            _remove(path)
+        os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` with sorted keys, indented, ending in a newline; the file appears by rename.
 
@@ -30,11 +59,8 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a file, in UTF-8, that appears by rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with appearing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path | str) -> str:
@@ -44,8 +70,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """What files are known by together: one by its SHA-256, several by that of their digests, one after
-    another."""
+    """One digest for several files: of one its SHA-256, of more that of their digests in order."""
     digests = [sha256_of(path) for path in paths]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bld.files import MANIFEST, RECORD, read_manifest, sha256_of, write_json
+from bld.files import MANIFEST, RECORD, appearing, read_manifest, sha256_of, write_json
 
-# What tells of files and is no part of a model or a data set.
+# Endings of files that describe others and are no part of a model or a data set.
 RECORDS = (RECORD, ".record.attempts")
 
 
@@ -24,23 +24,19 @@ RECORDS = (RECORD, ".record.attempts")
 def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to fill, which replaces `target` when the block ends without an error; `about` goes
     into its manifest."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    files = {}
-    for path in sorted(p for p in partial.rglob("*") if p.is_file()):
-        if not path.is_symlink():
-            path.chmod(
-                0o644
-            )  # safetensors writes 0600, which a colleague on a shared disk cannot read
-        files[str(path.relative_to(partial))] = {
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
-    write_json(partial / MANIFEST, {"files": files, **about})
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
+    with appearing(target) as partial:
+        partial.mkdir()
+        yield partial
+        files = {}
+        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+            if not path.is_symlink():
+                # safetensors writes 0600, which a colleague on a shared disk cannot read.
+                path.chmod(0o644)
+            files[str(path.relative_to(partial))] = {
+                "bytes": path.stat().st_size,
+                "sha256": sha256_of(path),
+            }
+        write_json(partial / MANIFEST, {"files": files, **about})
 
 
 class NotWhole(ArgumentTypeError, ValueError):
@@ -70,20 +66,15 @@ def whole_folder(manifest: str | Path) -> Path:
 
 def hard_link(source: Path, target: Path) -> None:
     """Make `target` the file `source`, or a folder of the files of the folder `source`, without a copy;
-    it appears by rename. Raises OSError where the file system has no hard links."""
-    # A rename of one link over another of the same file would do nothing and leave both.
-    if target.is_file() and target.samefile(source):
-        return
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial, copy_function=os.link, symlinks=True)
-        shutil.rmtree(target, ignore_errors=True)
-    else:
-        partial.unlink(missing_ok=True)
-        os.link(source, partial)
-    os.replace(partial, target)
+    it appears by rename.
+
+    Raises OSError where the file system has no hard links.
+    """
+    with appearing(target, f".{os.getpid()}") as partial:
+        if source.is_dir():
+            shutil.copytree(source, partial, copy_function=os.link, symlinks=True)
+        else:
+            os.link(source, partial)
 
 
 def link_files(source: Path, target: Path) -> None:

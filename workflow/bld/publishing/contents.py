@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from bld.files import appearing
 from bld.publishing.scrub import Scrubber
 
 NO_TEXTS = {".parquet", ".safetensors", ".bundle", ".zip", ".png"}
@@ -84,9 +84,7 @@ def text_content(path: str, text: str, scrubber: Scrubber) -> Content:
 
 def write_zip(contents: Iterable[Content], target: Path) -> None:
     """Write the crate, sorted by path; it appears by rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    with zipfile.ZipFile(partial, "w") as archive:
+    with appearing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
         for content in sorted(contents, key=lambda content: content.path):
             entry = zipfile.ZipInfo(content.path, FIRST_DAY)
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -94,4 +92,3 @@ def write_zip(contents: Iterable[Content], target: Path) -> None:
             is_large = content.size >= ZIP64_BYTES
             with content.open() as source, archive.open(entry, "w", force_zip64=is_large) as file:
                 shutil.copyfileobj(source, file, CHUNK)
-    os.replace(partial, target)

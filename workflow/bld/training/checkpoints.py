@@ -36,7 +36,7 @@ import pandas as pd
 import torch
 from torch import distributed
 
-from bld.files import MANIFEST, read_manifest, sha256_of, write_json
+from bld.files import MANIFEST, read_manifest, sha256_of, write_json, write_text
 from bld.models import device
 from bld.training.deadline import SECONDS_PER_MINUTE, UNFINISHED, Deadline, say_last
 from bld.training.finished import is_kept, keep, put_back
@@ -217,9 +217,7 @@ class Checkpoints:
     def _publish(self, partial: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
-        pointer = self.folder / ".latest.partial"
-        pointer.write_text(target.name + "\n")
-        os.replace(pointer, self.folder / "latest")
+        write_text(self.folder / "latest", target.name + "\n")
         for old in self._newest_first()[KEPT:]:
             shutil.rmtree(self.folder / old)
 

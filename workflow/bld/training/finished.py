@@ -8,26 +8,20 @@ inputs only.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from bld.files import MANIFEST
+from bld.files import MANIFEST, appearing
 from bld.folders import hard_link, whole_folder
 
 
 def keep(outputs: Sequence[Path], folder: Path) -> None:
     """Link files, and the folders of manifests, into a new `folder`; where the file system has no
     hard links nothing is kept."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with suppress(OSError), appearing(folder) as partial:
         for output, path in _pairs(outputs, partial):
             hard_link(_whole(output), path)
-        os.replace(partial, folder)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def is_kept(outputs: Sequence[Path], folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from bld.files import write_json
+from bld.files import appearing, write_json
 from bld.models import device
 from bld.pipeline.record import SECONDS_PER_HOUR
 
@@ -35,9 +34,8 @@ def save_records(
     Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` of the last one;
     `peak_memory_bytes` is that of the first process, since it started.
     """
-    partial = metrics_path.with_name(metrics_path.name + ".partial")
-    metrics.to_parquet(partial, index=False)
-    os.replace(partial, metrics_path)
+    with appearing(metrics_path) as partial:
+        metrics.to_parquet(partial, index=False)
     last = metrics[metrics["phase"] == metrics["phase"].iloc[-1]]
     trainee, seconds = engine.module, float(metrics["seconds"].sum())
     gpus = engine.world_size if device().type != "cpu" else 0

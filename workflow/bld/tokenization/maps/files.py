@@ -6,7 +6,6 @@ Shape letters: M pairs.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bld.files import appearing
 from bld.tokenization.vocabulary import Vocabulary, spelt
 
 SCHEMA = pa.schema([("student", pa.int32()), ("teacher", pa.int32()), ("weight", pa.float32())])
@@ -53,10 +53,9 @@ def same_spelling(source: Vocabulary, target: Vocabulary) -> Iterator[tuple[int,
 
 def save_map(path: Path, pairs: VocabularyMap) -> None:
     """Write a map as parquet; the file appears by rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.table(dict(zip(SCHEMA.names, pairs, strict=True)), schema=SCHEMA), partial)
-    os.replace(partial, path)
+    with appearing(path) as partial:
+        table = pa.table(dict(zip(SCHEMA.names, pairs, strict=True)), schema=SCHEMA)
+        pq.write_table(table, partial)
 
 
 def load_map(path: Path) -> VocabularyMap:
