@@ -35,7 +35,6 @@ include: "workflow/rules/card.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/reasons.smk"
 include: "workflow/rules/stale.smk"
-include: "workflow/rules/watch.smk"
 include: "workflow/rules/cluster.smk"
 
 

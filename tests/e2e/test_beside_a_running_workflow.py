@@ -1,4 +1,4 @@
-"""What may be asked for while the workflow runs: a view of its trainings, and a page of what there is."""
+"""What may be asked for while the workflow runs: its trainings, and a page of what there is."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def training(copied):
             start_new_session=True,
         )
     for _ in range(120):
-        if list(copied.folder.glob("checkpoints/distill/long/*/live.jsonl")):
+        if list(copied.folder.glob("logs/tensorboard/distill/long/*")):
             break
         assert running.poll() is None, (copied.folder / "long.log").read_text()
         time.sleep(1)
@@ -36,30 +36,9 @@ def training(copied):
     running.wait(120)
 
 
-def test_its_trainings_are_watched(training):
-    screen = training.folder / "screen.txt"
-    with screen.open("w") as output:
-        watching = subprocess.Popen(
-            ["snakemake", "watch", "--cores", "1", "--quiet", "all"],
-            cwd=training.folder,
-            env=training.env | {"COLUMNS": "100"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        for _ in range(120):
-            if "distill/long" in screen.read_text():
-                break
-            assert watching.poll() is None, screen.read_text()
-            time.sleep(1)
-        os.killpg(watching.pid, signal.SIGINT)
-        watching.wait(60)
-    finally:
-        if watching.poll() is None:
-            os.killpg(watching.pid, signal.SIGKILL)
-    shown = screen.read_text()
-    assert "distill/long" in shown and "of 5,000 steps" in shown
+def test_its_trainings_are_shown(training):
+    [events] = (training.folder / "logs/tensorboard/distill/long").iterdir()
+    assert events.stat().st_size > 0
 
 
 def test_a_page_is_made_of_what_there_is_and_names_the_run_that_has_not_ended(training):

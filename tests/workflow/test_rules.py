@@ -8,8 +8,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-# It shows what others do, live: it has no settings, and only errors are logged.
-WATCHING = {"watch"}
 # Commands for people who were given an archive.
 OF_ARCHIVES = {"verify", "reproduce"}
 # A benchmark counts as made, and a rule that makes nothing runs whenever it is asked for.
@@ -20,7 +18,7 @@ STAGES = {path.stem for path in (ROOT / "workflow/bld/stages").glob("[a-z]*.py")
 @pytest.fixture(scope="module")
 def working(rules):
     """The rules that do something."""
-    return {name: rule for name, rule in rules.items() if rule["shell"] and name not in WATCHING}
+    return {name: rule for name, rule in rules.items() if rule["shell"]}
 
 
 def test_every_rule_has_a_log_a_benchmark_an_environment_and_threads(working):
@@ -40,7 +38,7 @@ def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
         assert len(stages) == 1 and rule["shell"].count("python") == 1, (name, rule["shell"])
         assert " --step {params.step:q} " in rule["shell"], name
         called.update(stages)
-    assert called | WATCHING | OF_ARCHIVES == STAGES
+    assert called | OF_ARCHIVES == STAGES
 
 
 def test_every_rule_has_one_param_its_step(working):

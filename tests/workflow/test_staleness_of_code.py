@@ -38,7 +38,6 @@ def edit_body(text):
         # They tell of steps, of plans and of running trainings, and make none of what the steps make.
         ("pipeline/staleness.py", set()),
         ("pipeline/plan/memory.py", set()),
-        ("watching/page.py", set()),
         ("config.py", set()),
         ("config/checks.py", set()),
     ],

@@ -51,6 +51,20 @@ def test_on_one_machine_a_training_has_no_time_limit(commands, default):
         assert told(jobs[stage], "--runtime") == ["0"]
 
 
+def test_a_training_is_shown_by_its_tracker_which_is_no_part_of_its_step(commands, default):
+    plain, own = commands(default(), BLD), default()
+    own["runs"]["bld"]["training"] = {"tracker": "wandb"}
+    shown = commands(own, BLD)
+    for stage, trackers in [
+        ("warm_up", ["wandb"]),
+        ("distill", ["wandb"]),
+        ("pretrain", ["tensorboard"]),
+    ]:
+        assert told(shown[stage], "--tracker") == trackers
+        assert told(shown[stage], "--events")[0].startswith(f"logs/tensorboard/{stage}/")
+        assert told(shown[stage], "--step") == told(plain[stage], "--step")
+
+
 def test_a_training_is_started_with_the_nodes_and_processes_of_its_job(commands, default):
     many = ["--resources", "gpu=8", "--set-resources", "distill:gpu=8", "distill:nodes=2"]
     words = commands(default(), BLD, *many)["distill"]

@@ -47,6 +47,7 @@ rule pretrain:
     resources:
         runtime=240,
         checkpoint_minutes=10,
+        tracker=lambda wildcards: SETTINGS.models[wildcards.model].scratch.training.tracker,
         nodes=1,
         gpu=1,
     params:
@@ -58,6 +59,8 @@ rule pretrain:
         " --tokenizer {input.tokenizer:q}"
         " --manifest {output.manifest:q}"
         " --checkpoints checkpoints/pretrain/{wildcards.model}"
+        " --tracker {resources.tracker}"
+        " --events logs/tensorboard/pretrain/{wildcards.model}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --record {output.record:q}"

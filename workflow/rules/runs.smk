@@ -19,6 +19,7 @@ rule warm_up:
     resources:
         runtime=240,
         checkpoint_minutes=10,
+        tracker=lambda wildcards: SETTINGS.runs[wildcards.run].training.tracker,
         nodes=1,
         gpu=1,
     params:
@@ -31,6 +32,8 @@ rule warm_up:
         " --development {input.development:q}"
         " --manifest {output.manifest:q}"
         " --checkpoints checkpoints/warm_up/{wildcards.run}"
+        " --tracker {resources.tracker}"
+        " --events logs/tensorboard/warm_up/{wildcards.run}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --record {output.record:q}"
@@ -64,6 +67,7 @@ rule distill:
     resources:
         runtime=240,
         checkpoint_minutes=10,
+        tracker=lambda wildcards: SETTINGS.runs[wildcards.run].training.tracker,
         nodes=1,
         gpu=1,
     params:
@@ -84,6 +88,8 @@ rule distill:
         " --training {output.training:q}"
         " --head {output.head:q}"
         " --checkpoints checkpoints/distill/{wildcards.run}"
+        " --tracker {resources.tracker}"
+        " --events logs/tensorboard/distill/{wildcards.run}"
         " --runtime {resources.runtime}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --record {output.record:q}"

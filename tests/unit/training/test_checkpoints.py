@@ -66,7 +66,7 @@ def restored(folder, engine):
 
 def test_the_last_two_checkpoints_are_kept_and_the_newest_is_named(train_in, tmp_path):
     metrics = train_in(tmp_path)
-    names = {"step-00000004", "step-00000005", "latest", "attempts.json", "live.jsonl"}
+    names = {"step-00000004", "step-00000005", "latest", "attempts.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert (tmp_path / "latest").read_text() == "step-00000005\n"
     saved = pd.read_parquet(tmp_path / "step-00000005/metrics.parquet")
@@ -228,7 +228,7 @@ def test_checkpoints_stay_until_the_step_is_done(run_step, tmp_path):
     [own] = (path for path in (tmp_path / "run").iterdir() if path.is_dir())
     (tmp_path / "run/of_other_settings").mkdir()
     run_step()
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"lock", own.name}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"lock", "holder.json", own.name}
     assert [path.name for path in own.iterdir()] == ["finished"]
 
 

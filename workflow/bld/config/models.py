@@ -84,6 +84,9 @@ class Training(Section):
     """What waits in the host's memory: nothing, the optimiser's states (stage 1 or more), or parameters too (stage 3)."""
     activation_checkpointing: bool = False
     """Compute hidden states again in the backward pass instead of keeping them: less memory, a third more time."""
+    # Where a training is shown changes nothing that it computes, so no step's identity holds it.
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = Field("tensorboard", exclude=True)
+    """Where its metrics are shown while it runs; nothing is rerun for it. trackio and wandb are to be installed."""
 
 
 class Lora(Section):

@@ -26,6 +26,7 @@ from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.on_policy import Author, OnPolicy
 from bld.training.records import join_phases, save_records
 from bld.training.rendered import render_split
+from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.writes("--training")
     parser.writes("--head", help="manifest of the trained head")
     add_checkpoint_arguments(parser)
+    add_tracker_arguments(parser)
     with parser.recorded() as arguments:
         with_checkpoints(arguments, _distill)
 
@@ -107,6 +109,7 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         "distill",
         development=development,
         checkpoints=checkpoints,
+        tracking=Tracking(arguments.tracker, arguments.events),
     )
     weights = trained_weights(engine, "lm")
     kept = of_method.get("head") if of_method.get("head") in TRAINED_HEADS else None

@@ -18,6 +18,7 @@ from bld.training.objectives.sft import Sft
 from bld.training.records import save_records
 from bld.training.rendered import render_split
 from bld.training.scratch import new_model
+from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.reads("--tokenizer", type=whole_folder)
     parser.writes("--manifest")
     add_checkpoint_arguments(parser)
+    add_tracker_arguments(parser)
     with parser.recorded() as arguments:
         with_checkpoints(arguments, _pretrain)
 
@@ -46,6 +48,7 @@ def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:
         scratch.seed,
         "pretrain",
         checkpoints=checkpoints,
+        tracking=Tracking(arguments.tracker, arguments.events),
     )
     weights = trained_weights(engine, "lm")
     if engine.global_rank == 0:

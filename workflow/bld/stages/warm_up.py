@@ -19,6 +19,7 @@ from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.records import save_records
 from bld.training.rendered import render_split
+from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.reads("--development", nargs="?", help="manifest of a split")
     parser.writes("--manifest")
     add_checkpoint_arguments(parser)
+    add_tracker_arguments(parser)
     with parser.recorded() as arguments:
         with_checkpoints(arguments, _warm_up)
 
@@ -75,6 +77,7 @@ def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
         "warmup",
         development=development,
         checkpoints=checkpoints,
+        tracking=Tracking(arguments.tracker, arguments.events),
     )
     head_weights = trained_weights(engine, "head")
     body_weights = trained_weights(engine, "lm") if warmup.train_body else {}

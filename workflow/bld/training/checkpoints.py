@@ -1,9 +1,8 @@
 """Checkpoints of a training, so that however often it is interrupted it ends in the same weights.
 
-    FOLDER/lock                       one trainer at a time, see `lock`
+    FOLDER/lock, holder.json          one trainer at a time, see `lock`
     FOLDER/{fingerprint}/finished/    what came out, see `finished`; then there is nothing else
     FOLDER/{fingerprint}/attempts.json
-    FOLDER/{fingerprint}/live.jsonl             for those who watch, see `live_metrics`
     FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
     FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt, metrics.parquet,
                                                 manifest.json with size and digest of every file

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,14 +21,15 @@ from bld.training.batches import Batch, Batches
 from bld.training.checkpoints import Checkpoints, Table
 from bld.training.development import DEVELOPMENT_COLUMNS, PARTS, Development, evaluate
 from bld.training.engine import build_engine, start_distributed
-from bld.training.live_metrics import live_metrics
 from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
+from bld.training.tracker import Tracking
 from bld.training.trainee import Trainee
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
 LOSSES = ("loss", *PARTS)
+NOT_TRACKED = Tracking("none", Path())
 MEASURED = ("seconds", "learning_rate", "grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS)
 
 
@@ -44,6 +46,7 @@ def train(
     *,
     development: Development | None = None,
     checkpoints: Checkpoints | None = None,
+    tracking: Tracking | None = None,
 ) -> tuple[DeepSpeedEngine, pd.DataFrame]:
     """Train in place; returns the engine and one row of metrics per step.
 
@@ -71,10 +74,10 @@ def train(
     rows = step_rows(pieces, settings.sequence_length, seed, settings.batch_size)
     attempt: AbstractContextManager[Table]
     attempt = checkpoints.attempt(engine) if checkpoints else nullcontext([])
-    watched = checkpoints.folder if checkpoints and rank == 0 else None
+    shown = tracking if tracking and rank == 0 else NOT_TRACKED
     with (
         attempt as table,
-        live_metrics(watched, phase, settings.steps, table) as add_live,
+        closing(shown.begin(len(table))) as tracker,
         progress(phase, settings.steps, "steps", initial=len(table), disable=rank > 0) as bar,
     ):
         for step, step_of_rows in enumerate(islice(rows, settings.steps)):
@@ -103,7 +106,7 @@ def train(
                     engine, development.data, rows_to_look_at, settings.micro_batch_size
                 )
             table.append(row)
-            add_live(row)
+            tracker.log(step, _values(row))
             if checkpoints:
                 checkpoints.step_done(engine, table)
             _show(bar, row)
@@ -162,6 +165,12 @@ def _check_finite(row: Mapping[str, Any], settings: Training) -> None:
                 f"{row['phase']}: the {name} is {row[key]} at step {row['step']}; lower the learning rate "
                 f"({settings.learning_rate:g}) or train in fp32"
             )
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, float]:
+    """What is shown of a step while the training runs."""
+    speed = row["tokens"] / row["seconds"]
+    return {name: row[name] for name in MEASURED} | {"tokens_per_second": speed}
 
 
 def _show(bar: tqdm, row: Mapping[str, Any]) -> None:

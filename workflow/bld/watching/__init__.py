@@ -1,1 +1,0 @@
-"""What runs at this moment, for people who watch: read from files, of which none is touched."""
