@@ -136,6 +136,11 @@ def test_a_module_that_is_imported_inside_a_function_is_part_of_the_closure(pack
     assert "bld.documents.cutting" not in code_modules("bld.stages.link")
 
 
+def test_a_module_that_is_imported_for_its_types_alone_is_not_part_of_the_closure():
+    assert "bld.training.batches" in code_modules("bld.stages.pretrain")
+    assert "bld.training.histories" not in code_modules("bld.stages.pretrain")
+
+
 def test_what_tells_of_steps_is_part_of_none():
     assert not {name for s in STAGES for name in code_modules(s) if "provenance" in name}
 

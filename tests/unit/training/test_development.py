@@ -1,6 +1,4 @@
-"""A look at other documents during training tells the truth about them and disturbs nothing."""
-
-import math
+"""A development evaluation gives the losses of documents that are not trained on, and disturbs nothing."""
 
 import pytest
 import torch
@@ -9,6 +7,8 @@ from bld.config.settings import Training
 from bld.evaluation.bits_per_byte import Reader, bits_per_byte
 from bld.symbols import Segment
 from bld.training.batches import Batches
+from bld.training.checkpoints import Checkpoints
+from bld.training.deadline import Deadline
 from bld.training.development import Development, evaluate
 from bld.training.engine import build_engine, start_distributed
 from bld.training.export import trained_weights
@@ -25,7 +25,7 @@ SETTINGS = Training(
 
 
 @pytest.fixture
-def look(tiny_model):
+def evaluated(tiny_model):
     """What `evaluate` says of some data."""
 
     def run(data, objective, micro_batch_size=2, length=128, lm=None):
@@ -42,23 +42,25 @@ def look(tiny_model):
     return run
 
 
-def test_bits_per_byte_are_those_of_the_evaluation(look, documents, rendered, renderer, tiny_model):
+def test_bits_per_byte_are_those_of_the_evaluation(
+    evaluated, documents, rendered, renderer, tiny_model
+):
     lm = tiny_model("GPT-2")
     reader = Reader(lm, renderer.vocabulary, 128, 512)
     reader._absent_V[:] = False  # the objective's softmax is over all logits of the model
     expected = bits_per_byte(documents, renderer, reader)["bits_per_byte"]
-    found = look(Batches(rendered), Sft(), lm=lm)
+    found = evaluated(Batches(rendered), Sft(), lm=lm)
     assert found["dev_bits_per_byte"] == pytest.approx(expected, rel=1e-5)
-    assert math.isnan(found["dev_byte_loss"]) and math.isnan(found["dev_kl_loss"])
+    assert found.keys() == {"dev_bits_per_byte", "dev_token_loss"}
 
 
 @pytest.mark.parametrize("reduction", ["token", "byte"])
 @pytest.mark.parametrize("micro_batch_size", [1, 3])
 def test_the_losses_are_those_of_one_step_over_all_rows_without_dropout(
-    look, rendered, teacher, tiny_model, reduction, micro_batch_size
+    evaluated, rendered, teacher, tiny_model, reduction, micro_batch_size
 ):
     objective, data = Bld(reduction=reduction, kl_weight=0.5), Batches(rendered, teacher)
-    found = look(data, objective, micro_batch_size, length=48)
+    found = evaluated(data, objective, micro_batch_size, length=48)
     rows = epoch_rows(pieces_of(list(map(len, rendered)), 48), 48, 0, 0)
     [whole] = data.step(rows, len(rows), 0, 1)
     with torch.no_grad():
@@ -67,7 +69,7 @@ def test_the_losses_are_those_of_one_step_over_all_rows_without_dropout(
         assert found[f"dev_{part}"] == pytest.approx(float(losses[part]), rel=1e-5)
 
 
-def test_looking_changes_nothing_and_happens_when_it_is_asked_for(rendered, tiny_model):
+def test_an_evaluation_changes_nothing_and_happens_when_it_is_asked_for(rendered, tiny_model):
     def run(development):
         trainee = Trainee(tiny_model("GPT-2"), None, Sft())  # GPT-2 has dropout
         engine, metrics = train(
@@ -76,14 +78,11 @@ def test_looking_changes_nothing_and_happens_when_it_is_asked_for(rendered, tiny
         return trained_weights(engine, "lm"), metrics
 
     plain, without = run(None)
-    watched, metrics = run(Development(Batches(rendered[:2]), 2))
-    assert all(torch.equal(watched[name], plain[name]) for name in plain)
+    evaluated, metrics = run(Development(Batches(rendered[:2]), 2))
+    assert all(torch.equal(evaluated[name], plain[name]) for name in plain)
     seen = metrics["dev_bits_per_byte"].notna()
-    assert metrics["step"][seen].tolist() == [
-        1,
-        3,
-        4,
-    ]  # steps count from 0, and the last is looked at
+    # Steps count from 0, and the model is evaluated after the last.
+    assert metrics["step"][seen].tolist() == [1, 3, 4]
     assert without["dev_bits_per_byte"].isna().all()
     assert metrics["loss"].tolist() == without["loss"].tolist()
 
@@ -94,11 +93,11 @@ def test_the_warm_up_ends_when_the_byte_loss_has_stopped_falling():
 
     development = Development(Batches([]), 1, patience=2)
     nothing = float("nan")
-    assert not development.has_seen_enough([])
-    assert not development.has_seen_enough(rows(3.0, 4.0))
-    assert development.has_seen_enough(rows(3.0, nothing, 3.0, nothing, 4.0))
-    assert not development.has_seen_enough(rows(3.0, 4.0, 2.9))
-    assert not Development(Batches([]), 1).has_seen_enough(rows(1.0, 2.0, 3.0, 4.0))
+    assert not development.has_stopped_falling([])
+    assert not development.has_stopped_falling(rows(3.0, 4.0))
+    assert development.has_stopped_falling(rows(3.0, nothing, 3.0, nothing, 4.0))
+    assert not development.has_stopped_falling(rows(3.0, 4.0, 2.9))
+    assert not Development(Batches([]), 1).has_stopped_falling(rows(1.0, 2.0, 3.0, 4.0))
 
 
 def test_a_training_that_learns_nothing_stops_after_its_patience(rendered, tiny_model):
@@ -123,3 +122,26 @@ def test_development_documents_without_a_supervised_token_are_refused(
             "test",
             development=Development(silent, 1),
         )
+
+
+class Doubled(Sft):
+    """An objective with a loss that no other has."""
+
+    def losses(self, *arguments):
+        losses = super().losses(*arguments)
+        return losses | {"double_loss": 2 * losses["loss"]}
+
+
+def test_every_loss_that_an_objective_returns_is_measured(rendered, tiny_model, tmp_path):
+    data = Batches(rendered)
+    checkpoints = Checkpoints(tmp_path, Deadline(0, 0))
+    trainee = Trainee(tiny_model("GPT-2"), None, Doubled())
+    development = Development(data, 2)
+    _, metrics = train(
+        trainee, data, SETTINGS, 0, "test", development=development, checkpoints=checkpoints
+    )
+    assert metrics["double_loss"].tolist() == pytest.approx((2 * metrics["loss"]).tolist())
+    seen = metrics["dev_double_loss"].dropna()
+    assert seen.index.tolist() == [1, 3, 4] and (seen > 0).all()
+    assert metrics.dtypes["dev_double_loss"] == "float64"
+    assert metrics["byte_loss"].isna().all()

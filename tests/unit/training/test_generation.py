@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bld.training.generation import draw
+from bld.training.generation import generate
 
 
 def drawn_by_hand(lm, vocabulary, prompt, random, temperature):
@@ -39,14 +39,14 @@ def test_what_is_drawn_together_is_what_each_would_draw_alone(family, tiny_model
         for one in zip(prompts, numbers, strict=True)
     ]
     before = torch.get_rng_state()
-    assert draw(lm.train(), renderer.vocabulary, prompts, numbers, 2.0) == expected
+    assert generate(lm.train(), renderer.vocabulary, prompts, numbers, 2.0) == expected
     assert lm.training and torch.equal(torch.get_rng_state(), before)
 
 
 def test_no_position_lies_beyond_the_models_context(tiny_model, renderer):
     lm = tiny_model("GPT-2")  # 128 positions
     prompts, numbers = [[260] * 120, [261] * 8], [np.full(8, 0.3), np.full(100, 0.3)]
-    found = draw(lm, renderer.vocabulary, prompts, numbers, 1.0)
+    found = generate(lm, renderer.vocabulary, prompts, numbers, 1.0)
     assert found == [
         drawn_by_hand(lm, renderer.vocabulary, *one, 1.0)
         for one in zip(prompts, numbers, strict=True)
@@ -56,7 +56,7 @@ def test_no_position_lies_beyond_the_models_context(tiny_model, renderer):
 def test_tokens_are_drawn_as_often_as_they_are_probable(tiny_model, renderer):
     lm, vocabulary = tiny_model(), renderer.vocabulary
     numbers = [np.array([(i + 0.5) / 2000]) for i in range(2000)]
-    found = np.bincount([t for [t] in draw(lm, vocabulary, [[270]] * 2000, numbers, 1.0)])
+    found = np.bincount([t for [t] in generate(lm, vocabulary, [[270]] * 2000, numbers, 1.0)])
     with torch.no_grad():
         probs = lm(torch.tensor([[270]])).logits[0, -1].double().exp().numpy()
     silent = sorted(vocabulary.special - vocabulary.end)

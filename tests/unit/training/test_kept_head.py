@@ -24,7 +24,7 @@ from bld.training.batches import Batches
 from bld.training.heads import HEADS_FILE, CausalHeads, load_head, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld as Objective
-from bld.training.rendered import render_split
+from bld.training.packing import render_split
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 

@@ -16,7 +16,7 @@ import torch
 from bld.config.settings import Sampling, Training
 from bld.documents.document import make_document
 from bld.symbols import END
-from bld.training import on_policy as sampling
+from bld.training import on_policy
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
 from bld.training.deadline import Deadline
@@ -26,7 +26,7 @@ from bld.training.histories import Histories
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
-from bld.training.on_policy import Author, OnPolicy, whole_characters
+from bld.training.on_policy import OnPolicy, OnPolicySampler, whole_characters
 from bld.training.packing import pieces_of, step_rows, supervised_positions
 from bld.training.trainee import Trainee
 
@@ -62,8 +62,9 @@ class Case:
         return [next(rows) for _ in range(step + 1)][-1]
 
     def batches(self, lm, histories=None, seed=3, **settings):
-        author = Author(lm, self.renderer, SETTINGS.model_copy(update=settings), seed)
-        return OnPolicy(self.rendered, self.teacher, histories, self.documents, author, self.live)
+        sampler = OnPolicySampler(lm, self.renderer, SETTINGS.model_copy(update=settings), seed)
+        corpus = Batches(self.rendered, self.teacher, histories)
+        return OnPolicy(corpus, self.documents, sampler, self.live)
 
 
 @pytest.fixture
@@ -101,9 +102,9 @@ def test_text_is_cut_to_whole_characters(text, whole):
 
 def all_written(case, lm, **settings):
     """(piece, what stands in for it) of every first piece."""
-    author = Author(lm, case.renderer, SETTINGS.model_copy(update=settings), 3)
+    sampler = OnPolicySampler(lm, case.renderer, SETTINGS.model_copy(update=settings), 3)
     asked = [(p, case.documents[p.document]) for p in case.pieces if p.start == 0]
-    return author.write(0, asked)
+    return sampler.write(0, asked)
 
 
 def test_the_student_goes_on_where_the_prompt_ends(case, student):
@@ -158,7 +159,7 @@ def test_an_end_behind_half_a_character_is_cut_away_with_it(case, student, monke
     ids, end = case.renderer.ids_by_bytes, min(case.renderer.vocabulary.end)
     tokens = [ids[b"a"], ids[b"\xf0"], end]
     monkeypatch.setattr(
-        sampling, "draw", lambda lm, vocabulary, prompts, *_: [tokens] * len(prompts)
+        on_policy, "generate", lambda lm, vocabulary, prompts, *_: [tokens] * len(prompts)
     )
     written = [one for one in all_written(case, student()).values() if one]
     assert written
@@ -175,8 +176,8 @@ def test_the_share_is_that_of_the_documents_and_a_function_of_seed_step_and_docu
     student, renderer
 ):
     def chosen(seed, step, share):
-        author = Author(student(), renderer, Sampling(on_policy=share), seed)
-        return [author.is_chosen(step, document) for document in range(4000)]
+        sampler = OnPolicySampler(student(), renderer, Sampling(on_policy=share), seed)
+        return [sampler.is_chosen(step, document) for document in range(4000)]
 
     assert np.mean(chosen(0, 0, 0.3)) == pytest.approx(0.3, abs=0.03)
     assert not any(chosen(0, 0, 0.0)) and all(chosen(0, 0, 1.0))
@@ -190,11 +191,11 @@ def test_what_is_drawn_does_not_depend_on_the_share(case, student):
         lm.lm_head.bias[case.renderer.ids_by_bytes[b"b"]] = 1000.0
     piece = next(p for p in case.pieces if p.document == 0)
     settings = SETTINGS.model_copy(update={"on_policy": 0.25, "completion_tokens": 1})
-    author = Author(lm, case.renderer, settings, 3)
+    sampler = OnPolicySampler(lm, case.renderer, settings, 3)
     written = [
-        author.write(step, [(piece, case.documents[0])])[piece].document.content[-1:]
+        sampler.write(step, [(piece, case.documents[0])])[piece].document.content[-1:]
         for step in range(400)
-        if author.is_chosen(step, 0)
+        if sampler.is_chosen(step, 0)
     ]
     assert written.count(b"a") / len(written) == pytest.approx(0.5, abs=0.2)
     assert set(written) == {b"a", b"b"}
@@ -203,9 +204,10 @@ def test_what_is_drawn_does_not_depend_on_the_share(case, student):
 def equal_batches(one, other):
     for field in dataclasses.fields(one):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(mine, torch.Tensor) and field.name != "own_N":
+        if isinstance(mine, torch.Tensor) and field.name != "is_student_written_N":
             assert torch.equal(mine, theirs), field.name
-    assert (one.tokens, one.bytes) == (other.tokens, other.bytes)
+    names = ("token_normaliser", "byte_normaliser", "step_tokens")
+    assert all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def test_with_a_share_of_nothing_batches_are_those_of_the_documents(case, student):
@@ -213,13 +215,13 @@ def test_with_a_share_of_nothing_batches_are_those_of_the_documents(case, studen
     found = case.batches(student(), on_policy=0.0).step(case.rows(), 2, 0, 1, 0)
     for mine, theirs in zip(found, plain, strict=True):
         equal_batches(mine, theirs)
-        assert not mine.own_N.any()
+        assert not mine.is_student_written_N.any()
 
 
 def test_rows_stay_as_long_and_hold_what_was_written(case, student):
     rows = case.rows()
     found = list(case.batches(student()).step(rows, 2, 0, 1, 5))
-    written = Author(student(), case.renderer, SETTINGS, 3)
+    written = OnPolicySampler(student(), case.renderer, SETTINGS, 3)
     longest = [max(sum(p.stop - p.start for p in row) for row in rows[i : i + 2]) for i in (0, 2)]
     assert [batch.ids_BT.shape[1] for batch in found[:2]] <= longest
     asked = [(p, case.documents[p.document]) for row in rows for p in row if p.start == 0]
@@ -238,19 +240,20 @@ def test_rows_stay_as_long_and_hold_what_was_written(case, student):
         assert (first.piece_BT[0, place] == order).all()
         column += len(ids)
     tokens = sum(len(batch.source_S) for batch in found)
-    assert found[0].tokens * len(found) == pytest.approx(tokens)
-    own = sum(int(batch.own_N.sum()) for batch in found)
+    assert found[0].token_normaliser * len(found) == pytest.approx(tokens)
+    assert found[0].step_tokens == tokens
+    own = sum(int(batch.is_student_written_N.sum()) for batch in found)
     assert 0 < own < sum(len(batch.symbols_N) for batch in found)  # "key" is given
     assert all("at step 5" in document.id for document in case.live.seen)
 
 
 def test_what_is_written_does_not_depend_on_what_else_is(case, student):
     piece = next(p for p in case.pieces if p.document == 0)
-    author = Author(student(), case.renderer, SETTINGS, 3)
-    alone = author.write(4, [(piece, case.documents[0])])[piece]
-    together = author.write(4, [(p, case.documents[p.document]) for p in case.pieces[::-1]])[piece]
+    sampler = OnPolicySampler(student(), case.renderer, SETTINGS, 3)
+    alone = sampler.write(4, [(piece, case.documents[0])])[piece]
+    together = sampler.write(4, [(p, case.documents[p.document]) for p in case.pieces[::-1]])[piece]
     assert alone.document == together.document
-    assert author.write(5, [(piece, case.documents[0])])[piece].document != alone.document
+    assert sampler.write(5, [(piece, case.documents[0])])[piece].document != alone.document
 
 
 @pytest.mark.parametrize("head", ["linear", "trunk", "prefix"])
@@ -262,11 +265,11 @@ def test_on_the_students_own_text_only_the_divergence_counts(case, student, rend
     rows = case.rows()
     [batch] = case.batches(lm, histories).step(rows, len(rows), 0, 1, 2)
     found = whole(batch)
-    batch.own_N, own_N = None, batch.own_N
+    batch.is_student_written_N, is_student_written_N = None, batch.is_student_written_N
     told = whole(batch)
     assert torch.equal(found["kl_loss"], told["kl_loss"])
     # The rest is that of the tokens that are given, all from documents that stayed as they were.
-    given_S = ~own_N[batch.symbol_S]
+    given_S = ~is_student_written_N[batch.symbol_S]
     only = dataclasses.replace(
         batch, source_S=batch.source_S[given_S], target_S=batch.target_S[given_S]
     )
@@ -274,7 +277,7 @@ def test_on_the_students_own_text_only_the_divergence_counts(case, student, rend
     assert 0 < alone["token_loss"] < told["token_loss"]
     torch.testing.assert_close(found["token_loss"], alone["token_loss"], rtol=1e-5, atol=0)
     assert 0 < found["byte_loss"] < told["byte_loss"]
-    batch.own_N = torch.ones_like(own_N)
+    batch.is_student_written_N = torch.ones_like(is_student_written_N)
     nothing = whole(batch)
     assert nothing["token_loss"] == nothing["byte_loss"] == 0
     torch.testing.assert_close(nothing["loss"], 0.5 * told["kl_loss"])
@@ -287,7 +290,7 @@ def test_the_bytes_that_were_written_are_summed_as_the_paths_say(
     lm = student().double()
     sums = plain_sums(lm, renderer, histories)
     piece = next(p for p in case.pieces if p.document == 0)
-    one = Author(lm, renderer, SETTINGS, 3).write(2, [(piece, case.documents[0])])[piece]
+    one = OnPolicySampler(lm, renderer, SETTINGS, 3).write(2, [(piece, case.documents[0])])[piece]
     data = case.batches(lm, Histories(renderer, 300, histories))
     [batch] = data.step([[piece]], 1, 0, 1, 2)
     hidden = lm.base_model(
@@ -338,8 +341,11 @@ def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_int
 
     def attempt(steps_left=-1, folder=None):
         lm = student("GPT-2")  # with dropout
-        author = Author(lm, case.renderer, SETTINGS.model_copy(update={"on_policy": 0.5}), 3)
-        data = Mortal(case.rendered, case.teacher, None, case.documents, author, case.live)
+        sampler = OnPolicySampler(
+            lm, case.renderer, SETTINGS.model_copy(update={"on_policy": 0.5}), 3
+        )
+        corpus = Batches(case.rendered, case.teacher)
+        data = Mortal(corpus, case.documents, sampler, case.live)
         data.steps_left = steps_left
         trainee = Trainee(lm.train(), LinearHeads(16, 0), Bld(kl_weight=1.0))
         checkpoints = folder and Checkpoints(folder, Deadline(0, 0))

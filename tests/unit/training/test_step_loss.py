@@ -77,5 +77,6 @@ def test_the_tokens_of_a_step_are_counted_over_all_processes(rendered, rows):
     spelt = sum(rendered[p.document].count_T[p.fresh : p.stop].sum() for row in rows for p in row)
     for micro_batch_size, world_size in [(1, 1), (4, 2), (1, 4)]:
         batches = all_batches(rendered, rows, None, micro_batch_size, world_size)
-        assert sum(batch.tokens for batch in batches) == pytest.approx(supervised)
-        assert sum(batch.bytes for batch in batches) == pytest.approx(spelt)
+        assert sum(batch.token_normaliser for batch in batches) == pytest.approx(supervised)
+        assert {batch.step_tokens for batch in batches} == {supervised}
+        assert sum(batch.byte_normaliser for batch in batches) == pytest.approx(spelt)

@@ -23,8 +23,8 @@ def batch_of(tokens, positions=400):
     return SimpleNamespace(
         source_S=torch.randperm(positions, generator=generator)[:tokens],
         target_S=torch.randint(1000, (tokens,), generator=generator),
-        tokens=7.0,
-        given=lambda column_S: column_S,
+        token_normaliser=7.0,
+        from_corpus=lambda column_S: column_S,
     )
 
 

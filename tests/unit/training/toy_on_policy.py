@@ -9,11 +9,12 @@ from bld.documents.document import make_document
 from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
+from bld.training.batches import Batches
 from bld.training.engine import stop_distributed
 from bld.training.heads import OutputHead
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
-from bld.training.on_policy import Author, OnPolicy
+from bld.training.on_policy import OnPolicy, OnPolicySampler
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 
@@ -41,8 +42,8 @@ def run(micro_batch_size):
     tokenizer = train_tokenizer([], "bytes", 0, "turns")
     renderer, lm = Renderer(tokenizer), new_model(SHAPE, tokenizer, 0)
     rendered = [renderer.render(d.segments, d.id) for d in DOCUMENTS]
-    live, author = Live(), Author(lm, renderer, SETTINGS, 0)
-    data = OnPolicy(rendered, live.of(DOCUMENTS), None, DOCUMENTS, author, live)
+    live, sampler = Live(), OnPolicySampler(lm, renderer, SETTINGS, 0)
+    data = OnPolicy(Batches(rendered, live.of(DOCUMENTS)), DOCUMENTS, sampler, live)
     training = Training(
         steps=4,
         sequence_length=40,

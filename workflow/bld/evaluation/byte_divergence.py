@@ -8,15 +8,14 @@ predicts the first ten bytes of each.
 Of single symbols only a few figures are kept, so memory does not grow with the documents as their
 distributions would.
 
-Shape letters: N supervised symbols, S symbols, M symbols that a byte head predicts, T tokens; the
-fields of `_Tokens` are those of `training.batches.Batch`.
+Shape letters: N supervised symbols, S symbols, M symbols that a byte head predicts, T tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,21 +44,12 @@ from bld.scoring.averaging import Scorer
 from bld.scoring.scorer import ByteScorer, Scored
 from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
+from bld.training.batches import Batches
 from bld.training.heads import ByteHead, load_head
+from bld.training.packing import Piece
 from bld.windows import windows
 
 MODELS = ("teacher", "student")
-
-
-class _Tokens(NamedTuple):
-    """The supervised tokens of one document, as heads read them."""
-
-    source_S: torch.Tensor
-    target_S: torch.Tensor
-    symbol_S: torch.Tensor
-    count_S: torch.Tensor
-    symbols_N: torch.Tensor
-    summed: Any = None
 
 
 class HeadReader:
@@ -76,30 +66,19 @@ class HeadReader:
     @torch.no_grad()
     def read(self, document: Rendered) -> tuple[np.ndarray, np.ndarray]:
         """The symbols that the head predicts, [M], and its log-probabilities there, [M, 260]."""
-        predictions = self._head(self._lm, self._hidden(document.ids_T), self._tokens(document))
+        whole = Piece(0, 0, len(document), 1)
+        batch = Batches([document]).collate([[whole]], 1.0, 1.0).to(self._lm.device)
+        predictions = self._head(self._lm, self._hidden(batch.ids_BT), batch)
         return predictions.symbol_M.cpu().numpy(), predictions.log_probs_MS.cpu().numpy()
 
-    def _hidden(self, ids_T: np.ndarray) -> torch.Tensor:
-        ids_1T = self._tensor(ids_T)[None]
+    def _hidden(self, ids_1T: torch.Tensor) -> torch.Tensor:
+        width = ids_1T.shape[1]
         return torch.cat(
             [
                 hidden_states(self._lm, ids_1T[:, start:stop])[0, fresh - start :]
-                for start, stop, fresh in windows(len(ids_T), self._window, self._window // 2)
+                for start, stop, fresh in windows(width, self._window, self._window // 2)
             ]
         )
-
-    def _tokens(self, document: Rendered) -> _Tokens:
-        token_S = np.flatnonzero(document.symbol_T >= 0)
-        return _Tokens(
-            source_S=self._tensor(token_S - 1),
-            target_S=self._tensor(document.ids_T[token_S]),
-            symbol_S=self._tensor(document.symbol_T[token_S]),
-            count_S=self._tensor(document.count_T[token_S]),
-            symbols_N=self._tensor(document.symbols_N),
-        )
-
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.int64)).to(self._lm.device)
 
 
 def open_head(kind: str, folder: Path, lm: PreTrainedModel, window: int) -> HeadReader:

@@ -88,7 +88,12 @@ def _imports(module: str, package: Path) -> tuple[str, ...]:
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue  # never run
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("bld."))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bld"):

@@ -23,9 +23,9 @@ from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.lora import add_lora, merged_weights
 from bld.training.objective import ObjectiveContext, ObjectiveParts
-from bld.training.on_policy import Author, OnPolicy
+from bld.training.on_policy import OnPolicy, OnPolicySampler
+from bld.training.packing import render_split
 from bld.training.records import join_phases, save_records
-from bld.training.rendered import render_split
 from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
@@ -94,13 +94,14 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
             arguments.development, arguments.development_cache, training.evaluate_documents
         )
         development = Development(held_out, training.evaluate_every)
-    data = batches(arguments.documents, arguments.cache)
+    data: Batches | OnPolicy = batches(arguments.documents, arguments.cache)
     if "sampling" in settings:
         assert teacher, "the configuration is refused without a live teacher"
         sampling = Sampling.model_validate(settings["sampling"])
-        author = Author(lm, renderer, sampling, settings["seed"])
+        sampler = OnPolicySampler(lm, renderer, sampling, settings["seed"])
         texts = list(read_split(arguments.documents.parent))
-        data = OnPolicy(data.documents, teacher.of(texts), histories, texts, author, teacher)
+        corpus = Batches(data.documents, teacher.of(texts), histories)
+        data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),
         data,

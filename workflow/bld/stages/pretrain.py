@@ -15,8 +15,8 @@ from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
+from bld.training.packing import render_split
 from bld.training.records import save_records
-from bld.training.rendered import render_split
 from bld.training.scratch import new_model
 from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee

@@ -17,8 +17,8 @@ from bld.training.export import save_model, trained_weights
 from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
+from bld.training.packing import render_split
 from bld.training.records import save_records
-from bld.training.rendered import render_split
 from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 

@@ -1,7 +1,7 @@
 """Which of the student's tokens stand where the teacher's do: both spell the same symbols, so the
 symbols are the ruler.
 
-Shape letters: S student tokens, U teacher tokens, N symbols, M pairs.
+Shape letters: S student tokens, U teacher tokens, N symbols, M pairs, C cuts, R spans.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bld.training.batches import Batch
-from bld.training.teacher_tokens import TeacherTokens
+from bld.training.batches import Batch, TeacherTokens
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,45 @@ def same_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def chunks(batch: Batch) -> Chunks:
-    """The smallest stretches of symbols that begin and end at a token boundary of both models, and of
+    """The smallest ranges of symbols that begin and end at a token boundary of both models, and of
     which both spell every symbol."""
     teacher, size = _tokens(batch), len(batch.symbols_N) + 1
     stop_S, stop_U = batch.symbol_S + batch.count_S, teacher.symbol_U + teacher.count_U
     cut_N = _marked(batch.symbol_S, stop_S, size) & _marked(teacher.symbol_U, stop_U, size)
     spelt_N = covered(batch.symbol_S, stop_S, size) & covered(teacher.symbol_U, stop_U, size)
-    # A cut lies inside no token, so a token belongs to the stretch from the last cut before it.
+    # A cut lies inside no token, so a token belongs to the range from the last cut before it.
     spelt_before_N = torch.cat([spelt_N.new_zeros(1, dtype=torch.long), spelt_N.cumsum(0)])
     cut_C = torch.cat([cut_N.nonzero()[:, 0], batch.symbol_S.new_tensor([size])])
     is_whole_C = spelt_before_N[cut_C].diff() == cut_C.diff()
     number_C = torch.where(is_whole_C, is_whole_C.cumsum(0) - 1, -1)
-    # The stretches before the first cut and after the last are none.
+    # The ranges before the first cut and after the last are none.
     number_C = torch.cat([number_C.new_tensor([-1]), number_C, number_C.new_tensor([-1])])
     of_S, of_U = (
         number_C[torch.searchsorted(cut_C, start.contiguous(), right=True)]
         for start in (batch.symbol_S, teacher.symbol_U)
     )
     return Chunks(of_S, of_U, int(is_whole_C.sum()))
+
+
+def supervised_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The number of the supervised span that each student token [S] and each teacher token [U] belongs
+    to, rising.
+
+    A span is an unbroken range of supervised tokens: a text, or an answer with its end, or what a row
+    has of it. Rows are packed, so a batch has many; methods that pair positions in order, or align
+    sequences, do so inside one.
+    """
+    begins_S = ~follows(batch)
+    first_R = batch.symbol_S[begins_S]
+    span_U = torch.searchsorted(first_R, _tokens(batch).symbol_U, right=True) - 1
+    return begins_S.cumsum(0) - 1, span_U
+
+
+def follows(batch: Batch) -> torch.Tensor:
+    """[S]: whether a student token stands right behind the one before it, in the same piece."""
+    is_next_S = torch.zeros_like(batch.source_S, dtype=torch.bool)
+    is_next_S[1:] = batch.source_S[1:] == batch.source_S[:-1] + 1
+    return is_next_S
 
 
 def _tokens(batch: Batch) -> TeacherTokens:

@@ -1,61 +1,43 @@
 """Rendered documents and what the teacher says of them as tensors for one forward pass.
 
 Shape letters: B rows, T positions in a row, S supervised tokens of the batch, N supervised symbols
-of its documents, K kept symbols, R histories, Q (history, ancestor) pairs.
+of its documents, U teacher tokens, K kept symbols or tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from bld.arrays import ragged_range
 from bld.cache.top_k import Signal
-from bld.scoring.tokens import TokenScores
+from bld.scoring.tokens import TokenScores, joined
 from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
-from bld.training.teacher_tokens import TeacherTokens, joined, rows_within
 
+if TYPE_CHECKING:  # so that trainings without histories are not rerun for their code
+    from bld.training.histories import Histories, Summed
+
+BOOLEAN = {"blank_N", "is_student_written_N"}
 WHITESPACE = np.isin(np.arange(SYMBOLS), list(b" \t\n\r\v\f"))
+
+TeacherTokens = TokenScores[torch.Tensor]
+"""The teacher's scores at the U tokens of its own encoding of a batch's texts, int64 and float32;
+`symbol_U` counts in the symbols of the batch. A token stands here if all its symbols lie inside the
+range that is supervised in the same piece."""
 
 
 class Signals(Protocol):
-    """What the teacher says of documents, by their indexes among the training documents."""
+    """What the teacher says of documents, by their numbers among the training documents; see
+    `cache.reading.CachedSignals` and `cache.live.LiveSignals`."""
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """Of each document its byte distributions and, of all or of none, its tokens."""
-        ...
-
-
-class Summed(Protocol):
-    """The histories of a batch, see `histories.Summed`."""
-
-    @property
-    def side_columns(self) -> int: ...
-
-    def place(self, ids_BT: np.ndarray, positions_BT: np.ndarray, pieces_BT: np.ndarray) -> None:
-        """Write the histories beside the trunk into the rows."""
-        ...
-
-    def restrict(self, allowed_BTT: torch.Tensor, positions_BT: torch.Tensor) -> None:
-        """Take away what is not on a history's own path."""
-        ...
-
-
-class Histories(Protocol):
-    """Makes the histories of batches, see `histories.Histories`."""
-
-    extra_positions: int
-
-    def of_rows(
-        self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
-    ) -> Summed | None:
-        """Those of packed rows; None where nothing is supervised."""
         ...
 
 
@@ -66,12 +48,16 @@ class Batch:
     `piece_BT` numbers the piece that a position belongs to (-1 for padding): attention stays inside
     a piece. `source_S` is the flat position (row * T + column) whose hidden state predicts
     supervised token `target_S`; that token spells `count_S` symbols from `symbol_S` on in
-    `symbols_N`, of which `blank_N` belong to tokens of whitespace alone. `summed`, for students
-    whose tokens are summed to bytes, tells over which histories; those beside the text stand behind
-    it in its row. `teacher_tokens`: what the teacher says at its own tokens, None where its signals
-    tell of bytes alone. `tokens` and `bytes` are what sums are divided by, so that the mean over processes
-    and accumulated batches is the mean over the whole step. `own_N`: symbols that the student itself has
-    written, see `sampling`; None where it has written none.
+    `symbols_N`, of which `blank_N` belong to tokens of whitespace alone.
+
+    `token_normaliser` and `byte_normaliser` are what sums over tokens and over bytes are divided by, so
+    that the mean over processes and accumulated batches is the mean over the whole step; `step_tokens`
+    counts the supervised tokens of that step, over all its batches and processes.
+
+    `summed`, for students whose tokens are summed to bytes, holds the histories; those beside the text
+    stand behind it in its row. `teacher_tokens` is None where the teacher's signals are of bytes alone,
+    `is_student_written_N`, which symbols the student itself has written (see `on_policy`), where it has
+    written none.
     """
 
     ids_BT: torch.Tensor
@@ -86,16 +72,19 @@ class Batch:
     teacher_symbols_NK: torch.Tensor
     teacher_log_probs_NK: torch.Tensor
     teacher_log_tail_N: torch.Tensor
-    tokens: float
-    bytes: float
+    token_normaliser: float
+    byte_normaliser: float
+    step_tokens: int = 0
     summed: Summed | None = None
     teacher_tokens: TeacherTokens | None = None
-    own_N: torch.Tensor | None = None
+    is_student_written_N: torch.Tensor | None = None
 
-    def given(self, column_S: torch.Tensor) -> torch.Tensor:
-        """Of a column of the supervised tokens those that the documents give, not the student itself: the
-        tokens that cross-entropies are taken of."""
-        return column_S if self.own_N is None else column_S[~self.own_N[self.symbol_S]]
+    def from_corpus(self, column_S: torch.Tensor) -> torch.Tensor:
+        """The entries of a column [S] at tokens of the corpus, not of the student's own text: those that
+        cross-entropies are taken of."""
+        if self.is_student_written_N is None:
+            return column_S
+        return column_S[~self.is_student_written_N[self.symbol_S]]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -118,16 +107,17 @@ class Batch:
 
 class Batches:
     """Documents, what their teacher says of them, and the histories that a student is summed over:
-    everything that batches are made of."""
+    everything that batches are made of. Documents from number `first_written` on are the student's."""
 
     def __init__(
         self,
         documents: Sequence[Rendered],
         signals: Signals | None = None,
         histories: Histories | None = None,
+        first_written: int | None = None,
     ) -> None:
-        self.documents = documents
-        self._signals, self._histories = signals, histories
+        self.documents, self.signals, self.histories = documents, signals, histories
+        self._first_written = first_written
 
     def step(
         self,
@@ -137,29 +127,47 @@ class Batches:
         world_size: int,
         step: int = 0,
     ) -> Iterator[Batch]:
-        """This process's micro batches of one optimiser step, whose rows (of all processes) are
-        given, and whose number counts where documents are written anew (`sampling.OnPolicy`).
+        """This process's micro batches of one optimiser step, given the rows of all processes. The
+        number of the step counts where documents are written anew (`on_policy.OnPolicy`)."""
+        own = rows[rank::world_size]
+        batches = len(rows) / micro_batch_size
+        return self.micro_batches(own, micro_batch_size, sizes(self.documents, rows), batches)
+
+    def micro_batches(
+        self,
+        rows: Sequence[Row],
+        micro_batch_size: int,
+        step_sizes: tuple[int, int],
+        batches: float,
+    ) -> Iterator[Batch]:
+        """The micro batches of a process's rows, in a step of so many `batches` over all processes whose
+        `sizes` are given.
 
         The loss of a batch is divided by the supervised tokens of the whole step over the number of
         batches in it, which makes the average that DeepSpeed takes the mean over tokens, however
         unevenly they fall.
         """
-        batches = len(rows) / micro_batch_size
-        tokens, symbols = (max(1, size) / batches for size in sizes(self.documents, rows))
-        own = rows[rank::world_size]
-        for first in range(0, len(own), micro_batch_size):
-            yield self.collate(own[first : first + micro_batch_size], tokens, symbols)
+        tokens, symbols = (max(1, size) / batches for size in step_sizes)
+        for first in range(0, len(rows), micro_batch_size):
+            batch_rows = rows[first : first + micro_batch_size]
+            yield self.collate(batch_rows, tokens, symbols, step_sizes[0])
 
-    def collate(self, rows: Sequence[Row], tokens: float, symbols: float) -> Batch:
+    def collate(
+        self,
+        rows: Sequence[Row],
+        token_normaliser: float,
+        byte_normaliser: float,
+        step_tokens: int = 0,
+    ) -> Batch:
         """The rows as tensors; padding stands at the end of each row."""
         documents = self.documents
         width = max(sum(piece.stop - piece.start for piece in row) for row in rows)
-        summed = self._histories.of_rows(documents, rows, width) if self._histories else None
+        summed = self.histories.of_rows(documents, rows, width) if self.histories else None
         columns = width + (summed.side_columns if summed else 0)
         ids = np.zeros((len(rows), columns), np.int64)
         positions = np.zeros((len(rows), columns), np.int64)
         pieces = np.full((len(rows), columns), -1, np.int64)
-        flat = _Flat()
+        flat = _Flat(self._first_written)
         signals = self._teacher(rows)
         for number, row in enumerate(rows):
             column = 0
@@ -178,18 +186,19 @@ class Batches:
             ids_BT=torch.from_numpy(ids),
             positions_BT=torch.from_numpy(positions),
             piece_BT=torch.from_numpy(pieces),
-            tokens=tokens,
-            bytes=symbols,
+            token_normaliser=token_normaliser,
+            byte_normaliser=byte_normaliser,
+            step_tokens=step_tokens,
             summed=summed,
-            teacher_tokens=joined(flat.rows) if flat.rows else None,
+            teacher_tokens=joined(flat.rows).map(_tensor) if flat.rows else None,
             **flat.tensors(),
         )
 
     def _teacher(self, rows: Sequence[Row]) -> dict[int, Signal]:
-        if self._signals is None:
+        if self.signals is None:
             return {}
-        some = sorted({piece.document for row in rows for piece in row})
-        return dict(zip(some, self._signals.read(some), strict=True))
+        numbers = sorted({piece.document for row in rows for piece in row})
+        return dict(zip(numbers, self.signals.read(numbers), strict=True))
 
 
 def sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int]:
@@ -205,7 +214,8 @@ def sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int]
 class _Flat:
     """The supervised tokens and symbols of a batch, gathered piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_written: int | None) -> None:
+        self._first_written = first_written
         self.parts: dict[str, list[np.ndarray]] = {}
         self.rows: list[TokenScores[np.ndarray]] = []
         self.symbols = 0
@@ -215,7 +225,7 @@ class _Flat:
         first, last = supervised_symbols(document, piece)
         symbols, log_probs, log_tail, rows = teacher or _no_teacher(len(document.symbols_N))
         if rows is not None:
-            self.rows.append(rows_within(rows, first, last, self.symbols))
+            self.rows.append(_scores_within(rows, first, last, self.symbols))
         if not len(token_S):
             return
         symbol_S, count_S = document.symbol_T[token_S], document.count_T[token_S]
@@ -231,6 +241,9 @@ class _Flat:
             teacher_log_probs_NK=log_probs[first:last],
             teacher_log_tail_N=log_tail[first:last],
         )
+        if self._first_written is not None:
+            is_written = piece.document >= self._first_written
+            self._put(is_student_written_N=np.full(last - first, is_written))
         self.symbols += last - first
 
     def _put(self, **arrays: np.ndarray) -> None:
@@ -245,8 +258,24 @@ class _Flat:
             self._put(**dict.fromkeys(names, empty))
             self._put(teacher_symbols_NK=symbols, teacher_log_probs_NK=log_probs)
             self._put(teacher_log_tail_N=log_tail)
-        joined = {name: np.concatenate(arrays) for name, arrays in self.parts.items()}
-        return {name: torch.from_numpy(a.astype(_dtype(name))) for name, a in joined.items()}
+            if self._first_written is not None:
+                self._put(is_student_written_N=empty)
+        columns = {name: np.concatenate(arrays) for name, arrays in self.parts.items()}
+        return {name: torch.from_numpy(a.astype(_dtype(name))) for name, a in columns.items()}
+
+
+def _scores_within(
+    scores: TokenScores[np.ndarray], first: int, last: int, offset: int
+) -> TokenScores[np.ndarray]:
+    """The tokens that lie inside a document's symbols [first, last), which are numbered from
+    `offset` on."""
+    kept = scores.of((scores.symbol_U >= first) & (scores.symbol_U + scores.count_U <= last))
+    return kept._replace(symbol_U=kept.symbol_U - first + offset)
+
+
+def _tensor(column: np.ndarray) -> torch.Tensor:
+    is_integer = np.issubdtype(column.dtype, np.integer)
+    return torch.from_numpy(column.astype(np.int64 if is_integer else np.float32))
 
 
 def _blank(symbols_N: np.ndarray, symbol_S: np.ndarray, count_S: np.ndarray) -> np.ndarray:
@@ -259,7 +288,7 @@ def _blank(symbols_N: np.ndarray, symbol_S: np.ndarray, count_S: np.ndarray) -> 
 
 
 def _dtype(name: str) -> type:
-    return np.float32 if "log" in name else bool if name.startswith("blank") else np.int64
+    return np.float32 if "log" in name else bool if name in BOOLEAN else np.int64
 
 
 def _no_teacher(symbols: int) -> Signal:

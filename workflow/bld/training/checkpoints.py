@@ -1,11 +1,16 @@
 """Checkpoints of a training, so that however often it is interrupted it ends in the same weights.
 
     FOLDER/lock, holder.json          one trainer at a time, see `lock`
-    FOLDER/{fingerprint}/finished/    what came out, see `finished`; then there is nothing else
+    FOLDER/{fingerprint}/finished/    what came out, as hard links; then there is nothing else
     FOLDER/{fingerprint}/attempts.json
     FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
     FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt, metrics.parquet,
                                                 manifest.json with size and digest of every file
+
+Snakemake writes down that a job is done when it sees it end. If it was killed before (the login node
+went down, say) it knows nothing of jobs that ended since, and may send them again: days of training
+for what lies there. From the links, which take no room while the outputs are there, it is made again in
+a moment, by the same settings, code and inputs only.
 
 The fingerprint stands for the settings, the code and the inputs. A checkpoint appears by rename; the
 last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the random
@@ -24,7 +29,7 @@ import random
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -35,10 +40,10 @@ import pandas as pd
 import torch
 from torch import distributed
 
-from bld.files import MANIFEST, read_manifest, sha256_of, write_json, write_text
+from bld.files import MANIFEST, appearing, read_manifest, sha256_of, write_json, write_text
+from bld.folders import hard_link, whole_folder
 from bld.models import device
 from bld.training.deadline import SECONDS_PER_MINUTE, UNFINISHED, Deadline, say_last
-from bld.training.finished import is_kept, keep, put_back
 from bld.training.lock import locked
 
 if TYPE_CHECKING:
@@ -74,9 +79,9 @@ def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoint
     own = arguments.checkpoints / fingerprint(arguments.step.identity, *record.inputs)
     is_first = os.environ.get("RANK", "0") == "0"
     with locked(arguments.checkpoints) if is_first else nullcontext():
-        if is_kept(outputs, own / FINISHED):
+        if _is_kept(outputs, own / FINISHED):
             if is_first:
-                put_back(outputs, own / FINISHED)
+                _put_back(outputs, own / FINISHED)
                 record.was_put_back()
                 print(
                     f"done before with the same settings, code and inputs: taken from {own / FINISHED}"
@@ -88,7 +93,42 @@ def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoint
             for path in arguments.checkpoints.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-            keep(outputs, own / FINISHED)
+            _keep(outputs, own / FINISHED)
+
+
+def _keep(outputs: Sequence[Path], folder: Path) -> None:
+    """Link files, and the folders of manifests, into a new `folder`; where the file system has no
+    hard links nothing is kept."""
+    with suppress(OSError), appearing(folder) as partial:
+        for output, path in _pairs(outputs, partial):
+            hard_link(_whole(output), path)
+
+
+def _is_kept(outputs: Sequence[Path], folder: Path) -> bool:
+    """Whether all outputs are in `folder`, and whole."""
+    try:
+        for output, path in _pairs(outputs, folder):
+            if output.name == MANIFEST:
+                whole_folder(path / MANIFEST)
+            elif not path.exists():
+                return False
+    except ValueError:
+        return False
+    return True
+
+
+def _put_back(outputs: Sequence[Path], folder: Path) -> None:
+    """Make the outputs again from the links in `folder`; each appears by rename."""
+    for output, path in _pairs(outputs, folder):
+        hard_link(path, _whole(output))
+
+
+def _pairs(outputs: Sequence[Path], folder: Path) -> Iterator[tuple[Path, Path]]:
+    return ((output, folder / str(number)) for number, output in enumerate(outputs))
+
+
+def _whole(output: Path) -> Path:
+    return output.parent if output.name == MANIFEST else output
 
 
 def fingerprint(identity: str, *inputs: Path | None) -> str:

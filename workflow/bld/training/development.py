@@ -1,5 +1,5 @@
-"""A look at documents that are not trained on, while a training runs: the same objective, without
-dropout and gradients, over all of them."""
+"""Development evaluations: the objective of a training, without dropout and gradients, over documents
+that are not trained on, while the training runs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,22 @@ from bld.training.packing import Row, supervised_positions
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
-PARTS = ("token_loss", "byte_loss", "kl_loss", "teacher_loss")
-DEVELOPMENT_COLUMNS = ("dev_bits_per_byte", *(f"dev_{part}" for part in PARTS))
-
 
 @dataclass(frozen=True)
 class Development:
-    """Documents to look at every so many steps and after the last one; `patience`, if given, ends
-    the training after so many looks in a row without a lower byte loss."""
+    """A development evaluation every so many steps and after the last one; `patience`, if given, ends
+    the training after so many evaluations in a row without a lower byte loss."""
 
     data: Batches
     every: int
     patience: int | None = None
 
     def is_due(self, steps_done: int, steps: int) -> bool:
-        """Whether to look after so many steps."""
+        """Whether to evaluate after so many steps."""
         return steps_done % self.every == 0 or steps_done == steps
 
-    def has_seen_enough(self, table: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the byte loss has stopped falling, by the metrics so far."""
+    def has_stopped_falling(self, table: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the byte loss has not fallen for `patience` evaluations, by the metrics so far."""
         if self.patience is None:
             return False
         losses = [row["dev_byte_loss"] for row in table if not math.isnan(row["dev_byte_loss"])]
@@ -51,34 +48,33 @@ def evaluate(
     engine: DeepSpeedEngine, data: Batches, rows: Sequence[Row], micro_batch_size: int
 ) -> dict[str, float]:
     """The losses over all `rows`, in nats, each divided as in training by the supervised tokens or
-    bytes of the whole; and bits per byte as `evaluation.bits_per_byte` counts them, where ends of turns
-    are neither cost nor bytes.
+    bytes of the whole, under their names after `dev_`; and `dev_bits_per_byte` as
+    `evaluation.bits_per_byte` counts them, where ends of turns are neither cost nor bytes.
 
     All processes call this and get the same numbers; random states are left as they are.
     """
     rank, world_size = distributed.get_rank(), distributed.get_world_size()
     tokens, symbols, content = _sizes(data.documents, rows)
-    sums = torch.zeros(len(DEVELOPMENT_COLUMNS), dtype=torch.float64, device=device())
-    present: set[str] = set()
+    sums: dict[str, torch.Tensor] = {}
     chunks = [rows[i : i + micro_batch_size] for i in range(0, len(rows), micro_batch_size)]
     engine.eval()
     for first in range(0, len(chunks), world_size):
         # Every process takes part in every round, as ZeRO 3 demands; some may have nothing to add.
         has_own = first + rank < len(chunks)
         batch = data.collate(chunks[first + rank if has_own else 0], tokens, symbols)
-        losses = engine(batch.to(device()), content=True)
-        present |= losses.keys()
-        if has_own:
-            found = [losses.get(name, 0.0) for name in ("content_nats", *PARTS)]
-            sums += torch.tensor([float(value) for value in found], device=device()).double()
+        for name, loss in engine(batch.to(device()), content=True).items():
+            nothing = torch.zeros((), dtype=torch.float64, device=device())
+            sums[name] = sums.get(name, nothing) + (loss.float().double() if has_own else nothing)
     engine.train()
+    del sums["loss"]
+    values = torch.stack(list(sums.values()))
     if world_size > 1:
-        distributed.all_reduce(sums)
-    nats, *parts = sums.tolist()
-    named = zip(PARTS, parts, strict=True)
+        distributed.all_reduce(values)
+    losses = dict(zip(sums, values.tolist(), strict=True))
+    nats = losses.pop("content_nats")
     return {
         "dev_bits_per_byte": nats / math.log(2) / content if content else math.nan,
-        **{f"dev_{name}": value if name in present else math.nan for name, value in named},
+        **{f"dev_{name}": value for name, value in losses.items()},
     }
 
 

@@ -1,5 +1,5 @@
-"""Tokens drawn from a model, for many prompts at once, each with random numbers of its own: what goes on
-from a prompt does not depend on what stands beside it. `generate` of transformers draws from one random
+"""Tokens sampled from a model, for many prompts at once, each with random numbers of its own: what follows
+a prompt does not depend on what stands beside it. `generate` of transformers samples from one random
 state for the whole batch, and its positions run on where a prompt has none left.
 
 Shape letters: B prompts, T columns, V vocabulary.
@@ -19,7 +19,7 @@ from bld.tokenization.vocabulary import Vocabulary
 
 
 @torch.no_grad()
-def draw(
+def generate(
     lm: PreTrainedModel,
     vocabulary: Vocabulary,
     prompts: Sequence[Sequence[int]],
@@ -29,15 +29,15 @@ def draw(
     """The tokens with which the model goes on from each prompt: one for each of its random numbers in
     [0, 1), or fewer if the last is an end token.
 
-    Tokens that spell nothing and end nothing are not drawn. Random states stay as they are.
+    Tokens that spell nothing and end nothing are not sampled. Torch's random states stay as they are.
     """
     was_training = lm.training
     lm.eval()
     # Prompts stand at the right, so that all go on in the same column.
     ids_BT, seen_BT = (side.flip(1) for side in _rows([p[::-1] for p in prompts], lm.device))
     position_BT = (seen_BT.cumsum(1) - 1).clamp_min(0)
-    random_BT, drawn_BT = _rows(random, lm.device)
-    lengths_B = drawn_BT.sum(1)
+    random_BT, is_asked_BT = _rows(random, lm.device)
+    lengths_B = is_asked_BT.sum(1)
     silent_V, end_V = _silent_and_end(vocabulary, lm)
 
     columns, cache = [], None
@@ -66,7 +66,7 @@ def draw(
         position_BT = position_BT[:, -1:] + is_going_B[:, None]
     lm.train(was_training)
     rows = zip(torch.stack(columns, 1).tolist(), random, strict=True)
-    return [_up_to_end(tokens[: len(one)], vocabulary.end) for tokens, one in rows]
+    return [_up_to_end(tokens[: len(asked)], vocabulary.end) for tokens, asked in rows]
 
 
 def _rows(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -29,19 +29,11 @@ from bld.scoring.marginal import marginal
 from bld.symbols import END, HEAD_BYTES, SPECIAL, SYMBOLS
 from bld.tokenization.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from bld.training.batches import Batch
+
 CAUSAL_WIDTH = 256
 HEADS_FILE = "head.safetensors"
-
-
-class Supervised(Protocol):
-    """What heads read of a batch, see `training.batches.Batch`."""
-
-    source_S: torch.Tensor
-    target_S: torch.Tensor
-    symbol_S: torch.Tensor
-    count_S: torch.Tensor
-    symbols_N: torch.Tensor
-    summed: Any
 
 
 class BytePredictions(NamedTuple):
@@ -58,7 +50,7 @@ class ByteHead(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
+        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """The predictions for a batch."""
 
@@ -73,7 +65,7 @@ class LinearHeads(ByteHead):
         self.weight, self.bias = projection.weight, projection.bias
 
     def forward(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
+        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """Of the first ten bytes of every token."""
         hidden_SH = hidden_XH[batch.source_S]
@@ -105,7 +97,7 @@ class CausalHeads(ByteHead):
             nn.init.normal_(table.weight, std=CAUSAL_WIDTH**-0.5)
 
     def forward(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
+        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """Of the first ten bytes of every token, given the true ones before each."""
         known_SD = self.enter(hidden_XH[batch.source_S])
@@ -128,7 +120,7 @@ class MarginalHead(ByteHead):
     """No head: the student's token distributions summed over the histories of the batch."""
 
     def forward(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
+        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """Of every byte and end, however long its token; the tokens' own come along."""
         if batch.summed is None:
@@ -163,7 +155,7 @@ class OutputHead(ByteHead):
         self.register_buffer("symbol_V", torch.tensor(symbols), persistent=False)
 
     def forward(
-        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Supervised
+        self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """Token probabilities summed by symbol; the tokens' own come along."""
         logits_SV = output_logits(lm, hidden_XH[batch.source_S]).float()

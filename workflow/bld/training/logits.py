@@ -25,10 +25,10 @@ BLOCK_TOKENS = 512
 def token_loss(lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Mean over supervised tokens of -log p(token), in nats; those that the student itself has written
     count as nothing."""
-    source_S, target_S = batch.given(batch.source_S), batch.given(batch.target_S)
+    source_S, target_S = batch.from_corpus(batch.source_S), batch.from_corpus(batch.target_S)
     hidden_SH, head = hidden_XH[source_S], lm.get_output_embeddings()
     if getattr(lm.config.get_text_config(), "final_logit_softcapping", None) is not None:
-        return -token_log_probs(lm, hidden_SH, target_S).sum() / batch.tokens
+        return -token_log_probs(lm, hidden_SH, target_S).sum() / batch.token_normaliser
     # Sums over blocks are taken in the model's precision, which in bf16 is a per cent off. Token by
     # token the backward pass computes the logits again.
     is_exact = hidden_SH.dtype == torch.float32
@@ -40,7 +40,7 @@ def token_loss(lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch) -> to
         reduction="sum" if is_exact else "none",
         options=_blocks(head.weight),
     )
-    return loss_S.float().sum() / batch.tokens
+    return loss_S.float().sum() / batch.token_normaliser
 
 
 def _blocks(weight_VH: torch.Tensor) -> LinearCrossEntropyOptions | None:

@@ -19,7 +19,7 @@ from bld.models import check_context, device, memory_explained
 from bld.progress import progress
 from bld.training.batches import Batch, Batches
 from bld.training.checkpoints import Checkpoints, Table
-from bld.training.development import DEVELOPMENT_COLUMNS, PARTS, Development, evaluate
+from bld.training.development import Development, evaluate
 from bld.training.engine import build_engine, start_distributed
 from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
 from bld.training.tracker import Tracking
@@ -28,9 +28,14 @@ from bld.training.trainee import Trainee
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
 
-LOSSES = ("loss", *PARTS)
+    from bld.training.on_policy import OnPolicy
+
 NOT_TRACKED = Tracking("none", Path())
-MEASURED = ("seconds", "learning_rate", "grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS)
+PARTS = ("token_loss", "byte_loss", "kl_loss", "teacher_loss")
+ALWAYS = ("grad_norm", "loss", *PARTS, "dev_bits_per_byte", *(f"dev_{part}" for part in PARTS))
+"""Columns of every table, missing where a method has no such loss or a step no evaluation; what else an
+objective returns has columns behind them."""
+COUNTS = ("phase", "step", "tokens")
 
 
 @memory_explained(
@@ -39,7 +44,7 @@ MEASURED = ("seconds", "learning_rate", "grad_norm", *LOSSES, *DEVELOPMENT_COLUM
 )
 def train(
     trainee: Trainee,
-    data: Batches,
+    data: Batches | OnPolicy,
     settings: Training,
     seed: int,
     phase: str,
@@ -51,9 +56,9 @@ def train(
     """Train in place; returns the engine and one row of metrics per step.
 
     Columns: phase, step, tokens (supervised, in the step), seconds (of the step, without evaluation
-    and saving), learning_rate, grad_norm (before clipping), the losses in nats, and where there was an
-    evaluation the dev_ columns (see `development.evaluate`); what there is not is missing. With
-    `checkpoints` the training goes on where an earlier attempt stopped, and ends in the same weights
+    and saving), learning_rate, grad_norm (before clipping), the losses that the objective returns, in
+    nats, and where there was a development evaluation the dev_ columns (see `development.evaluate`).
+    With `checkpoints` the training goes on where an earlier attempt stopped, and ends in the same weights
     and metrics as if it had not. Raises ValueError if there is nothing to train on or the model's
     context is too short, FloatingPointError as soon as a loss or a gradient is not finite, and what
     `Checkpoints` raises.
@@ -65,7 +70,7 @@ def train(
     pieces = _pieces(data, settings.sequence_length, "training")
     if development:
         held_out = _pieces(development.data, settings.sequence_length, "development")
-        rows_to_look_at = epoch_rows(held_out, settings.sequence_length, seed=0, epoch=0)
+        development_rows = epoch_rows(held_out, settings.sequence_length, seed=0, epoch=0)
 
     if settings.activation_checkpointing:
         trainee.lm.activation_checkpointing_enable({"use_reentrant": False})
@@ -83,27 +88,27 @@ def train(
         for step, step_of_rows in enumerate(islice(rows, settings.steps)):
             if step < len(table):
                 continue
-            if development and development.has_seen_enough(table):
+            if development and development.has_stopped_falling(table):
                 break
             began = time.perf_counter()
             rate = engine.get_lr()[0]
             batches = list(
                 data.step(step_of_rows, settings.micro_batch_size, rank, world_size, step)
             )
-            found = _optimise(engine, batches)
+            losses = _optimise(engine, batches)
             row = {
                 "phase": phase,
                 "step": step,
-                "tokens": round(batches[0].tokens * len(batches) * world_size),
+                "tokens": batches[0].step_tokens,
                 "seconds": time.perf_counter() - began,
                 "learning_rate": rate,
-                **dict.fromkeys(("grad_norm", *LOSSES, *DEVELOPMENT_COLUMNS), float("nan")),
-                **found,
+                **dict.fromkeys(ALWAYS, float("nan")),
+                **losses,
             }
             _check_finite(row, settings)
             if development and development.is_due(step + 1, settings.steps):
                 row |= evaluate(
-                    engine, development.data, rows_to_look_at, settings.micro_batch_size
+                    engine, development.data, development_rows, settings.micro_batch_size
                 )
             table.append(row)
             tracker.log(step, _values(row))
@@ -115,7 +120,7 @@ def train(
     return engine, _typed(pd.DataFrame(table))
 
 
-def _pieces(data: Batches, row_length: int, which: str) -> list[Piece]:
+def _pieces(data: Batches | OnPolicy, row_length: int, which: str) -> list[Piece]:
     """The pieces of documents that hold something to predict."""
     documents = data.documents
     pieces = [
@@ -153,7 +158,7 @@ def _optimise(engine: DeepSpeedEngine, batches: Sequence[Batch]) -> dict[str, fl
 
 
 def _gradient_norm(engine: DeepSpeedEngine) -> float:
-    """The norm of the gradient, which DeepSpeed does not tell at stage 0."""
+    """The norm of the gradient, which DeepSpeed does not compute at stage 0."""
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return float(torch.nn.utils.get_total_norm(gradients))
 
@@ -170,18 +175,21 @@ def _check_finite(row: Mapping[str, Any], settings: Training) -> None:
 def _values(row: Mapping[str, Any]) -> dict[str, float]:
     """What is shown of a step while the training runs."""
     speed = row["tokens"] / row["seconds"]
-    return {name: row[name] for name in MEASURED} | {"tokens_per_second": speed}
+    measured = {name: value for name, value in row.items() if name not in COUNTS}
+    return measured | {"tokens_per_second": speed}
 
 
 def _show(bar: tqdm, row: Mapping[str, Any]) -> None:
-    """Put the losses and the speed behind the bar, which itself tells the time to go."""
-    losses = {name.removesuffix("_loss"): row[name] for name in LOSSES if row[name] == row[name]}
-    told = {name: f"{loss:.3f}" for name, loss in losses.items()}
-    bar.set_postfix(
-        told | {"tokens_per_s": f"{row['tokens'] / row['seconds']:,.0f}"}, refresh=False
-    )
+    """Put the losses and the speed behind the bar, which itself shows the time to go."""
+    losses = {
+        name.removesuffix("_loss"): f"{value:.3f}"
+        for name, value in row.items()
+        if name.endswith("loss") and not name.startswith("dev_") and value == value
+    }
+    speed = f"{row['tokens'] / row['seconds']:,.0f}"
+    bar.set_postfix(losses | {"tokens_per_s": speed}, refresh=False)
     bar.update()
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(MEASURED, "float64"))
+    return table.astype(dict.fromkeys(table.columns.drop([*COUNTS]), "float64"))

@@ -8,7 +8,7 @@ settings of the method and an `ObjectiveContext` and returns `ObjectiveParts`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -16,9 +16,12 @@ from transformers import PreTrainedModel
 
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.vocabulary import Vocabulary
-from bld.training.batches import Batch, Histories
+from bld.training.batches import Batch
 from bld.training.logits import token_loss
 from bld.training.trainee import Objective
+
+if TYPE_CHECKING:
+    from bld.training.histories import Histories
 
 
 class ObjectiveContext(NamedTuple):
@@ -71,7 +74,7 @@ class TeacherObjective:
     ) -> dict[str, torch.Tensor]:
         """`loss` is what is descended; its parts, unweighted, are `teacher_loss`, in the unit of
         `distance`, and `token_loss`, in nats, unless its weight is 0."""
-        parts = {"teacher_loss": self.distance(lm, hidden_XH, batch).sum() / batch.tokens}
+        parts = {"teacher_loss": self.distance(lm, hidden_XH, batch).sum() / batch.token_normaliser}
         loss = self.weight * parts["teacher_loss"]
         if self.token_weight:
             parts["token_loss"] = token_loss(lm, hidden_XH, batch)

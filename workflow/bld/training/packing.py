@@ -1,4 +1,5 @@
-"""Which tokens stand in which row at which step: a pure function of the seed.
+"""Documents of a split, rendered; and which of their tokens stand in which row at which step: a pure
+function of the seed.
 
 Documents are cut to the row length, shuffled anew each epoch and packed several to a row. Inside
 groups of neighbours in that order longer pieces are placed first, which fills rows to some 97 % and
@@ -8,14 +9,35 @@ costs no randomness that matters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bld.tokenization.rendering import Rendered
+from bld.documents.shards import read_split
+from bld.files import read_manifest
+from bld.progress import progress
+from bld.tokenization.rendering import Rendered, Renderer
 from bld.windows import windows
 
 GROUP = 256
+
+
+def render_split(
+    manifest: Path, renderer: Renderer, at_most: int | None = None
+) -> tuple[list[str], list[Rendered]]:
+    """Ids and rendered documents of the split with this manifest, the first `at_most` of them."""
+    for note in renderer.notes:
+        print(f"tokenizer: {note}")
+    total = read_manifest(manifest)["documents"]
+    ids, rendered = [], []
+    stream = islice(read_split(manifest.parent), at_most)
+    count = min(total, at_most) if at_most else total
+    for document in progress("render", count, "documents", iterable=stream):
+        ids.append(document.id)
+        rendered.append(renderer.render(document.segments, f"document {document.id}"))
+    return ids, rendered
 
 
 class Piece(NamedTuple):

@@ -69,4 +69,4 @@ def _content(batch: Batch) -> Batch:
     """The batch without its supervised ends, its losses to be summed."""
     is_content_S = batch.symbols_N[batch.symbol_S] != END
     source_S, target_S = batch.source_S[is_content_S], batch.target_S[is_content_S]
-    return replace(batch, source_S=source_S, target_S=target_S, tokens=1.0)
+    return replace(batch, source_S=source_S, target_S=target_S, token_normaliser=1.0)

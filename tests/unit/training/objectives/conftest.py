@@ -12,10 +12,9 @@ from bld.models import hidden_states
 from bld.scoring.tokens import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
-from bld.training.batches import Batches
+from bld.training.batches import Batches, TeacherTokens
 from bld.training.logits import by_blocks
 from bld.training.packing import pieces_of
-from bld.training.teacher_tokens import TeacherTokens
 
 OTHER_SAMPLE = ["Return the value, or raise an error where the key is not in the index."] * 9
 

@@ -209,7 +209,7 @@ def simct_one_unit_at_a_time(scene, keep, hidden_BTH):
             p_sum, q_sum = sum(p.values()), sum(q.values())
             for name, mass in q.items():
                 total = total + mass / q_sum * ((mass / q_sum).log() - np.log(p[name] / p_sum))
-    return total / scene.batch.tokens, shapes
+    return total / scene.batch.token_normaliser, shapes
 
 
 @pytest.mark.parametrize(("keep", "row_length"), [(3, 128), (20, 24), (300, 128)])

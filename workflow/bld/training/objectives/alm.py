@@ -41,12 +41,10 @@ from transformers import PreTrainedModel
 
 from bld.config.methods.alm import AlmSettings
 from bld.tokenization.vocabulary import Vocabulary
-from bld.training.alignment import Chunks, chunks
-from bld.training.batches import Batch
+from bld.training.alignment import Chunks, chunks, follows
+from bld.training.batches import Batch, TeacherTokens
 from bld.training.logits import by_blocks
 from bld.training.objective import ObjectiveContext, ObjectiveParts
-from bld.training.spans import follows
-from bld.training.teacher_tokens import TeacherTokens
 
 BOUNDARIES = b" \t\n"
 CERTAINTY = 1e-6
@@ -110,8 +108,8 @@ class Alm:
             )
         divergence = tempered(known, student, settings.temperature, settings.divergence)
         parts = {
-            "teacher_loss": settings.temperature * divergence.sum() / batch.tokens,
-            "token_loss": -batch.given(said_S2[:, 0]).sum() / batch.tokens,
+            "teacher_loss": settings.temperature * divergence.sum() / batch.token_normaliser,
+            "token_loss": -batch.from_corpus(said_S2[:, 0]).sum() / batch.token_normaliser,
         }
         loss = settings.chunk_weight * parts["teacher_loss"]
         loss = loss + settings.token_weight * parts["token_loss"]

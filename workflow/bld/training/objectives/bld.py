@@ -93,24 +93,26 @@ class Bld:
             if self.mask_whitespace:
                 kept_M &= ~batch.blank_N[symbol_M]
             symbol_M, log_probs_MS, true_M = symbol_M[kept_M], log_probs_MS[kept_M], true_M[kept_M]
-        shared_by = batch.tokens if self.reduction == "token" else batch.bytes
+        shared_by = batch.token_normaliser if self.reduction == "token" else batch.byte_normaliser
 
         parts: dict[str, torch.Tensor] = {}
         if self.token_weight:
             parts["token_loss"] = (
                 token_loss(lm, hidden_XH, batch)
                 if token_log_probs_S is None
-                else -batch.given(token_log_probs_S).sum() / batch.tokens
+                else -batch.from_corpus(token_log_probs_S).sum() / batch.token_normaliser
             )
         if self.byte_weight:
             true_log_probs_M = log_probs_MS.gather(1, true_M[:, None])[:, 0]
-            if batch.own_N is not None:
-                true_log_probs_M = true_log_probs_M.masked_fill(batch.own_N[symbol_M], 0.0)
+            if batch.is_student_written_N is not None:
+                true_log_probs_M = true_log_probs_M.masked_fill(
+                    batch.is_student_written_N[symbol_M], 0.0
+                )
             parts["byte_loss"] = -true_log_probs_M.sum() / shared_by
         in_shared_N = torch.zeros_like(batch.symbols_N, dtype=torch.bool)
         if self.outcomes:
             shared = shared_divergence(self.outcomes, lm, hidden_XH, batch, self.temperature)
-            parts["teacher_loss"] = shared.divergence_M.sum() / batch.tokens
+            parts["teacher_loss"] = shared.divergence_M.sum() / batch.token_normaliser
             if not self.shared_bytes:
                 start_M = batch.symbol_S[shared.token_M]
                 stop_M = start_M + batch.count_S[shared.token_M]

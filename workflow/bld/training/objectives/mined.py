@@ -42,11 +42,10 @@ from bld.config.methods.mined import MinedSettings
 from bld.symbols import MIN_PROBABILITY
 from bld.tokenization.maps.files import load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
-from bld.training.alignment import covered
+from bld.training.alignment import covered, supervised_spans
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.objective import ObjectiveContext, ObjectiveParts
-from bld.training.spans import runs
 from bld.training.time_warping import edit_distances, only_partners
 
 END_MARK = "\u0100"  # a letter that no byte has
@@ -113,11 +112,11 @@ class Mined:
 
         said_S2 = by_blocks(lm, hidden_XH[batch.source_S], block, batch.target_S, *columns)
         apart_S = said_S2[:, 0]
-        if batch.own_N is not None:
-            apart_S = apart_S.masked_fill(alone_S & batch.own_N[batch.symbol_S], 0.0)
+        if batch.is_student_written_N is not None:
+            apart_S = apart_S.masked_fill(alone_S & batch.is_student_written_N[batch.symbol_S], 0.0)
         parts = {
-            "teacher_loss": apart_S.sum() / batch.tokens,
-            "token_loss": batch.given(said_S2[:, 1]).sum() / batch.tokens,
+            "teacher_loss": apart_S.sum() / batch.token_normaliser,
+            "token_loss": batch.from_corpus(said_S2[:, 1]).sum() / batch.token_normaliser,
         }
         loss = settings.kl_weight * parts["teacher_loss"]
         return {"loss": loss + settings.token_weight * parts["token_loss"], **parts}
@@ -149,7 +148,7 @@ class Mined:
         assert batch.teacher_tokens is not None, "the batch was made without the teacher's tokens"
         target_S, token_U, run_S, run_U = (
             column.numpy(force=True)
-            for column in (batch.target_S, batch.teacher_tokens.token_U, *runs(batch))
+            for column in (batch.target_S, batch.teacher_tokens.token_U, *supervised_spans(batch))
         )
         own_S = np.array([self.student[i] for i in target_S.tolist()], object)
         spelt_U = np.array([self.teacher[i] for i in token_U.tolist()], object)

@@ -37,10 +37,10 @@ from transformers import PreTrainedModel
 
 from bld.config.methods.uld import UldSettings
 from bld.symbols import END
+from bld.training.alignment import supervised_spans
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
-from bld.training.spans import runs
 
 
 def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
@@ -72,7 +72,7 @@ class Uld(TeacherObjective):
 def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Indexes (s_M, u_M) of the i-th student and the i-th teacher token of every run, as far as both
     go; with `mask_end` the student's ends of turns have none."""
-    run_S, run_U = runs(batch)
+    run_S, run_U = supervised_spans(batch)
     place_S = torch.arange(len(run_S), device=run_S.device) - torch.searchsorted(run_S, run_S)
     u_S = torch.searchsorted(run_U, run_S) + place_S
     is_paired_S = u_S < torch.searchsorted(run_U, run_S, right=True)

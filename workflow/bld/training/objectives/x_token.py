@@ -50,10 +50,9 @@ from bld.symbols import MIN_PROBABILITY
 from bld.tokenization.maps.files import VocabularyMap, load_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.alignment import chunks
-from bld.training.batches import Batch
+from bld.training.batches import Batch, TeacherTokens
 from bld.training.logits import BLOCK_TOKENS, by_blocks, token_loss
 from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
-from bld.training.teacher_tokens import TeacherTokens
 
 LARGEST_SCALE = 1e6
 
@@ -87,8 +86,8 @@ class XToken(TeacherObjective):
         if not self.settings.balanced:
             return 1.0
         size = losses["token_loss"]
-        if batch.own_N is not None:
-            size = token_loss(lm, hidden_XH, replace(batch, own_N=None))
+        if batch.is_student_written_N is not None:
+            size = token_loss(lm, hidden_XH, replace(batch, is_student_written_N=None))
         smallest = (size / LARGEST_SCALE).clamp_min(MIN_PROBABILITY)
         return size / torch.maximum(losses["teacher_loss"], smallest)
 

@@ -22,9 +22,9 @@ def engine_of():
 
 
 def test_the_weights_of_a_part_have_the_names_that_the_part_gives_them(
-    reading, tiny_model, engine_of
+    tokenizer_of, model_for, engine_of
 ):
-    lm, head = tiny_model(reading("bytes")[0]), LinearHeads(16, 0)
+    lm, head = model_for(tokenizer_of("bytes")[0]), LinearHeads(16, 0)
     engine = engine_of(Trainee(lm, head, Sft()))
     for part, module in (("lm", lm), ("head", head)):
         weights = trained_weights(engine, part)
@@ -35,10 +35,10 @@ def test_the_weights_of_a_part_have_the_names_that_the_part_gives_them(
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["byte-level BPE", "SentencePiece BPE", "bytes"])
 def test_an_exported_student_is_an_ordinary_model_folder(
-    reading, tiny_model, engine_of, tmp_path, kind, tied
+    tokenizer_of, model_for, engine_of, tmp_path, kind, tied
 ):
-    tokenizer, _ = reading(kind)
-    lm = tiny_model(tokenizer, tied)
+    tokenizer, _ = tokenizer_of(kind)
+    lm = model_for(tokenizer, tied)
     tokenizer.save_pretrained(tmp_path / "student")
     lm.generation_config.eos_token_id = [1, 3]
     (tmp_path / "model").mkdir()
@@ -59,10 +59,10 @@ def test_an_exported_student_is_an_ordinary_model_folder(
 
 
 def test_what_is_saved_are_the_weights_given_and_not_what_the_model_holds(
-    reading, tiny_model, tmp_path
+    tokenizer_of, model_for, tmp_path
 ):
-    tokenizer, _ = reading("bytes")
-    lm = tiny_model(tokenizer, tied=False)
+    tokenizer, _ = tokenizer_of("bytes")
+    lm = model_for(tokenizer, tied=False)
     weights = {name: torch.full_like(w, 0.5) for name, w in lm.state_dict().items()}
     save_model(lm, weights, tmp_path, tmp_path / "model")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
@@ -76,10 +76,10 @@ FORMATS = [torch.float32, torch.bfloat16]
 @pytest.mark.parametrize("came_in", FORMATS, ids=str)
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_student_goes_out_in_the_number_format_that_it_came_in(
-    reading, tiny_model, tmp_path, tied, came_in, trained_in
+    tokenizer_of, model_for, tmp_path, tied, came_in, trained_in
 ):
-    tokenizer, _ = reading("bytes")
-    lm = tiny_model(tokenizer, tied)
+    tokenizer, _ = tokenizer_of("bytes")
+    lm = model_for(tokenizer, tied)
     lm.to(came_in).save_pretrained(tmp_path / "student")
     tokenizer.save_pretrained(tmp_path / "student")
     lm.to(trained_in).config.dtype = trained_in
@@ -94,20 +94,20 @@ def test_a_student_goes_out_in_the_number_format_that_it_came_in(
 
 
 def test_beside_a_tokenizer_alone_a_model_keeps_the_number_format_of_its_weights(
-    reading, tiny_model, tmp_path
+    tokenizer_of, model_for, tmp_path
 ):
-    tokenizer, _ = reading("bytes")
+    tokenizer, _ = tokenizer_of("bytes")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     assert stored_dtype(tmp_path / "tokenizer") is None
-    lm = tiny_model(tokenizer).bfloat16()
+    lm = model_for(tokenizer).bfloat16()
     save_model(lm, lm.state_dict(), tmp_path / "tokenizer", tmp_path / "model")
     assert stored_dtype(tmp_path / "model") == torch.bfloat16
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_embeddings_that_are_one_are_stored_once(reading, tiny_model, tmp_path, tied, dtype):
-    lm = tiny_model(reading("bytes")[0], tied)
+def test_embeddings_that_are_one_are_stored_once(tokenizer_of, model_for, tmp_path, tied, dtype):
+    lm = model_for(tokenizer_of("bytes")[0], tied)
     for name in ("student", "model"):
         (tmp_path / name).mkdir()
     (tmp_path / "student/config.json").write_text(json.dumps({"dtype": dtype}))
@@ -137,10 +137,10 @@ class Speaker(torch.nn.Module):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("precision, stage", [("fp32", 0), *(("bf16", n) for n in (1, 2, 3))])
 def test_what_deepspeed_has_trained_at_any_stage_is_exported_as_it_computes(
-    reading, tiny_model, tmp_path, precision, stage, tied, lora
+    tokenizer_of, model_for, tmp_path, precision, stage, tied, lora
 ):
-    tokenizer, _ = reading("bytes")
-    lm, ids = tiny_model(tokenizer, tied), torch.tensor([[*b"find the key"]])
+    tokenizer, _ = tokenizer_of("bytes")
+    lm, ids = model_for(tokenizer, tied), torch.tensor([[*b"find the key"]])
     plain, before = set(lm.state_dict()), lm(ids).logits.detach()
     if lora:
         add_lora(lm, lora, seed=0)

@@ -43,19 +43,19 @@ def phi(tokenizer):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_tokenizer_changes_no_row(reading, tiny_model, kind, tied):
-    lm = tiny_model(reading(kind)[0], tied)
-    for before, after in transferred(lm, reading(kind), reading(kind)):
+def test_the_same_tokenizer_changes_no_row(tokenizer_of, model_for, kind, tied):
+    lm = model_for(tokenizer_of(kind)[0], tied)
+    for before, after in transferred(lm, tokenizer_of(kind), tokenizer_of(kind)):
         assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", ["tied", "untied", "with a bias"])
 def test_with_one_shared_vocabulary_the_model_computes_what_it_did(
-    reading, tiny_model, kind, model
+    tokenizer_of, model_for, kind, model
 ):
-    tokenizer, renderer = reading(kind)
-    lm = phi(tokenizer) if model == "with a bias" else tiny_model(tokenizer, model == "tied")
+    tokenizer, renderer = tokenizer_of(kind)
+    lm = phi(tokenizer) if model == "with a bias" else model_for(tokenizer, model == "tied")
     ids = torch.tensor([[*range(0, len(tokenizer), 3)]])
     before = lm(ids).logits
     transfer_vocabulary(lm, (tokenizer, renderer), (tokenizer, Renderer(tokenizer)))
@@ -63,19 +63,19 @@ def test_with_one_shared_vocabulary_the_model_computes_what_it_did(
     assert lm.generation_config.suppress_tokens is None
 
 
-def test_logits_that_no_entry_has_are_cut_off(reading, tiny_model):
-    tokenizer, renderer = reading("byte-level BPE")
-    lm = tiny_model(tokenizer, padding=7)
+def test_logits_that_no_entry_has_are_cut_off(tokenizer_of, model_for):
+    tokenizer, renderer = tokenizer_of("byte-level BPE")
+    lm = model_for(tokenizer, padding=7)
     for before, after in transferred(lm, (tokenizer, renderer), (tokenizer, renderer)):
         assert torch.equal(before[: len(tokenizer)], after)
     assert lm.config.vocab_size == len(tokenizer)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_new_token_is_the_mean_of_the_old_tokens_that_spell_it(reading, tiny_model, tied):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+def test_a_new_token_is_the_mean_of_the_old_tokens_that_spell_it(tokenizer_of, model_for, tied):
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
     lengths = set()
-    for before, after in transferred(tiny_model(old[0], tied), old, new):
+    for before, after in transferred(model_for(old[0], tied), old, new):
         for token_id, spelt in enumerate(new[1].vocabulary.token_bytes):
             if spelt is None:
                 continue
@@ -89,20 +89,20 @@ def test_a_new_token_is_the_mean_of_the_old_tokens_that_spell_it(reading, tiny_m
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])
-def test_from_bytes_a_token_is_the_mean_of_its_bytes(reading, tiny_model, kind):
-    old, new = reading("bytes"), reading(kind)
-    for before, after in transferred(tiny_model(old[0]), old, new):
+def test_from_bytes_a_token_is_the_mean_of_its_bytes(tokenizer_of, model_for, kind):
+    old, new = tokenizer_of("bytes"), tokenizer_of(kind)
+    for before, after in transferred(model_for(old[0]), old, new):
         for token_id, spelt in enumerate(new[1].vocabulary.token_bytes):
             if spelt is not None:
                 torch.testing.assert_close(after[token_id], before[list(spelt)].mean(0))
 
 
 def test_special_tokens_start_from_the_one_of_the_same_name_else_of_the_same_role(
-    reading, tiny_model
+    tokenizer_of, model_for
 ):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
     partners = {"<pad>": "<pad>", "<unk>": "<unk>", "<s>": "<|endoftext|>", "</s>": "<|im_end|>"}
-    for before, after in transferred(tiny_model(old[0]), old, new):
+    for before, after in transferred(model_for(old[0]), old, new):
         for name, partner in partners.items():
             new_id, old_id = (
                 tokenizer.convert_tokens_to_ids(entry)
@@ -114,8 +114,8 @@ def test_special_tokens_start_from_the_one_of_the_same_name_else_of_the_same_rol
         torch.testing.assert_close(after[user], before[spelt].mean(0))
 
 
-def test_the_bias_of_an_output_head_goes_with_its_rows(reading):
-    old, new = reading("bytes"), reading("byte-level BPE")
+def test_the_bias_of_an_output_head_goes_with_its_rows(tokenizer_of):
+    old, new = tokenizer_of("bytes"), tokenizer_of("byte-level BPE")
     lm = phi(old[0])
     before = lm.lm_head.bias.detach().clone()
     transfer_vocabulary(lm, old, new)
@@ -133,18 +133,18 @@ def ordinary_and_special(renderer):
 @pytest.mark.parametrize("kind", ["byte-level BPE", "another byte-level BPE", "bytes"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_control_mean_gives_every_ordinary_entry_the_mean_of_all_old_rows(
-    reading, tiny_model, kind, tied
+    tokenizer_of, model_for, kind, tied
 ):
-    old, new = reading("byte-level BPE"), reading(kind)
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of(kind)
     ordinary, _ = ordinary_and_special(new[1])
-    for before, after in transferred(tiny_model(old[0], tied, padding=9), old, new, "mean"):
+    for before, after in transferred(model_for(old[0], tied, padding=9), old, new, "mean"):
         mean = before[: len(old[0])].mean(0)
         torch.testing.assert_close(after[ordinary], mean.expand(len(ordinary), -1))
 
 
-def test_the_control_random_is_noise_like_the_old_rows(reading, tiny_model):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
-    lm = tiny_model(old[0], tied=False)
+def test_the_control_random_is_noise_like_the_old_rows(tokenizer_of, model_for):
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
+    lm = model_for(old[0], tied=False)
     with torch.no_grad():
         for number, table in enumerate(tables_of(lm)):
             table *= torch.linspace(0.5, 3.0, 16)  # every dimension in its own way
@@ -162,11 +162,11 @@ def test_the_control_random_is_noise_like_the_old_rows(reading, tiny_model):
     assert correlation.abs() < 5 / math.sqrt(noises[0].numel())
 
 
-def test_the_seed_draws_the_noise(reading, tiny_model):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+def test_the_seed_draws_the_noise(tokenizer_of, model_for):
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
     drawn = []
     for seed in (0, 0, 1):
-        lm = tiny_model(old[0])
+        lm = model_for(old[0])
         torch.randn(seed + 3)
         transfer_vocabulary(lm, old, new, "random", 1, seed)
         drawn.append(tables(lm)[0])
@@ -176,11 +176,11 @@ def test_the_seed_draws_the_noise(reading, tiny_model):
 @pytest.mark.parametrize("control", ["mean", "random"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_control_differs_in_the_rows_of_ordinary_entries_alone(
-    reading, tiny_model, tied, control
+    tokenizer_of, model_for, tied, control
 ):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
     (lm, made), (ordinary, special) = (
-        [tiny_model(old[0], tied) for _ in range(2)],
+        [model_for(old[0], tied) for _ in range(2)],
         ordinary_and_special(new[1]),
     )
     transfer_vocabulary(lm, old, new)
@@ -195,10 +195,10 @@ def test_a_control_differs_in_the_rows_of_ordinary_entries_alone(
 @pytest.mark.parametrize("pad_to", [1, 64, 128])
 @pytest.mark.parametrize("model", ["tied", "untied", "with a bias"])
 def test_a_padded_vocabulary_has_rows_up_to_the_multiple_that_nobody_is_credited_for(
-    reading, tiny_model, model, pad_to, tmp_path
+    tokenizer_of, model_for, model, pad_to, tmp_path
 ):
-    old, new = reading("bytes"), reading("byte-level BPE")
-    make = phi if model == "with a bias" else lambda t: tiny_model(t, model == "tied")
+    old, new = tokenizer_of("bytes"), tokenizer_of("byte-level BPE")
+    make = phi if model == "with a bias" else lambda t: model_for(t, model == "tied")
     plain, padded = make(old[0]), make(old[0])
     means = [table.mean(0) for table in tables_of(padded)]
     transfer_vocabulary(plain, old, new)
@@ -222,9 +222,9 @@ def test_a_padded_vocabulary_has_rows_up_to_the_multiple_that_nobody_is_credited
     assert (grown < entries).all()
 
 
-def test_the_models_configuration_names_the_new_special_tokens(reading, tiny_model):
-    old, new = reading("byte-level BPE"), reading("another byte-level BPE")
-    lm = tiny_model(old[0])
+def test_the_models_configuration_names_the_new_special_tokens(tokenizer_of, model_for):
+    old, new = tokenizer_of("byte-level BPE"), tokenizer_of("another byte-level BPE")
+    lm = model_for(old[0])
     transfer_vocabulary(lm, old, new)
     ids = {name: new[0].convert_tokens_to_ids(name) for name in ("<s>", "</s>", "<pad>")}
     for configuration in (lm.config, lm.generation_config):
@@ -235,10 +235,10 @@ def test_the_models_configuration_names_the_new_special_tokens(reading, tiny_mod
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_byte_student_generates_text_and_ends_its_turns(reading, tiny_model, tied, tmp_path):
-    old = reading("byte-level BPE")
+def test_a_byte_student_generates_text_and_ends_its_turns(tokenizer_of, model_for, tied, tmp_path):
+    old = tokenizer_of("byte-level BPE")
     tokenizer = byte_tokenizer_like(old[0])
-    lm = tiny_model(old[0], tied)
+    lm = model_for(old[0], tied)
     transfer_vocabulary(lm, old, (tokenizer, Renderer(tokenizer)))
     lm.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -270,13 +270,13 @@ def says(spoken, after):
 
 
 def test_every_end_token_of_the_old_model_that_the_new_tokenizer_has_still_ends(
-    reading, tiny_model
+    tokenizer_of, model_for
 ):
-    tokenizer, _ = reading("byte-level BPE")
+    tokenizer, _ = tokenizer_of("byte-level BPE")
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
     old = (tokenizer, Renderer(tokenizer, model_end_ids=[start]))
     student = byte_tokenizer_like(tokenizer)
-    lm = tiny_model(tokenizer)
+    lm = model_for(tokenizer)
     transfer_vocabulary(lm, old, (student, Renderer(student)))
     ends = [student.convert_tokens_to_ids(name) for name in ("<|im_end|>", "<|im_start|>")]
     assert lm.generation_config.eos_token_id == sorted(ends)

@@ -38,8 +38,8 @@ def batch_of(words, sources=None, targets=None) -> Batch:
         teacher_symbols_NK=nothing.long(),
         teacher_log_probs_NK=nothing,
         teacher_log_tail_N=nothing.sum(1),
-        tokens=1.0,
-        bytes=1.0,
+        token_normaliser=1.0,
+        byte_normaliser=1.0,
     )
 
 
@@ -137,10 +137,10 @@ def test_bf16_heads_give_log_probabilities_in_float32(kind, hidden):
 
 
 def test_the_output_head_sums_the_probabilities_of_the_tokens_of_each_symbol(
-    reading, tiny_model, hidden
+    tokenizer_of, model_for, hidden
 ):
-    tokenizer, renderer = reading("bytes")
-    lm = tiny_model(tokenizer, padding=4)
+    tokenizer, renderer = tokenizer_of("bytes")
+    lm = model_for(tokenizer, padding=4)
     sources, targets = [4, 0, 0], [97, 256, 98]
     batch = batch_of([b"a", b"b", b"c"], sources, targets)
     found = OutputHead(lm, renderer.vocabulary)(lm, hidden, batch)
@@ -161,8 +161,8 @@ def test_the_output_head_sums_the_probabilities_of_the_tokens_of_each_symbol(
     )
 
 
-def test_two_tokens_for_one_byte_are_one_symbol(reading, tiny_model, hidden):
-    lm = tiny_model(reading("bytes")[0])
+def test_two_tokens_for_one_byte_are_one_symbol(tokenizer_of, model_for, hidden):
+    lm = model_for(tokenizer_of("bytes")[0])
     entries = (b"a", b"a", b"b", *[None] * (lm.config.vocab_size - 3))
     head = OutputHead(lm, Vocabulary(entries, frozenset(), frozenset()))
     found = head(lm, hidden, batch_of([b"a"] * 5)).log_probs_MS.exp()
@@ -171,19 +171,19 @@ def test_two_tokens_for_one_byte_are_one_symbol(reading, tiny_model, hidden):
 
 
 def test_the_output_head_trains_the_model_and_has_no_weights_of_its_own(
-    reading, tiny_model, hidden
+    tokenizer_of, model_for, hidden
 ):
-    tokenizer, renderer = reading("bytes")
-    lm = tiny_model(tokenizer)
+    tokenizer, renderer = tokenizer_of("bytes")
+    lm = model_for(tokenizer)
     head = OutputHead(lm, renderer.vocabulary)
     assert not list(head.parameters()) and not head.state_dict()
     head(lm, hidden, batch_of([b"a"])).log_probs_MS[0, 65].backward()
     assert lm.get_output_embeddings().weight.grad.abs().sum() > 0
 
 
-def test_an_impossible_symbol_costs_much_but_not_everything(reading, tiny_model, hidden):
-    tokenizer, renderer = reading("bytes")
-    lm = tiny_model(tokenizer)
+def test_an_impossible_symbol_costs_much_but_not_everything(tokenizer_of, model_for, hidden):
+    tokenizer, renderer = tokenizer_of("bytes")
+    lm = model_for(tokenizer)
     states = (1e6 * hidden).requires_grad_()
     found = OutputHead(lm, renderer.vocabulary)(lm, states, batch_of([b"a"] * 5)).log_probs_MS
     assert torch.isfinite(found).all() and found.min() < -80
@@ -191,7 +191,7 @@ def test_an_impossible_symbol_costs_much_but_not_everything(reading, tiny_model,
     assert torch.isfinite(states.grad).all()
 
 
-def test_a_vocabulary_with_longer_tokens_is_refused(reading, tiny_model):
-    tokenizer, renderer = reading("byte-level BPE")
+def test_a_vocabulary_with_longer_tokens_is_refused(tokenizer_of, model_for):
+    tokenizer, renderer = tokenizer_of("byte-level BPE")
     with pytest.raises(ValueError, match=r"spells 2 bytes \(.*not a byte student.*head: linear"):
-        OutputHead(tiny_model(tokenizer), renderer.vocabulary)
+        OutputHead(model_for(tokenizer), renderer.vocabulary)
