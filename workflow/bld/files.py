@@ -25,9 +25,9 @@ def shard_name(index: int, count: int) -> str:
 def appearing(path: Path | str, writer: str = "") -> Iterator[Path]:
     """A path beside `path` at which to make a file or a folder.
 
-    When the block ends without an error it is renamed to `path`, in place of what stood there; after an
-    error nothing is left of it. Where several processes may write the same `path` at once, `writer`
-    names each of them.
+    When the block ends without an error it is renamed to `path`, in place of what stood there;
+    after an error nothing is left of it. Where several processes may write the same `path` at once,
+    `writer` names each of them.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,8 @@ def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
         write_json(partial / MANIFEST, {"files": files, **about})
 
 
-class NotWhole(ArgumentTypeError, ValueError):
-    """A folder that is not whole. Of a plain ValueError argparse would not show the text."""
+class IncompleteFolder(ArgumentTypeError, ValueError):
+    """A folder that is not whole. Argparse would not show the text of a plain ValueError."""
 
 
 def whole_folder(manifest: str | Path) -> Path:
@@ -50,23 +50,26 @@ def whole_folder(manifest: str | Path) -> Path:
     try:
         files = read_manifest(manifest).get("files")
     except ValueError as error:
-        raise NotWhole(str(error)) from error
+        raise IncompleteFolder(str(error)) from error
     if files is None:
-        raise NotWhole(f"{manifest}: expected the manifest of a folder, found no `files` in it")
+        raise IncompleteFolder(
+            f"{manifest}: expected the manifest of a folder, found no `files` in it"
+        )
     for name, expected in files.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else None
         if found != expected["bytes"]:
-            raise NotWhole(
+            raise IncompleteFolder(
                 f"{path}: expected {expected['bytes']} bytes as {manifest} says, found "
-                f"{'no such file' if found is None else f'{found} bytes'}; delete the folder and make it again"
+                f"{'no such file' if found is None else f'{found} bytes'}; delete the folder and "
+                "make it again"
             )
     return folder
 
 
 def hard_link(source: Path, target: Path) -> None:
-    """Make `target` the file `source`, or a folder of the files of the folder `source`, without a copy;
-    it appears by rename.
+    """Make `target` the file `source`, or a folder of the files of the folder `source`, without a
+    copy; it appears by rename.
 
     Raises OSError where the file system has no hard links.
     """

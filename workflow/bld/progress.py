@@ -1,4 +1,5 @@
-"""Progress that reads well on a terminal and in a log file: a moving bar there, a line now and then here."""
+"""Progress that reads well on a terminal and in a log file: a moving bar there, a line now and then
+here."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 from bld.config.settings import Training
-from bld.training import checkpoints as checkpoints_module
 from bld.training import deadline as deadline_module
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
@@ -54,10 +53,10 @@ class Signalled(Batches):
 
 @pytest.fixture
 def toy_train(toy, tmp_path):
-    def run(deadline, data=None):
+    def run(deadline, data=None, **options):
         settings = Training(steps=6, sequence_length=40, batch_size=2, micro_batch_size=2)
         data = data or Batches(toy.documents(20, 0))
-        checkpoints = Checkpoints(tmp_path, deadline)
+        checkpoints = Checkpoints(tmp_path, deadline, **options)
         return train(toy.new_trainee(), data, settings, 0, "toy", checkpoints=checkpoints)
 
     return run
@@ -147,12 +146,11 @@ def test_an_attempt_after_one_that_was_killed_early_goes_on(toy, toy_train):
     assert len(metrics) == 6
 
 
-def test_how_long_an_attempt_lived_is_seen(toy, toy_train, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints_module, "HEARTBEAT_SECONDS", 0.01)
+def test_how_long_an_attempt_lived_is_seen(toy, toy_train, tmp_path):
     data = Signalled(toy.documents(20, 0), 0)
     data.step = lambda *arguments: time.sleep(1.5) or 1 / 0
     with pytest.raises(ZeroDivisionError):
-        toy_train(Deadline(600, 60), data)
+        toy_train(Deadline(600, 60), data, heartbeat_seconds=0.01)
     attempts = tmp_path / "attempts.json"
     assert attempts.stat().st_mtime - json.loads(attempts.read_text())["started"] > 1
 

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,6 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from bld.models import output_logits
-from bld.training import logits
 from bld.training.logits import token_loss
 from bld.training.objectives.sft import Sft
 
@@ -52,15 +52,12 @@ def loss_and_gradients(function, lm, batch, dtype):
 @pytest.mark.parametrize("tokens", [1, 15, 300])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
-def test_the_token_loss_is_the_dense_cross_entropy(
-    dtype, tolerance, name, tokens, tiny_model, monkeypatch
-):
-    monkeypatch.setattr(logits, "BLOCK_TOKENS", 128)
+def test_the_token_loss_is_the_dense_cross_entropy(dtype, tolerance, name, tokens, tiny_model):
     family, options = MODELS[name]
     batch = batch_of(tokens)
-    found = loss_and_gradients(
-        token_loss, tiny_model(family, **options), batch, getattr(torch, dtype)
-    )
+    by_blocks = partial(token_loss, block_tokens=128)
+    lm = tiny_model(family, **options)
+    found = loss_and_gradients(by_blocks, lm, batch, getattr(torch, dtype))
     expected = loss_and_gradients(dense, tiny_model(family, **options), batch, torch.float64)
     for mine, theirs in zip(found, expected, strict=True):
         size = float(theirs.abs().max())
@@ -86,15 +83,14 @@ def test_a_batch_without_supervised_tokens_has_no_loss_and_no_gradient(name, tin
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_logits_never_stand_in_memory_all_at_once(name, tiny_model, monkeypatch):
-    monkeypatch.setattr(logits, "BLOCK_TOKENS", 128)
+def test_logits_never_stand_in_memory_all_at_once(name, tiny_model):
     family, options = MODELS[name]
     lm, tokens = tiny_model(family, **options), 8000
     hidden_XH = torch.randn(tokens, 16, requires_grad=True)
     batch = batch_of(tokens, tokens)
     activities = [ProfilerActivity.CPU]
     with profile(activities=activities, profile_memory=True, record_shapes=True) as record:
-        token_loss(lm, hidden_XH, batch).backward()
+        token_loss(lm, hidden_XH, batch, block_tokens=128).backward()
     held = peak = 0
     for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":

@@ -15,7 +15,8 @@ from bld.training.batches import Batch, TeacherTokens
 
 @dataclass(frozen=True)
 class Chunks:
-    """`of_S`, `of_U`: the chunk that a token belongs to, -1 for none; `count`: how many there are."""
+    """`of_S`, `of_U`: the chunk that a token belongs to, -1 for none; `count`: how many there
+    are."""
 
     of_S: torch.Tensor
     of_U: torch.Tensor
@@ -23,8 +24,8 @@ class Chunks:
 
 
 def same_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indexes (s_M, u_M) of student and teacher tokens that spell exactly the same symbols, by rising
-    s."""
+    """Indexes (s_M, u_M) of student and teacher tokens that spell exactly the same symbols, by
+    rising s."""
     teacher = _tokens(batch)
     at_N = batch.symbol_S.new_full((len(batch.symbols_N) + 1,), -1)
     at_N[teacher.symbol_U] = torch.arange(len(teacher.symbol_U), device=at_N.device)
@@ -56,12 +57,12 @@ def chunks(batch: Batch) -> Chunks:
 
 
 def supervised_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """The number of the supervised span that each student token [S] and each teacher token [U] belongs
-    to, rising.
+    """The number of the supervised span that each student token [S] and each teacher token [U]
+    belongs to, rising.
 
-    A span is an unbroken range of supervised tokens: a text, or an answer with its end, or what a row
-    has of it. Rows are packed, so a batch has many; methods that pair positions in order, or align
-    sequences, do so inside one.
+    A span is an unbroken range of supervised tokens: a text, or an answer with its end, or what a
+    row has of it. Rows are packed, so a batch has many; methods that pair positions in order, or
+    align sequences, do so inside one.
     """
     begins_S = ~follows(batch)
     first_R = batch.symbol_S[begins_S]

@@ -50,14 +50,14 @@ class Batch:
     supervised token `target_S`; that token spells `count_S` symbols from `symbol_S` on in
     `symbols_N`, of which `blank_N` belong to tokens of whitespace alone.
 
-    `token_normaliser` and `byte_normaliser` are what sums over tokens and over bytes are divided by, so
-    that the mean over processes and accumulated batches is the mean over the whole step; `step_tokens`
-    counts the supervised tokens of that step, over all its batches and processes.
+    `token_normaliser` and `byte_normaliser` are what sums over tokens and over bytes are divided
+    by, so that the mean over processes and accumulated batches is the mean over the whole step;
+    `step_tokens` counts the supervised tokens of that step, over all its batches and processes.
 
-    `summed`, for students whose tokens are summed to bytes, holds the histories; those beside the text
-    stand behind it in its row. `teacher_tokens` is None where the teacher's signals are of bytes alone,
-    `is_student_written_N`, which symbols the student itself has written (see `on_policy`), where it has
-    written none.
+    `summed`, for students whose tokens are summed to bytes, holds the histories; those beside the
+    text stand behind it in its row. `teacher_tokens` is None where the teacher's signals are of
+    bytes alone, `is_student_written_N`, which symbols the student itself has written (see
+    `on_policy`), where it has written none.
     """
 
     ids_BT: torch.Tensor
@@ -80,8 +80,8 @@ class Batch:
     is_student_written_N: torch.Tensor | None = None
 
     def from_corpus(self, column_S: torch.Tensor) -> torch.Tensor:
-        """The entries of a column [S] at tokens of the corpus, not of the student's own text: those that
-        cross-entropies are taken of."""
+        """The entries of a column [S] at tokens of the corpus, not of the student's own text: those
+        that cross-entropies are taken of."""
         if self.is_student_written_N is None:
             return column_S
         return column_S[~self.is_student_written_N[self.symbol_S]]
@@ -107,7 +107,8 @@ class Batch:
 
 class Batches:
     """Documents, what their teacher says of them, and the histories that a student is summed over:
-    everything that batches are made of. Documents from number `first_written` on are the student's."""
+    everything that batches are made of. Documents from number `first_written` on are the
+    student's."""
 
     def __init__(
         self,
@@ -140,8 +141,8 @@ class Batches:
         step_sizes: tuple[int, int],
         batches: float,
     ) -> Iterator[Batch]:
-        """The micro batches of a process's rows, in a step of so many `batches` over all processes whose
-        `sizes` are given.
+        """The micro batches of a process's rows, in a step of so many `batches` over all processes
+        whose `sizes` are given.
 
         The loss of a batch is divided by the supervised tokens of the whole step over the number of
         batches in it, which makes the average that DeepSpeed takes the mean over tokens, however

@@ -4,18 +4,19 @@
     FOLDER/{fingerprint}/finished/    what came out, as hard links; then there is nothing else
     FOLDER/{fingerprint}/attempts.json
     FOLDER/{fingerprint}/latest                 the name of the newest checkpoint
-    FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt, metrics.parquet,
-                                                manifest.json with size and digest of every file
+    FOLDER/{fingerprint}/step-00000010/         state/ by DeepSpeed, process-{rank}.pt,
+                                                metrics.parquet, manifest.json with the digest
+                                                of every file
 
-Snakemake writes down that a job is done when it sees it end. If it was killed before (the login node
-went down, say) it knows nothing of jobs that ended since, and may send them again: days of training
-for what lies there. From the links, which take no room while the outputs are there, it is made again in
-a moment, by the same settings, code and inputs only.
+Snakemake writes down that a job is done when it sees it end. If it was killed before (the login
+node went down, say) it knows nothing of jobs that ended since, and may send them again: days of
+training for what lies there. From the links, which take no room while the outputs are there, it is
+made again in a moment, by the same settings, code and inputs only.
 
-The fingerprint stands for the settings, the code and the inputs. A checkpoint appears by rename; the
-last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the random
-states of every process, and the metrics so far, whose number is the step and so the place in the
-data. What a crash of the machine has left of a file is seen by its digest.
+The fingerprint stands for the settings, the code and the inputs. A checkpoint appears by rename;
+the last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the
+random states of every process, and the metrics so far, whose number is the step and so the place in
+the data. What a crash of the machine has left of a file is seen by its digest.
 
 DeepSpeed reads its files with pickle: resume only from folders that you wrote yourself.
 """
@@ -68,12 +69,13 @@ def add_checkpoint_arguments(parser: ArgumentParser) -> None:
 
 
 def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoints], None]) -> None:
-    """Run a step with its checkpoints, under their lock; a step that was finished before with the same
-    settings, code and inputs is not run: its outputs are put back, and the record of how they were made.
+    """Run a step with its checkpoints, under their lock; a step that was finished before with the
+    same settings, code and inputs is not run: its outputs are put back, and the record of how they
+    were made.
 
-    `arguments.record` knows the manifests that the step reads and its outputs. What other settings have
-    left in the folder is removed when the step is done: their outputs were just replaced. Raises
-    RuntimeError if another process works here.
+    `arguments.record` knows the manifests that the step reads and its outputs. What other settings
+    have left in the folder is removed when the step is done: their outputs were just replaced.
+    Raises RuntimeError if another process works here.
     """
     record, outputs = arguments.record, arguments.record.outputs
     own = arguments.checkpoints / fingerprint(arguments.step.identity, *record.inputs)
@@ -84,7 +86,8 @@ def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoint
                 _put_back(outputs, own / FINISHED)
                 record.was_put_back()
                 print(
-                    f"done before with the same settings, code and inputs: taken from {own / FINISHED}"
+                    "done before with the same settings, code and inputs: taken from "
+                    f"{own / FINISHED}"
                 )
             return
         step(arguments, Checkpoints(own, Deadline(arguments.runtime, arguments.checkpoint_minutes)))
@@ -140,9 +143,11 @@ def fingerprint(identity: str, *inputs: Path | None) -> str:
 class Checkpoints:
     """The checkpoints in `folder`, one training's; all processes call the same methods."""
 
-    def __init__(self, folder: Path, deadline: Deadline) -> None:
+    def __init__(
+        self, folder: Path, deadline: Deadline, heartbeat_seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
         self.folder = folder
-        self._deadline = deadline
+        self._deadline, self._heartbeat_seconds = deadline, heartbeat_seconds
         self._saved = 0
 
     @contextmanager
@@ -189,7 +194,7 @@ class Checkpoints:
     @contextmanager
     def _attempt_counted(self, step: int) -> Iterator[None]:
         """Keep on disk at which step an attempt started and, by the time of the file, until when it
-        lived: one that was killed early was not in vain to be sent again."""
+        lived: it makes sense to send a job again that was killed early."""
         path = self.folder / "attempts.json"
         before = {"attempts": 0, "step": -1, "started": 0.0}
         if path.exists():
@@ -197,15 +202,17 @@ class Checkpoints:
             lived = (path.stat().st_mtime - before["started"]) / SECONDS_PER_MINUTE
             if before["step"] == step and 0 < self._deadline.runtime / 2 < lived:
                 raise RuntimeError(
-                    f"the attempt before this one started at step {step} too and saved nothing further in "
-                    f"{lived:.0f} minutes, so this one would be in vain; read its log, give the job more time "
-                    "(`runtime`) or memory, or let it save more often (`checkpoint_minutes`), then delete "
-                    f"{path}"
+                    f"the attempt before this one started at step {step} too and saved nothing "
+                    f"further in {lived:.0f} minutes, so this one would be in vain; read its log, "
+                    "give the job more time (`runtime`) or memory, or let it save more often "
+                    f"(`checkpoint_minutes`), then delete {path}"
                 )
         now = {"attempts": before["attempts"] + 1, "step": step, "started": time.time()}
         write_json(path, now)
         ended = Event()
-        heart = Thread(target=_touch_until, args=(ended, path), daemon=True)
+        heart = Thread(
+            target=_touch_until, args=(ended, path, self._heartbeat_seconds), daemon=True
+        )
         heart.start()
         try:
             yield
@@ -226,8 +233,9 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise OSError(
-                f"step {len(table)} could not be saved in {self.folder}: {error}; the last good checkpoint is "
-                f"that of step {self._saved}. Make room and start again, it goes on from there"
+                f"step {len(table)} could not be saved in {self.folder}: {error}; the last good "
+                f"checkpoint is that of step {self._saved}. Make room and start again, it goes on "
+                "from there"
             ) from error
         distributed.barrier()
         self._saved = len(table)
@@ -283,8 +291,8 @@ def _load(engine: DeepSpeedEngine, path: Path) -> Table:
     saved_by = read_manifest(path / MANIFEST)["world_size"]
     if saved_by != world_size:
         raise RuntimeError(
-            f"{path} was saved by {saved_by} processes, and here are {world_size}; go on with {saved_by} (the "
-            f"`nodes` and `gpu` of the rule), or delete {path.parent} to start anew"
+            f"{path} was saved by {saved_by} processes, and here are {world_size}; go on with "
+            f"{saved_by} (the `nodes` and `gpu` of the rule), or delete {path.parent} to start anew"
         )
     engine.load_checkpoint(path, tag=STATE, load_module_strict=not _some_frozen(engine))
     _set_random_states(torch.load(path / f"process-{rank}.pt", weights_only=True))
@@ -295,7 +303,7 @@ def _load(engine: DeepSpeedEngine, path: Path) -> Table:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with this process's share of the files of a checkpoint."""
+    """What is wrong with the files of a checkpoint that this process reads."""
     rank, world_size = distributed.get_rank(), distributed.get_world_size()
     try:
         files = read_manifest(path / MANIFEST)["files"]
@@ -356,7 +364,7 @@ def _of_first(value: Any) -> Any:
     return values[0]
 
 
-def _touch_until(ended: Event, path: Path) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
+def _touch_until(ended: Event, path: Path, seconds: float) -> None:
+    while not ended.wait(seconds):
         with suppress(FileNotFoundError):
             os.utime(path)

@@ -1,5 +1,5 @@
-"""Development evaluations: the objective of a training, without dropout and gradients, over documents
-that are not trained on, while the training runs."""
+"""Development evaluations: the objective of a training, without dropout and gradients, over
+documents that are not trained on, while the training runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Development:
-    """A development evaluation every so many steps and after the last one; `patience`, if given, ends
-    the training after so many evaluations in a row without a lower byte loss."""
+    """A development evaluation every so many steps and after the last one; `patience`, if given,
+    ends the training after so many evaluations in a row without a lower byte loss."""
 
     data: Batches
     every: int
@@ -35,7 +35,8 @@ class Development:
         return steps_done % self.every == 0 or steps_done == steps
 
     def has_stopped_falling(self, table: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the byte loss has not fallen for `patience` evaluations, by the metrics so far."""
+        """Whether the byte loss has not fallen for `patience` evaluations, by the metrics so
+        far."""
         if self.patience is None:
             return False
         losses = [row["dev_byte_loss"] for row in table if not math.isnan(row["dev_byte_loss"])]

@@ -60,15 +60,16 @@ def stop_distributed() -> None:
 def build_engine(module: nn.Module, settings: Training, world_size: int) -> DeepSpeedEngine:
     """The engine for the parameters of `module` that are to be trained.
 
-    Raises ValueError if the batch cannot be shared out evenly.
+    Raises ValueError if the rows of a batch cannot be divided evenly.
     """
     import deepspeed
 
-    share = settings.micro_batch_size * world_size
-    if settings.batch_size % share:
+    rows_at_once = settings.micro_batch_size * world_size
+    if settings.batch_size % rows_at_once:
         raise ValueError(
-            f"training.batch_size is {settings.batch_size} rows, which {world_size} processes cannot share in micro "
-            f"batches of {settings.micro_batch_size}; allowed are multiples of {share}"
+            f"training.batch_size is {settings.batch_size} rows, which {world_size} processes "
+            f"cannot share in micro batches of {settings.micro_batch_size}; allowed are multiples of "
+            f"{rows_at_once}"
         )
     optimizer = torch.optim.AdamW(
         parameter_groups(module.parameters(), settings.weight_decay),
@@ -117,7 +118,7 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
 
 
 def rate_at(step: int, settings: Training) -> float:
-    """The learning rate of a step (from 0) as a share of the peak."""
+    """The learning rate of a step (from 0) as a fraction of the peak."""
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":

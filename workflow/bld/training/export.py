@@ -1,7 +1,8 @@
 """Export: a trained student as an ordinary model folder, without its byte head.
 
-What is exported are the numbers that the model computes with, whatever the ZeRO stage, in the number format that the
-student's folder had before: a student that came in bfloat16 goes out in bfloat16, also if it was trained in float32.
+What is exported are the numbers that the model computes with, whatever the ZeRO stage, in the
+number format that the student's folder had before: a student that came in bfloat16 goes out in
+bfloat16, also if it was trained in float32.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ def trained_weights(engine: DeepSpeedEngine, part: str) -> dict[str, torch.Tenso
 def save_model(
     lm: PreTrainedModel, weights: dict[str, torch.Tensor], source: Path, folder: Path
 ) -> None:
-    """Write a model of the kind of `lm` with these weights and the tokenizer files of folder `source`.
+    """Write a model of the kind of `lm` with these weights and the tokenizer files of folder
+    `source`.
 
-    Its number format is that of the model in `source`; if there is only a tokenizer, that of the weights. The folder loads
-    with `AutoModelForCausalLM.from_pretrained`.
+    Its number format is that of the model in `source`; if there is only a tokenizer, that of the
+    weights. The folder loads with `AutoModelForCausalLM.from_pretrained`.
     """
     whole = empty_like(lm)
     whole.load_state_dict(weights, assign=True)

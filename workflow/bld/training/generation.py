@@ -1,6 +1,6 @@
-"""Tokens sampled from a model, for many prompts at once, each with random numbers of its own: what follows
-a prompt does not depend on what stands beside it. `generate` of transformers samples from one random
-state for the whole batch, and its positions run on where a prompt has none left.
+"""Tokens sampled from a model, for many prompts at once, each with random numbers of its own: what
+follows a prompt does not depend on what stands beside it. `generate` of transformers samples from
+one random state for the whole batch, and its positions run on where a prompt has none left.
 
 Shape letters: B prompts, T columns, V vocabulary.
 """
@@ -26,10 +26,11 @@ def generate(
     random: Sequence[np.ndarray],
     temperature: float,
 ) -> list[list[int]]:
-    """The tokens with which the model goes on from each prompt: one for each of its random numbers in
-    [0, 1), or fewer if the last is an end token.
+    """The tokens with which the model goes on from each prompt: one for each of its random numbers
+    in [0, 1), or fewer if the last is an end token.
 
-    Tokens that spell nothing and end nothing are not sampled. Torch's random states stay as they are.
+    Tokens that spell nothing and end nothing are not sampled. Torch's random states stay as they
+    are.
     """
     was_training = lm.training
     lm.eval()
@@ -72,7 +73,8 @@ def generate(
 def _rows(
     values: Sequence[Sequence[int] | np.ndarray], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of different lengths as one tensor, filled up with 0, and where there was something, 1 or 0."""
+    """Rows of different lengths as one tensor, filled up with 0, and where there was something, 1
+    or 0."""
     rows = [torch.as_tensor(row) for row in values]
     there = [torch.ones(len(row), dtype=torch.long) for row in rows]
     filled, was_there = (pad_sequence(side, batch_first=True) for side in (rows, there))

@@ -1,9 +1,9 @@
-"""Byte heads: what a student says of each byte of the tokens that it is trained on.
+"""Byte heads: a student's distributions of each byte of the tokens that it is trained on.
 
 `LinearHeads` is the paper's: ten projections to the 260 symbols, side by side; head j predicts byte
 j of the token and never sees bytes 1..j-1. `CausalHeads` also read the bytes that the token has
-spelt so far. `MarginalHead` has no weights: the student's own token distribution is summed to bytes.
-A byte student needs none of these: `OutputHead` reads its vocabulary as symbols.
+spelt so far. `MarginalHead` has no weights: the student's own token distribution is summed to
+bytes. A byte student needs none of these: `OutputHead` reads its vocabulary as symbols.
 
 All take the hidden states of a batch, [X, H], X being its rows laid end to end, and give the
 log-probabilities of the symbols that they predict.
@@ -82,8 +82,9 @@ class LinearHeads(ByteHead):
 class CausalHeads(ByteHead):
     """Ten heads that share their output and also read the bytes spelt so far in the token.
 
-    Byte j is predicted from GELU(A h + P_j + sum over i < j of E_i[b_i]), with a table E_i for every
-    place in the token; the width inside is 256 whatever the hidden size, which keeps it light.
+    Byte j is predicted from GELU(A h + P_j + sum over i < j of E_i[b_i]), with a table E_i for
+    every place in the token; the width inside is 256 whatever the hidden size, which keeps it
+    light.
     """
 
     def __init__(self, hidden: int, seed: int) -> None:
@@ -192,7 +193,7 @@ def _symbol(token_id: int, vocabulary: Vocabulary) -> int:
         return END if token_id in vocabulary.end else SPECIAL
     if len(spelt) != 1:
         raise ValueError(
-            f"token {token_id} spells {len(spelt)} bytes ({spelt!r}), so this is not a byte student; "
-            "use `bld.head: linear`, `causal` or `marginal`"
+            f"token {token_id} spells {len(spelt)} bytes ({spelt!r}), so this is not a byte "
+            "student; use `bld.head: linear`, `causal` or `marginal`"
         )
     return spelt[0]

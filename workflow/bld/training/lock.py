@@ -1,9 +1,9 @@
-"""One trainer at a time in a folder: a lock that the kernel gives back when its holder dies, however
-it dies.
+"""One trainer at a time in a folder: a lock that the kernel gives back when its holder dies,
+however it dies.
 
 On NFS it holds between machines (Linux makes it a lock of the server, which gives it back when a
-machine is gone for its lease, some 90 s); on Lustre it does so only if mounted with `-o flock`. Where
-a file system has no locks this is said, and nothing is locked.
+machine is gone for its lease, some 90 s); on Lustre it does so only if mounted with `-o flock`.
+Where a file system has no locks a line is printed, and nothing is locked.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise RuntimeError(
-            f"{folder} is held by another trainer: {_holder(folder)}. Wait for it to end or end it, "
-            "then start again; this one has changed nothing"
+            f"{folder} is held by another trainer: {_holder(folder)}. Wait for it to end or end "
+            "it, then start again; this one has changed nothing"
         ) from None
     except OSError as error:
         if error.errno not in NOT_SUPPORTED:

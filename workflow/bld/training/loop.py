@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 NOT_TRACKED = Tracking("none", Path())
 PARTS = ("token_loss", "byte_loss", "kl_loss", "teacher_loss")
 ALWAYS = ("grad_norm", "loss", *PARTS, "dev_bits_per_byte", *(f"dev_{part}" for part in PARTS))
-"""Columns of every table, missing where a method has no such loss or a step no evaluation; what else an
-objective returns has columns behind them."""
+"""Columns of every table, missing where a method has no such loss or a step no evaluation; what
+else an objective returns has columns behind them."""
 COUNTS = ("phase", "step", "tokens")
 
 
 @memory_explained(
-    "lower `micro_batch_size` or `sequence_length` under `training`, set `activation_checkpointing`, raise `zero_stage` "
-    "or `offload`, or give the rule more GPUs in the profile"
+    "lower `micro_batch_size` or `sequence_length` under `training`, set "
+    "`activation_checkpointing`, raise `zero_stage` or `offload`, or give the rule more GPUs in the profile"
 )
 def train(
     trainee: Trainee,
@@ -56,12 +56,12 @@ def train(
     """Train in place; returns the engine and one row of metrics per step.
 
     Columns: phase, step, tokens (supervised, in the step), seconds (of the step, without evaluation
-    and saving), learning_rate, grad_norm (before clipping), the losses that the objective returns, in
-    nats, and where there was a development evaluation the dev_ columns (see `development.evaluate`).
-    With `checkpoints` the training goes on where an earlier attempt stopped, and ends in the same weights
-    and metrics as if it had not. Raises ValueError if there is nothing to train on or the model's
-    context is too short, FloatingPointError as soon as a loss or a gradient is not finite, and what
-    `Checkpoints` raises.
+    and saving), learning_rate, grad_norm (before clipping), the losses that the objective returns,
+    in nats, and where there was a development evaluation the dev_ columns (see
+    `development.evaluate`). With `checkpoints` the training goes on where an earlier attempt
+    stopped, and ends in the same weights and metrics as if it had not. Raises ValueError if there
+    is nothing to train on or the model's context is too short, FloatingPointError as soon as a loss
+    or a gradient is not finite, and what `Checkpoints` raises.
     """
     check_context(trainee.lm, settings.sequence_length)
     start_distributed()
@@ -167,8 +167,8 @@ def _check_finite(row: Mapping[str, Any], settings: Training) -> None:
     for name, key in (("loss", "loss"), ("norm of the gradient", "grad_norm")):
         if not torch.isfinite(torch.tensor(row[key])):
             raise FloatingPointError(
-                f"{row['phase']}: the {name} is {row[key]} at step {row['step']}; lower the learning rate "
-                f"({settings.learning_rate:g}) or train in fp32"
+                f"{row['phase']}: the {name} is {row[key]} at step {row['step']}; lower the "
+                f"learning rate ({settings.learning_rate:g}) or train in fp32"
             )
 
 

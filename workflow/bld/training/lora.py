@@ -1,7 +1,8 @@
-"""LoRA: low-rank updates of some matrices instead of all weights (Hu et al., arXiv 2106.09685), through peft.
+"""LoRA: low-rank updates of some matrices instead of all weights (Hu et al., arXiv 2106.09685),
+through peft.
 
-The updates are put into the model where it stands, so that it stays of its own class and is run in two halves as before.
-At the end they are merged, and what is exported is an ordinary model.
+The updates are put into the model where it stands, so that it stays of its own class and is run in
+two halves as before. At the end they are merged, and what is exported is an ordinary model.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ ADAPTER = "default"
 def add_lora(lm: PreTrainedModel, lora: Lora, seed: int) -> None:
     """Put low-rank updates into `lm` in place and freeze all else; they start as no change.
 
-    `seed` draws the first factor of each update, the second is zero. Raises ValueError if a target is the end of no
-    matrix's name.
+    `seed` draws the first factor of each update, the second is zero. Raises ValueError if a target
+    is the end of no matrix's name.
     """
     matrices = dict(_matrices(lm))
     endings = sorted({name.rpartition(".")[2] for name in matrices})
     for target in lora.targets:
         if not any(_ends_with(name, target) for name in matrices):
             raise ValueError(
-                f"training.lora.targets: found `{target}`, with which no matrix of {type(lm).__name__} ends; expected "
-                f"some of {', '.join(endings)} (`embeddings: true` trains the embeddings and the output head)"
+                f"training.lora.targets: found `{target}`, with which no matrix of "
+                f"{type(lm).__name__} ends; expected some of {', '.join(endings)} "
+                "(`embeddings: true` trains the embeddings and the output head)"
             )
     # peft also looks for modules of other kinds, so it is given the full names.
     targets = [name for name in matrices if any(_ends_with(name, t) for t in lora.targets)]
@@ -54,7 +56,8 @@ def add_lora(lm: PreTrainedModel, lora: Lora, seed: int) -> None:
 def merged_weights(
     lm: PreTrainedModel, weights: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The trained weights of `lm`, which has low-rank updates, as those of the model without: in float32, on the CPU.
+    """The trained weights of `lm`, which has low-rank updates, as those of the model without: in
+    float32, on the CPU.
 
     `weights` is what `trained_weights` gives, at any ZeRO stage; neither they nor `lm` are changed.
     """
@@ -69,7 +72,8 @@ def merged_weights(
 
 
 def _matrices(lm: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
-    """What can be updated: every linear layer but the output head, whose weights the losses read as they are."""
+    """What can be updated: every linear layer but the output head, whose weights the losses read as
+    they are."""
     head = lm.get_output_embeddings()
     for name, module in lm.named_modules():
         if isinstance(module, nn.Linear | Conv1D) and module is not head:

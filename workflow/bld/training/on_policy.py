@@ -1,25 +1,26 @@
-"""On-policy distillation: in every step some documents are replaced by what the student itself writes,
-so that it learns where it goes, not only where the documents do (Agarwal et al., arXiv 2306.13649;
-across tokenizers SimCT, arXiv 2605.07711).
+"""On-policy distillation: in every step some documents are replaced by what the student itself
+writes, so that it learns where it goes, not only where the documents do (Agarwal et al., arXiv
+2306.13649; across tokenizers SimCT, arXiv 2605.07711).
 
-The prompt is, of a chat, what stands before the first supervised turn, and of a plain text its first
-bytes; the student, as it is at that step, goes on from there. What it writes becomes a document again:
-spelt as bytes by its vocabulary, cut to whole characters, given back its roles, and rendered anew, so
-that the student is trained on the canonical encoding of its text, which may be other tokens than those
-it wrote. The live teacher reads it like any other document, so every objective gets the signal that it
-knows.
+The prompt is, of a chat, what stands before the first supervised turn, and of a plain text its
+first bytes; the student, as it is at that step, goes on from there. What it writes becomes a
+document again: spelt as bytes by its vocabulary, cut to whole characters, given back its roles, and
+rendered anew, so that the student is trained on the canonical encoding of its text, which may be
+other tokens than those it wrote. The live teacher reads it like any other document, so every
+objective gets the signal that it knows.
 
 Only what was written is supervised, and there only the divergence from the teacher counts: the
-expectation of the gradient of the student's likelihood of its own text is zero, so its cross-entropy
-would add nothing but variance. `Batch.is_student_written_N` marks that text, and cross-entropies leave
-it out while their sums are still divided by all supervised tokens and bytes: their weight falls with the
-fraction of documents that stay. An end that the student did not write is not supervised either.
+expectation of the gradient of the student's likelihood of its own text is zero, so its
+cross-entropy would add nothing but variance. `Batch.is_student_written_N` marks that text, and
+cross-entropies leave it out while their sums are still divided by all supervised tokens and bytes:
+their weight falls with the fraction of documents that stay. An end that the student did not write
+is not supervised either.
 
-What replaces a piece is never longer than the piece, so rows stay as packed. Which documents are chosen
-and what is written follows from seed, step and document alone: a training that goes on from a checkpoint
-ends as one that was never interrupted. Of a document longer than a row only the first piece is written
-anew, and a document stays as it is where there is nothing to go on to: a text that ends within the
-prompt, or a student that writes no whole character.
+What replaces a piece is never longer than the piece, so rows stay as packed. Which documents are
+chosen and what is written follows from seed, step and document alone: a training that goes on from
+a checkpoint ends as one that was never interrupted. Of a document longer than a row only the first
+piece is written anew, and a document stays as it is where there is nothing to go on to: a text that
+ends within the prompt, or a student that writes no whole character.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ POSITIONS_AT_ONCE = 1 << 15
 
 
 class Written(NamedTuple):
-    """A document that the student has written; its tokens [fresh, stop) are supervised, those from `stop`
-    on are left out."""
+    """A document that the student has written; its tokens [fresh, stop) are supervised, those from
+    `stop` on are left out."""
 
     document: Document
     rendered: Rendered
@@ -61,7 +62,8 @@ class Written(NamedTuple):
 
 class Prompt(NamedTuple):
     """What the student goes on from: all before the segment that it writes, the beginning of that
-    segment, and the tokens of both; and a random number in [0, 1) for each token that it may write."""
+    segment, and the tokens of both; and a random number in [0, 1) for each token that it may
+    write."""
 
     before: list[Segment]
     begun: Segment
@@ -70,8 +72,8 @@ class Prompt(NamedTuple):
 
 
 class OnPolicySampler:
-    """The student as it is, writing documents; it has to be whole, so ZeRO stage 3 is refused in the
-    configuration."""
+    """The student as it is, writing documents; it has to be whole, so ZeRO stage 3 is refused in
+    the configuration."""
 
     def __init__(
         self, lm: PreTrainedModel, renderer: Renderer, settings: Sampling, seed: int
@@ -145,8 +147,8 @@ class OnPolicySampler:
 
 
 class OnPolicy:
-    """The batches of `corpus`, of whose documents the sampler writes a fraction anew in each step; `texts`
-    are those documents before they were rendered."""
+    """The batches of `corpus`, of whose documents the sampler writes a fraction anew in each step;
+    `texts` are those documents before they were rendered."""
 
     def __init__(
         self,
@@ -168,8 +170,8 @@ class OnPolicy:
         world_size: int,
         step: int = 0,
     ) -> Iterator[Batch]:
-        """As `Batches.step`, after the student has written; every process writes for its own rows, and
-        all have to call this together."""
+        """As `Batches.step`, after the student has written; every process writes for its own rows,
+        and all have to call this together."""
         own = rows[rank::world_size]
         asked = {
             piece: self._texts[piece.document]
@@ -198,7 +200,8 @@ class OnPolicy:
 
 
 class _Mixed:
-    """The signals of `count` documents of the corpus, and of written ones, which are numbered after them."""
+    """The signals of `count` documents of the corpus, and of written ones, which are numbered after
+    them."""
 
     def __init__(self, corpus: Signals, written: Signals, count: int) -> None:
         self._corpus, self._written, self._count = corpus, written, count

@@ -1,5 +1,5 @@
-"""Documents of a split, rendered; and which of their tokens stand in which row at which step: a pure
-function of the seed.
+"""Documents of a split, rendered; and which of their tokens stand in which row at which step: a
+pure function of the seed.
 
 Documents are cut to the row length, shuffled anew each epoch and packed several to a row. Inside
 groups of neighbours in that order longer pieces are placed first, which fills rows to some 97 % and

@@ -57,8 +57,8 @@ def save_records(
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held: of its GPU's memory, as tensors, or without a GPU of
-    the machine's."""
+    """The most bytes that this process has held: of its GPU's memory, as tensors, or without a GPU
+    of the machine's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated(device())
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,10 +1,11 @@
 """Where people follow a training while it runs: TensorBoard, trackio, Weights & Biases, or nowhere.
 
 No result depends on it: `metrics.parquet` holds the numbers that are reported. TensorBoard's event
-files lie in logs/tensorboard/{stage}/{name} and are read by `tensorboard --logdir logs/tensorboard`.
-trackio and wandb are optional packages; they keep what they are given on this machine unless their own
-environment variables say otherwise. A training that goes on from a checkpoint goes on in the same
-place. The steps that it takes again are hidden by TensorBoard; trackio may show them twice.
+files lie in logs/tensorboard/{stage}/{name} and are read by `tensorboard --logdir
+logs/tensorboard`. trackio and wandb are optional packages; they keep what they are given on this
+machine unless their own environment variables say otherwise. A training that goes on from a
+checkpoint goes on in the same place. The steps that it takes again are hidden by TensorBoard;
+trackio may show them twice.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Tracker(Protocol):
 
 
 class Tracking(NamedTuple):
-    """Which of `TRACKERS` shows a training, and its folder, whose last two names name the training."""
+    """Which of `TRACKERS` shows a training, and its folder, whose last two names name the
+    training."""
 
     tracker: str
     folder: Path
@@ -72,8 +74,9 @@ def _installed(tracker: str) -> str:
         raise ArgumentTypeError(f"expected one of {', '.join(TRACKERS)}, found {tracker!r}")
     if tracker != "none" and find_spec(tracker) is None:
         raise ArgumentTypeError(
-            f"`training.tracker` is {tracker}, which is not installed here; install it in the environment of "
-            "envs/train.yaml (`pip install` on one machine), or set another tracker, or none"
+            f"`training.tracker` is {tracker}, which is not installed here; install it in the "
+            "environment of envs/train.yaml (`pip install` on one machine), or set another "
+            "tracker, or none"
         )
     return tracker
 

@@ -17,7 +17,8 @@ from bld.training.logits import token_loss
 
 
 class Objective(Protocol):
-    """From the hidden states of a batch, [X, H] with X its rows laid end to end, to named losses."""
+    """From the hidden states of a batch, [X, H] with X its rows laid end to end, to named
+    losses."""
 
     def losses(
         self, lm: PreTrainedModel, head: Any, hidden_XH: torch.Tensor, batch: Batch
