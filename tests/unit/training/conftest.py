@@ -1,6 +1,9 @@
 """A handful of documents, rendered for a small tokenizer, and tiny models of several families."""
 
+import runpy
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +97,12 @@ class RandomTeacher:
         symbols = np.pad(symbols, ((0, 0), (0, 1)), constant_values=SYMBOLS - 1)
         log_probs = np.pad(np.log(kept), ((0, 0), (0, 1)), constant_values=-np.inf)
         return Signal(symbols, log_probs.astype(np.float32), log_tail.astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """The small training of `toy_training.py`, which also runs as a script."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_training.py"))))
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,10 @@ import fcntl
 import json
 import os
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -28,15 +25,9 @@ from bld.training.engine import build_engine, start_distributed
 from bld.training.lock import locked
 from bld.training.loop import train
 
-SCRIPT = Path(__file__).with_name("toy_training.py")
 SETTINGS = Training(
     steps=5, sequence_length=40, batch_size=2, micro_batch_size=2, schedule="constant"
 )
-
-
-@pytest.fixture(scope="module")
-def toy():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +17,6 @@ from bld.training.checkpoints import Checkpoints
 from bld.training.deadline import Deadline
 from bld.training.loop import train
 
-SCRIPT = Path(__file__).with_name("toy_training.py")
-
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -30,11 +26,6 @@ def clock(monkeypatch):
     fake = SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now)
     monkeypatch.setattr(deadline_module, "time", fake)
     return clock
-
-
-@pytest.fixture(scope="module")
-def toy():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 class Signalled(Batches):

@@ -307,27 +307,11 @@ def test_the_bytes_that_were_written_are_summed_as_the_paths_say(
         torch.testing.assert_close(row.double(), expected[first + symbol], atol=1e-5, rtol=0)
 
 
-class Killed(BaseException):
-    """Nobody catches it, and nothing is saved on its way."""
-
-
-class Mortal(OnPolicy):
-    """Dies when so many steps are taken."""
-
-    steps_left = -1
-
-    def step(self, *arguments):
-        if self.steps_left == 0:
-            raise Killed
-        self.steps_left -= 1
-        return super().step(*arguments)
-
-
 @pytest.mark.parametrize(
     "how", [{}, {"zero_stage": 2}, {"zero_stage": 1, "precision": "bf16"}], ids=str
 )
 def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_interrupted(
-    case, student, tmp_path, how
+    toy, case, student, tmp_path, how
 ):
     settings = Training(
         steps=6,
@@ -345,8 +329,7 @@ def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_int
             lm, case.renderer, SETTINGS.model_copy(update={"on_policy": 0.5}), 3
         )
         corpus = Batches(case.rendered, case.teacher)
-        data = Mortal(corpus, case.documents, sampler, case.live)
-        data.steps_left = steps_left
+        data = toy.Mortal(OnPolicy(corpus, case.documents, sampler, case.live), steps_left)
         trainee = Trainee(lm.train(), LinearHeads(16, 0), Bld(kl_weight=1.0))
         checkpoints = folder and Checkpoints(folder, Deadline(0, 0))
         engine, metrics = train(trainee, data, settings, 0, "toy", checkpoints=checkpoints)
@@ -356,7 +339,7 @@ def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_int
     texts = [document.content for document in case.live.seen]
     assert len(set(texts)) > len(texts) / 2
     for steps_left in (2, 3):
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             attempt(steps_left, tmp_path)
     found, resumed = attempt(folder=tmp_path)
     assert resumed.equals(metrics)

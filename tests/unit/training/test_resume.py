@@ -3,13 +3,11 @@
 import json
 import os
 import random
-import runpy
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -36,29 +34,6 @@ SETTINGS = {
 DISTRIBUTED = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
-class Killed(BaseException):
-    """Nobody catches it, and nothing is saved on its way."""
-
-
-class Mortal(Batches):
-    """Batches that end the training when the step numbered `last_step` of this attempt comes."""
-
-    def __init__(self, documents, last_step):
-        super().__init__(documents)
-        self.steps_left = last_step
-
-    def step(self, *arguments):
-        if self.steps_left == 0:
-            raise Killed
-        self.steps_left -= 1
-        return super().step(*arguments)
-
-
-@pytest.fixture(scope="session")
-def toy():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
-
-
 @pytest.fixture
 def attempt(toy, tmp_path):
     """Train in this process until it is done or has seen so many steps; weights and metrics."""
@@ -77,7 +52,7 @@ def attempt(toy, tmp_path):
             trainee.freeze_body()
         engine, metrics = train(
             trainee,
-            Mortal(toy.documents(40, 0), steps_to_live),
+            toy.Mortal(Batches(toy.documents(40, 0)), steps_to_live),
             Training(**SETTINGS | settings),
             0,
             "toy",
@@ -107,10 +82,10 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_training_that_is_resumed_ends_as_one_that_was_not_interrupted(attempt, kind):
+def test_a_training_that_is_resumed_ends_as_one_that_was_not_interrupted(toy, attempt, kind):
     expected = attempt(folder=None, **kind)
     for steps_to_live in (2, 3):
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             attempt(steps_to_live, **kind)
     assert_same(attempt(**kind), expected)
 
@@ -120,11 +95,11 @@ def test_what_fails_after_the_last_step_does_not_cost_the_training(attempt, tmp_
     assert_same(attempt(steps_to_live=0, minutes=1000, runtime=2000), expected)
 
 
-def test_steps_after_the_last_checkpoint_are_taken_again(attempt, tmp_path):
+def test_steps_after_the_last_checkpoint_are_taken_again(toy, attempt, tmp_path):
     expected = attempt(folder=None)
-    with pytest.raises(Killed):
+    with pytest.raises(toy.Killed):
         attempt(3)
-    with pytest.raises(Killed):
+    with pytest.raises(toy.Killed):
         attempt(4, minutes=60)
     assert (tmp_path / "latest").read_text() == "step-00000003\n"
     assert_same(attempt(minutes=60), expected)

@@ -1,11 +1,8 @@
 """How trainings are shown while they run."""
 
 import os
-import runpy
 import sys
 from argparse import ArgumentParser
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,7 +15,6 @@ from bld.training.development import Development
 from bld.training.loop import train
 from bld.training.tracker import Tracking, add_tracker_arguments
 
-SCRIPT = Path(__file__).with_name("toy_training.py")
 STEPS = 6
 WANDB = """
 import json, os
@@ -34,29 +30,6 @@ def finish():
 """
 
 
-class Killed(BaseException):
-    """Nobody catches it."""
-
-
-class Mortal(Batches):
-    """Batches that end the training when the step after `steps` comes."""
-
-    def __init__(self, documents, steps):
-        super().__init__(documents)
-        self.steps_left = steps
-
-    def step(self, *arguments):
-        self.steps_left -= 1
-        if self.steps_left < 0:
-            raise Killed
-        return super().step(*arguments)
-
-
-@pytest.fixture(scope="module")
-def toy():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
-
-
 @pytest.fixture
 def attempt(toy, tmp_path):
     """Train until it is done or was killed after so many steps; its metrics."""
@@ -66,7 +39,7 @@ def attempt(toy, tmp_path):
         try:
             return train(
                 toy.new_trainee(),
-                Mortal(toy.documents(20, 0), steps),
+                toy.Mortal(Batches(toy.documents(20, 0)), steps),
                 Training(steps=STEPS, schedule="constant", **size),
                 0,
                 "toy",
@@ -74,7 +47,7 @@ def attempt(toy, tmp_path):
                 checkpoints=Checkpoints(tmp_path / "checkpoints", Deadline(0, minutes)),
                 tracking=Tracking(tracker, folder),
             )[1]
-        except Killed:
+        except toy.Killed:
             return None
 
     return run

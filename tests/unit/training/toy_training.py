@@ -47,6 +47,23 @@ def new_trainee(dropout=0.1):
     return Trainee(lm, LinearHeads(16, 0), Bld(kl_weight=0.0))
 
 
+class Killed(BaseException):
+    """Nobody catches it, and nothing is saved on its way."""
+
+
+class Mortal:
+    """The data of a training, which it ends when so many steps are taken."""
+
+    def __init__(self, data, steps):
+        self.documents, self._data, self._steps = data.documents, data, steps
+
+    def step(self, *arguments):
+        if self._steps == 0:
+            raise Killed
+        self._steps -= 1
+        return self._data.step(*arguments)
+
+
 def main():
     parser = StepParser(__doc__)
     parser.add_argument("--dropout", type=float, default=0.1)
