@@ -105,7 +105,9 @@ def _zero(settings: Training) -> dict[str, Any]:
     return zero
 
 
-def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float
+) -> list[dict[str, Any]]:
     """AdamW's groups of what is to be trained: matrices decay, vectors (norms, biases) do not."""
     trained = [p for p in parameters if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= NO_DECAY_BELOW_DIMENSIONS]
