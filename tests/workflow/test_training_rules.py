@@ -53,7 +53,7 @@ def test_on_one_machine_a_training_has_no_time_limit(commands, default):
 
 def test_a_training_is_shown_by_its_tracker_which_is_no_part_of_its_step(commands, default):
     plain, own = commands(default(), BLD), default()
-    own["runs"]["bld"]["training"] = {"tracker": "wandb"}
+    own["runs"]["bld"].setdefault("training", {})["tracker"] = "wandb"
     shown = commands(own, BLD)
     for stage, trackers in [
         ("warm_up", ["wandb"]),
