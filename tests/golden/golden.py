@@ -39,7 +39,11 @@ from safetensors import deserialize
 BASE = "1b7185c"
 """Version 0.1."""
 
-DECLARED: Mapping[str, str | None] = {}
+DECLARED: Mapping[str, str | None] = {
+    # Histories are asked for by the names of their settings.
+    r"([#.](?:policy|own|strict))\.name$": r"\1.histories",
+    r"([#.](?:policy|own|strict))\.width$": r"\1.beam_width",
+}
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
 

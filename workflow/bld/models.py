@@ -51,8 +51,8 @@ def device() -> torch.device:
 
 @contextmanager
 def memory_explained(cure: str) -> Iterator[None]:
-    """Say what to do where a GPU's memory is full; more memory of the host, which a scheduler gives at
-    the next attempt, is of no use there.
+    """Say what to do where a GPU's memory is full; more memory of the host, which a scheduler gives
+    at the next attempt, is of no use there.
 
     Raises MemoryError in place of torch's error.
     """
@@ -102,8 +102,9 @@ def check_halves(lm: PreTrainedModel) -> None:
     halves = output_logits(lm, hidden_states(lm, ids_BT)).float()
     if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
         raise ValueError(
-            f"{type(lm).__name__} changes its hidden states or logits outside its body and output head (largest "
-            f"difference {float((whole - halves).abs().max()):.3g}); this model kind is not supported"
+            f"{type(lm).__name__} changes its hidden states or logits outside its body and output "
+            f"head (largest difference {float((whole - halves).abs().max()):.3g}); this model kind "
+            "is not supported"
         )
 
 
@@ -113,13 +114,13 @@ def context_of(lm: PreTrainedModel) -> int | None:
 
 
 def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
-    """Raise ValueError unless every token of a sequence can attend to all before it: packed rows come
-    with a mask of their own, in place of the model's sliding window."""
+    """Raise ValueError unless every token of a sequence can attend to all before it: packed rows
+    come with a mask of their own, in place of the model's sliding window."""
     config = lm.config.get_text_config()
     for name in ("max_position_embeddings", "sliding_window"):
         limit = getattr(config, name, None)
         if limit and sequence_length > limit:
             raise ValueError(
-                f"training.sequence_length is {sequence_length}, but the model's {name} is {limit}; "
-                "allowed is at most that"
+                f"training.sequence_length is {sequence_length}, but the model's {name} is "
+                f"{limit}; allowed is at most that"
             )

@@ -1,4 +1,5 @@
-"""The worked example of the docs: a column is added by editing one file of a copy of the package."""
+"""The worked example of the docs: a column is added by editing one file of a copy of the
+package."""
 
 import inspect
 import os

@@ -1,4 +1,5 @@
-"""Bits per byte of averaged models: of byte models what the tokens say, and never above the mean of them."""
+"""Bits per byte of averaged models: of byte models what the tokens say, and never above the mean of
+them."""
 
 import pytest
 

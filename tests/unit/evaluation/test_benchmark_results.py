@@ -1,4 +1,5 @@
-"""Local benchmarks on tiny models: the figures are those of lm-eval called by hand, and those of this project."""
+"""Local benchmarks on tiny models: the figures are those of lm-eval called by hand, and those of
+this project."""
 
 import math
 

@@ -1,4 +1,5 @@
-"""The public benchmarks: lm-eval's own tasks, unchanged, on data sets laid out as the hub has them, without network."""
+"""The public benchmarks: lm-eval's own tasks, unchanged, on data sets laid out as the hub has them,
+without network."""
 
 import json
 import os
@@ -51,7 +52,8 @@ PUNKT = ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_con
 
 
 def write_rows(folder, splits, configuration="default"):
-    """A data set as a repository of the hub: JSON lines, and a card that says which split is which."""
+    """A data set as a repository of the hub: JSON lines, and a card that says which split is
+    which."""
     (folder / configuration).mkdir(parents=True)
     for split, rows in splits.items():
         lines = [json.dumps(row) + "\n" for row in rows]
@@ -86,7 +88,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(tokenizers, tmp_path_factory):
-    """A model folder whose tokens are bytes, as a student may have them, with room for IFEval's answers."""
+    """A model folder whose tokens are bytes, as a student may have them, with room for IFEval's
+    answers."""
     folder = tmp_path_factory.mktemp("student")
     shape = Architecture(hidden=16, layers=1, heads=2, intermediate=24, positions=2048)
     new_model(shape, tokenizers["bytes"], 1).save_pretrained(folder)

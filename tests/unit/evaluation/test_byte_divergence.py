@@ -29,7 +29,8 @@ def jsd_by_hand(p, q):
 
 
 def places_by_hand(renderer, document):
-    """The place of every supervised symbol in its token, from what the tokens spell; None for END."""
+    """The place of every supervised symbol in its token, from what the tokens spell; None for
+    END."""
     rendered, places = renderer.render(document.segments, document.id), []
     for turn in rendered.turns:
         for token in rendered.ids_T[turn.first : turn.last]:

@@ -19,7 +19,8 @@ KINDS = ["subwords", "bytes", "SentencePiece BPE", "Unigram"]
 
 
 def row_by_hand(head, hidden, spelt):
-    """The head's distribution [260] of the byte after `spelt` in the token that `hidden` predicts."""
+    """The head's distribution [260] of the byte after `spelt` in the token that `hidden`
+    predicts."""
     j = len(spelt)
     if isinstance(head, LinearHeads):
         place = slice(260 * j, 260 * (j + 1))

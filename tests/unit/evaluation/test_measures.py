@@ -110,8 +110,8 @@ def test_bins_and_error_are_their_sums(symbols):
 
 @pytest.fixture
 def simulated():
-    """(sharpness) -> confidences and hits of a model whose true symbols are drawn from rows that are
-    raised to this power before it shows them."""
+    """(sharpness) -> confidences and hits of a model whose true symbols are drawn from rows that
+    are raised to this power before it shows them."""
 
     def draw(sharpness):
         random = np.random.default_rng(0)

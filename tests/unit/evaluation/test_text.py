@@ -18,8 +18,8 @@ PROMPTS = ["Which index?", "Return na\u00efve \U0001f600\x00 <|im_end|>", ""]
 
 @pytest.fixture
 def stubborn(model):
-    """(kind, wanted) -> a model that always writes the token that spells `wanted`, whatever it has read;
-    None is an end. `padding`: logits beyond the tokenizer, which it likes even better."""
+    """(kind, wanted) -> a model that always writes the token that spells `wanted`, whatever it has
+    read; None is an end. `padding`: logits beyond the tokenizer, which it likes even better."""
 
     def build(kind, wanted, padding=0):
         lm, renderer, _ = model(kind)

@@ -132,7 +132,8 @@ def toys() -> Callable[..., st.SearchStrategy[Toy]]:
 
 
 class PathReader:
-    """A model that reads one path at a time: what `search.NextTokens` asks for, made slow and plain.
+    """A model that reads one path at a time: what `search.NextTokens` asks for, made slow and
+    plain.
 
     A history's path is (sequence, column of its first state, *its tokens). Logits are shifted by
     any constant and come in blocks of any size. `asked` lists the waves as paths.

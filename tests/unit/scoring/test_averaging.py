@@ -1,4 +1,5 @@
-"""Models averaged in byte space, against brute force and against what the two means are by definition."""
+"""Models averaged in byte space, against brute force and against what the two means are by
+definition."""
 
 from types import SimpleNamespace
 

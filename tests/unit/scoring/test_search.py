@@ -34,7 +34,8 @@ def total_variation(log_P, log_Q):
 
 @pytest.fixture(scope="session")
 def run(random_model, path_reader):
-    """(toy, policy, seed) -> its log-distributions, lost mass, the histories asked for, the model."""
+    """(toy, policy, seed) -> its log-distributions, lost mass, the histories asked for, the
+    model."""
 
     def run(toy, policy, seed, dtype=torch.float64, max_depth=ALL, scale=2):
         trie, model = Trie(toy.vocabulary), random_model(toy.vocabulary, seed, scale=scale)

@@ -1,4 +1,5 @@
-"""What the scorer says at the teacher's own tokens, against the model reading each document as it is."""
+"""What the scorer says at the teacher's own tokens, against the model reading each document as it
+is."""
 
 from copy import deepcopy
 
@@ -37,7 +38,8 @@ def scored(
 
 
 def expected_of(documents, renderer, lm, window=256):
-    """(rendered, its supervised positions, float64 log-probabilities of the tokens there [U, V])."""
+    """(rendered, its supervised positions, float64 log-probabilities of the tokens there [U,
+    V])."""
     rendered = [renderer.render(d.segments, d.id) for d in documents]
     reader = Reader(lm, renderer.vocabulary, window, 10_000)
     said = dict(reader.log_probs([one.ids_T for one in rendered]))

@@ -72,8 +72,9 @@ def _stored(record: type[Stored], batch: pa.RecordBatch) -> Stored:
 def write_manifest(
     folder: Path, corpus: Path, teacher: Sequence[Path], settings: Mapping[str, Any]
 ) -> dict[Path, str]:
-    """Check that the shards in `folder` are whole, of this teacher (the manifests of its models) under
-    these settings, and of the split in `corpus`; then write manifest.json. Returns the shards' digests.
+    """Check that the shards in `folder` are whole, of this teacher (the manifests of its models)
+    under these settings, and of the split in `corpus`; then write manifest.json. Returns the
+    shards' digests.
 
     Raises ValueError that names the shard and what does not fit.
     """
@@ -89,14 +90,16 @@ def write_manifest(
         rows, symbols = figures.count(path)
         if rows != source["documents"]:
             raise ValueError(
-                f"{path}: expected {source['documents']} documents, found {rows}; delete it and score again"
+                f"{path}: expected {source['documents']} documents, found {rows}; delete it and "
+                "score again"
             )
         size = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         shards.append({"name": source["name"], "documents": rows, "symbols": symbols, **size})
     if len(steps) > 1:
         first, second, *_ = steps.values()
         raise ValueError(
-            f"{first} and {second} were scored by two versions of the code; delete all shards in {folder} and score again"
+            f"{first} and {second} were scored by two versions of the code; delete all shards in "
+            f"{folder} and score again"
         )
     on_disk, supervised = sum(shard["bytes"] for shard in shards), documents["supervised_bytes"]
     manifest = {

@@ -1,4 +1,5 @@
-"""The teacher inside the training step, for documents that are read once: no cache, the same numbers."""
+"""The teacher inside the training step, for documents that are read once: no cache, the same
+numbers."""
 
 from __future__ import annotations
 
@@ -19,10 +20,11 @@ from bld.scoring.scorer import Scored, open_teacher
 class LiveSignals:
     """What `CachedSignals` gives, computed when it is asked for.
 
-    What a cache would store of every byte, to the same number of bits: the symbols that hold `top_p`,
-    but at most `top_k`; so of every token, where the scorer scores them. `documents` are the
-    training documents, in their order. Nothing is remembered: what shares a forward pass is what is
-    asked for at once, so a training that goes on from a checkpoint reads the same to the last bit.
+    What a cache would store of every byte, to the same number of bits: the symbols that hold
+    `top_p`, but at most `top_k`; so of every token, where the scorer scores them. `documents` are
+    the training documents, in their order. Nothing is remembered: what shares a forward pass is
+    what is asked for at once, so a training that goes on from a checkpoint reads the same to the
+    last bit.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class LiveSignals:
 
 
 class LiveTeacher:
-    """A teacher as its settings (`scoring`, `reading` and, of several models, `average`) say, opened
-    once for all splits."""
+    """A teacher as its settings (`scoring`, `reading` and, of several models, `average`) say,
+    opened once for all splits."""
 
     def __init__(self, folders: Sequence[Path], settings: Mapping[str, Any]) -> None:
         scoring = Scoring.model_validate(settings["scoring"])

@@ -1,9 +1,9 @@
-"""The byte cache: the teacher's byte distributions on disk, once for every student, and with them, if
-the scoring was asked for them, the scores of its own tokens.
+"""The byte cache: the teacher's byte distributions on disk, once for every student, and with them,
+if the scoring was asked for them, the scores of its own tokens.
 
-Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files are
-mapped, not loaded: in memory are only the places of the documents and the row groups that were read
-last, so many processes can read one cache.
+Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files
+are mapped, not loaded: in memory are only the places of the documents and the row groups that were
+read last, so many processes can read one cache.
 
 Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
 """
@@ -101,8 +101,8 @@ class ByteCache:
     def _check_most(self, key: str, most: int, kept: np.ndarray, document: str) -> None:
         if kept.max(initial=0) > most:
             raise ValueError(
-                f"{self.folder / MANIFEST}: {key} is {most}, but {kept.max()} are stored in one place of "
-                f"document {document!r}; delete the manifest and gather again"
+                f"{self.folder / MANIFEST}: {key} is {most}, but {kept.max()} are stored in one "
+                f"place of document {document!r}; delete the manifest and gather again"
             )
 
     def _stored(self, record: type[Stored], document: str) -> Stored:
@@ -136,13 +136,15 @@ def _check_content(folder: Path, manifest: Mapping[str, Any], corpus: Path) -> N
     documents = read_manifest(corpus / MANIFEST)
     if manifest["content_sha256"] != documents["content_sha256"]:
         raise ValueError(
-            f"the byte cache in {folder} was made from other documents than {corpus} holds (content "
-            f"{manifest['content_sha256']} there, {documents['content_sha256']} here); score the teacher on these documents"
+            f"the byte cache in {folder} was made from other documents than {corpus} holds "
+            f"(content {manifest['content_sha256']} there, {documents['content_sha256']} here); "
+            "score the teacher on these documents"
         )
     expected, found = ([s["name"] for s in m["shards"]] for m in (documents, manifest))
     if found != expected:
         raise ValueError(
-            f"{folder / MANIFEST}: expected the shards {expected}, found {found}; delete it and gather again"
+            f"{folder / MANIFEST}: expected the shards {expected}, found {found}; delete it and "
+            "gather again"
         )
 
 
@@ -152,8 +154,8 @@ def _check_shard(
     open_parquet(path).close()
     if (found := sha256_of(path)) != shard["sha256"]:
         raise ValueError(
-            f"{path} is not the shard that its manifest names: expected sha256 {shard['sha256']}, found "
-            f"{found}; delete both and score again"
+            f"{path} is not the shard that its manifest names: expected sha256 {shard['sha256']}, "
+            f"found {found}; delete both and score again"
         )
     documents = sha256_of(corpus / path.name)
     origin = json.loads(read_metadata(path)[ORIGIN])
@@ -191,8 +193,8 @@ class CachedSignals:
                 ) from None
             if found != expected:
                 raise ValueError(
-                    f"document {document!r} has {expected} supervised symbols but {found} in the byte "
-                    f"cache in {cache.folder}; score the teacher on these documents"
+                    f"document {document!r} has {expected} supervised symbols but {found} in the "
+                    f"byte cache in {cache.folder}; score the teacher on these documents"
                 )
 
     def read(self, documents: Sequence[int]) -> list[Signal]:

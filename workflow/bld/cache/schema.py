@@ -1,12 +1,13 @@
-"""The columns of the byte cache, in one table: the annotated fields of `StoredBytes` and `StoredTokens`.
+"""The columns of the byte cache, in one table: the annotated fields of `StoredBytes` and
+`StoredTokens`.
 
 The parquet schema, what writing, gathering and reading handle, what is padded in memory, and the
 sizes that the plan counts with all follow from these fields. A new column is one more field; with
 `compute` it is filled from a document's distributions, else `top_k` has to fill it.
 
 The last letter of a field says how many elements it has: N supervised symbols of a document, U
-supervised tokens of the teacher's own tokenization of it, F kept entries of all of them, end to end.
-S symbols, K entries kept of one distribution at most.
+supervised tokens of the teacher's own tokenization of it, F kept entries of all of them, end to
+end. S symbols, K entries kept of one distribution at most.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ LOST_MASS_MANTISSA = 3
 
 
 class Column(NamedTuple):
-    """`name`: in the file. `type`: of an element, as numpy calls it. `bits`: what compression cannot
-    save of an element, at most. `padding`: what fills unused places [.., K] in memory, in the type
-    that it has there; None for columns that are not padded. `compute`: the column from normalised
-    log-probabilities [N, S]."""
+    """`name`: in the file. `type`: of an element, as numpy calls it. `bits`: what compression
+    cannot save of an element, at most. `padding`: what fills unused places [.., K] in memory, in
+    the type that it has there; None for columns that are not padded. `compute`: the column from
+    normalised log-probabilities [N, S]."""
 
     name: str
     type: str
@@ -46,8 +47,8 @@ class StoredBytes(NamedTuple):
     """A document's byte distributions as they are stored.
 
     `kept_N` symbols each; `symbols_F` and `log_probs_F` end to end, the most probable first;
-    `log_tail_N`, the mass of all others, is -inf where nothing is left over; `lost_mass_N`, an upper
-    bound of the mass that dropped histories would have had, is between 0 and 1.
+    `log_tail_N`, the mass of all others, is -inf where nothing is left over; `lost_mass_N`, an
+    upper bound of the mass that dropped histories would have had, is between 0 and 1.
     """
 
     kept_N: Annotated[np.ndarray, Column("kept", "uint16", 9)]

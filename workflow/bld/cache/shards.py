@@ -60,8 +60,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Origin(NamedTuple):
-    """What a shard was scored from: digests of its documents, of the manifests of the teacher's models
-    and of the step that scored it, and that step's settings."""
+    """What a shard was scored from: digests of its documents, of the manifests of the teacher's
+    models and of the step that scored it, and that step's settings."""
 
     documents_sha256: str
     teacher_sha256: str
@@ -177,7 +177,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     check_format(path, json.loads(found.get(ORIGIN, "{}")))
     if columns != SCHEMA.names:
         raise ValueError(
-            f"{path}: expected the columns {SCHEMA.names}, found {columns}; delete it and score again"
+            f"{path}: expected the columns {SCHEMA.names}, found {columns}; delete it and score "
+            "again"
         )
     return found
 
@@ -187,7 +188,8 @@ def check_format(path: Path, found: Mapping[str, Any]) -> None:
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{path}: expected a byte cache of format {FORMAT}, found "
-            f"{found.get('format', 'one from before formats were counted')}; delete it and score again"
+            f"{found.get('format', 'one from before formats were counted')}; delete it and score "
+            "again"
         )
 
 
@@ -196,7 +198,8 @@ def check_origin(path: Path, found: Mapping[str, Any], expected: Mapping[str, An
     for key, other in OTHERS.items():
         if found[key] != expected[key]:
             raise ValueError(
-                f"{path} was scored {other}: {_difference(expected[key], found[key])}; delete it and score again"
+                f"{path} was scored {other}: {_difference(expected[key], found[key])}; delete it "
+                "and score again"
             )
 
 

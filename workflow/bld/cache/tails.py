@@ -1,5 +1,5 @@
-"""How the mass of tails is spread: a cache stores one mass for all the symbols that it drops at a byte,
-and, once for a whole shard, what such tails look like on average.
+"""How the mass of tails is spread: a cache stores one mass for all the symbols that it drops at a
+byte, and, once for a whole shard, what such tails look like on average.
 
 The average is taken by the most probable symbol of the byte: what else could follow where `e` is
 likeliest is other than where a space is. Spread like that, a tail costs a tenth of the information
@@ -24,8 +24,8 @@ MIN_FRACTION = 1e-8
 
 
 class TailSums:
-    """Sums over tails: at bytes whose most probable symbol is c, `mass_SS[c, s]` is what symbol s had
-    of the tails that it was in, and `room_SS[c, s]` how large those tails were."""
+    """Sums over tails: at bytes whose most probable symbol is c, `mass_SS[c, s]` is what symbol s
+    had of the tails that it was in, and `room_SS[c, s]` how large those tails were."""
 
     def __init__(self) -> None:
         self.mass_SS = np.zeros((TRIE_SYMBOLS, TRIE_SYMBOLS), np.float32)
@@ -57,8 +57,8 @@ class TailSums:
         return sums
 
     def shape(self) -> str:
-        """The shape of tails, as a text: the logarithm of the fraction that a symbol has, on average,
-        of the tails that it is in."""
+        """The shape of tails, as a text: the logarithm of the fraction that a symbol has, on
+        average, of the tails that it is in."""
         mass_S, room_S = self.mass_SS.sum(axis=0), self.room_SS.sum(axis=0)
         fraction_S = mass_S / np.maximum(room_S, MIN_FRACTION)
         fraction_SS = (self.mass_SS + WEIGHT_OF_ALL * fraction_S) / (self.room_SS + WEIGHT_OF_ALL)

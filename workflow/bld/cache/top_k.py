@@ -1,5 +1,5 @@
-"""What is stored of distributions over symbols or tokens, and what the trainer reads of it: the most
-probable entries and one mass for all the others.
+"""What is stored of distributions over symbols or tokens, and what the trainer reads of it: the
+most probable entries and one mass for all the others.
 
 Log-probabilities of symbols are float16 with fewer bits of mantissa than float16 has, which is what
 lets zstd bite: with five, storage costs less than a ten-thousandth of the information. The bound on
@@ -44,8 +44,8 @@ class Signal(NamedTuple):
 def keep_most_probable(
     log_probs_NS: np.ndarray, lost_mass_N: np.ndarray, top_p: float, top_k: int
 ) -> StoredBytes:
-    """Keep the most probable symbols until they hold the mass `top_p`, at most `top_k`; the rest becomes
-    the tail. Of two symbols with one probability the smaller comes first.
+    """Keep the most probable symbols until they hold the mass `top_p`, at most `top_k`; the rest
+    becomes the tail. Of two symbols with one probability the smaller comes first.
 
     `log_probs_NS`: normalised log-probabilities of every symbol.
     """
@@ -65,8 +65,8 @@ def keep_most_probable(
 def _most_probable(log_probs_NS: np.ndarray, top_p: float, top_k: int) -> tuple[np.ndarray, ...]:
     """kept_N, symbols_F, log_probs_F and log_tail_N, not yet rounded.
 
-    The bits of a float that is not negative grow with it, so (bits of -log p, symbol) is one integer
-    to sort by, and without ties.
+    The bits of a float that is not negative grow with it, so (bits of -log p, symbol) is one
+    integer to sort by, and without ties.
     """
     bits_NS = np.abs(np.minimum(log_probs_NS, 0), dtype=np.float32).view(np.int32)
     keys_NS = bits_NS.astype(np.int64) << SYMBOL_BITS | np.arange(log_probs_NS.shape[1])

@@ -1,9 +1,9 @@
 """Scoring a shard in parts, so that little is lost when the job is killed.
 
 A part is some consecutive documents, and they are scored together: what shares a forward pass never
-depends on where a run was interrupted. Each part is a file by rename in a folder that is named by all
-that the scores depend on; the shard is put together from them. Whatever moment a run is killed at, the
-next ends with the same bytes in the shard as one that was never interrupted.
+depends on where a run was interrupted. Each part is a file by rename in a folder that is named by
+all that the scores depend on; the shard is put together from them. Whatever moment a run is killed
+at, the next ends with the same bytes in the shard as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def score_shard(
 
     `checkpoints` is a folder for this shard alone: parts are put there and taken from there, and it
     is removed at the end. Parts of another origin are not looked at. Beside it a hard link to the
-    shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that was
-    finished since.
+    shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that
+    was finished since.
     """
     finished = checkpoints.with_name(shard.name)
     if _is_of(finished, origin):
@@ -121,7 +121,7 @@ class _Parts:
             part = _read_part(path, documents)
             if part is None:
                 part = self._score(documents)
-                # Another who scores the same shard may have finished, and removed the folder of the parts.
+                # Another job may have finished the same shard and removed the folder of parts.
                 with suppress(FileNotFoundError):
                     write_tables(path, [part.table], {TAIL_SUMS: part.tails.packed()})
                 self.scored += 1

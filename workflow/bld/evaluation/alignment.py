@@ -20,9 +20,9 @@ def alignment(
 ) -> dict[str, Any]:
     """Counts over the content of these documents, and over both vocabularies.
 
-    `tokens`: the student's, the teacher's, and those of the student that have exactly the bytes of a
-    token of the teacher. `bytes`: all, and those after which a token of both ends. `vocabulary`: the
-    distinct byte strings that each has, and those that both have.
+    `tokens`: the student's, the teacher's, and those of the student that have exactly the bytes of
+    a token of the teacher. `bytes`: all, and those after which a token of both ends. `vocabulary`:
+    the distinct byte strings that each has, and those that both have.
     """
     spelt_by_student, spelt_by_teacher = (
         {text for text in renderer.vocabulary.token_bytes if text}

@@ -1,8 +1,8 @@
 """The audit of a byte cache: a sample of its documents under a stricter policy.
 
 At every supervised symbol three distributions are held against each other: `strict` is that of the
-stricter policy, `policy` that of the cache's own policy, computed again, and `stored` what the cache
-keeps of it. From strict to policy is what dropped histories cost, from policy to stored what
+stricter policy, `policy` that of the cache's own policy, computed again, and `stored` what the
+cache keeps of it. From strict to policy is what dropped histories cost, from policy to stored what
 storage costs; from strict to stored is the error of what students learn from. The cache also bounds
 at every symbol how much mass the dropped histories can have had (`lost_mass`): in total variation,
 policy is no farther than that from a policy like it that drops none.
@@ -111,8 +111,8 @@ def audit_table(result: dict[str, Any]) -> str:
     storage, lost = result["storage"], result["lost_mass"]
     lines += [
         f"storage KL {_cell(storage['kl']).strip()} nats of an entropy of {storage['entropy']:.4f}",
-        f"lost mass {lost['mean']:.2g} (largest {lost['max']:.2g}), exceeded at {lost['exceeded']:.2%}"
-        " of the positions",
+        f"lost mass {lost['mean']:.2g} (largest {lost['max']:.2g}), exceeded at "
+        f"{lost['exceeded']:.2%} of the positions",
     ]
     return "\n".join(lines)
 

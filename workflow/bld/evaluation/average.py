@@ -1,8 +1,9 @@
-"""Bits per byte of models whose byte distributions are averaged: they have no tokens in common, so they
-are charged for bytes, summed over covers.
+"""Bits per byte of models whose byte distributions are averaged: they have no tokens in common, so
+they are charged for bytes, summed over covers.
 
-As in `bits_per_byte`, only supervised content counts, and the end of a turn is no byte and is reported
-apart. For one model the figure is that of `byte_divergence`, which is seldom more than by its tokens.
+As in `bits_per_byte`, only supervised content counts, and the end of a turn is no byte and is
+reported apart. For one model the figure is that of `byte_divergence`, which is seldom more than by
+its tokens.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MODEL = "average"
 
 
 def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict[str, Any]:
-    """What `bits_per_byte.bits_per_byte` gives, by the scorer's byte distributions; figures that are
-    infinite, since a true symbol has no probability, are None.
+    """What `bits_per_byte.bits_per_byte` gives, by the scorer's byte distributions; figures that
+    are infinite, since a true symbol has no probability, are None.
 
     Raises ValueError if the documents hold no supervised byte.
     """

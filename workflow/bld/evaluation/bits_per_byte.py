@@ -6,10 +6,10 @@ turn is no byte and is reported apart.
 
 A model is charged here for the one way in which its tokenizer spells a text. Summed over covers
 (`byte_divergence`) it is charged for the text, however it might have been spelt, and of every turn
-that fits into one window that is never more, with or without the end: the tokenizer's own spelling is
-one of the covers, and histories that a policy leaves out are left out of what is divided by as well,
-which only raises the share of what stays. So it holds for every policy that keeps the trunk; a beam
-may lose it. Where every token is one byte, the two are the same.
+that fits into one window that is never more, with or without the end: the tokenizer's own spelling
+is one of the covers, and histories that a policy leaves out are left out of what is divided by as
+well, which only raises the share of what stays. So it holds for every policy that keeps the trunk;
+a beam may lose it. Where every token is one byte, the two are the same.
 
 Shape letters: B rows, T tokens, V vocabulary, H hidden.
 """
@@ -35,7 +35,8 @@ from bld.windows import batches_of_like_length, windows
 class Reader:
     """Runs a language model over documents.
 
-    Only entries that the tokenizer has get probability: a model may have more logits (padding), or ids without a token.
+    Only entries that the tokenizer has get probability: a model may have more logits (padding), or
+    ids without a token.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class Reader:
         """(index, float32 log-probabilities [T, V] of the token after each position) for each
         document's ids.
 
-        Documents come back in an order of their own: those of like length share a forward pass. One that is longer than the
-        window is read in windows that overlap by half.
+        Documents come back in an order of their own: those of like length share a forward pass. One
+        that is longer than the window is read in windows that overlap by half.
         """
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]), reverse=True)
         long = [i for i in order if len(documents[i]) > self._window]

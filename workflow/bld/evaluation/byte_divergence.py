@@ -93,15 +93,15 @@ def byte_divergence(
     head: HeadReader | None = None,
 ) -> dict[str, Any]:
     """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
-    symbols, the bits per byte and calibration of both models, and all of it by kind of document and by
-    position in the student's own tokens.
+    symbols, the bits per byte and calibration of both models, and all of it by kind of document and
+    by position in the student's own tokens.
 
-    A byte's position is 1 to 10, or 11 for all later ones; END has a row of its own, "end". Bits per
-    byte are of the true bytes, `end_nats` what END costs. `kl` is None if it is infinite, and so are
-    bits. KL is finite where both sum all prefix histories; where some are dropped, symbols that only
-    those would have given are left without probability (END inside a word, for example). Calibration
-    is over all symbols. `per_document` has sums in nats, those of models over bytes. `head` is None
-    without one; `share` is how many of the bytes it sees.
+    A byte's position is 1 to 10, or 11 for all later ones; END has a row of its own, "end". Bits
+    per byte are of the true bytes, `end_nats` what END costs. `kl` is None if it is infinite, and
+    so are bits. KL is finite where both sum all prefix histories; where some are dropped, symbols
+    that only those would have given are left without probability (END inside a word, for example).
+    Calibration is over all symbols. `per_document` has sums in nats, those of models over bytes.
+    `head` is None without one; `share` is how many of the bytes it sees.
 
     Raises ValueError if the documents hold no supervised byte.
     """

@@ -1,5 +1,5 @@
-"""What evaluations read and write: a random sample of a split, for measures that are too expensive for
-all of it, and results that name the model that they are of."""
+"""What evaluations read and write: a random sample of a split, for measures that are too expensive
+for all of it, and results that name the model that they are of."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def sample_documents(folder: Path, count: int, seed: int) -> list[Document]:
 
 
 def write_evaluation(path: Path, result: Mapping[str, Any], *models: Path) -> None:
-    """Write a result with the digest of the manifests of the model's folder, or folders, `model_sha256`:
-    what was found of a model is not taken for what would be found of one that has replaced it."""
+    """Write a result with the digest of the manifests of the model's folder, or folders,
+    `model_sha256`: what was found of a model is not taken for what would be found of one that has
+    replaced it."""
     digest = sha256_of_all(model / MANIFEST for model in models)
     write_json(path, {**result, "model_sha256": digest})

@@ -78,8 +78,8 @@ def information(
     byte of a token (the last row: all bytes after the tenth), the tokens that reach it, its mean
     entropy, and `known`, the sum of the entropies of all bytes up to it over that of all token
     entropies. `by_length`: the mean token entropy and the mean sum of byte entropies of the tokens
-    with so many bytes. `beyond_heads`: the fractions of tokens, bytes and byte entropy that ten byte
-    heads do not see. Raises ValueError if there is no such token.
+    with so many bytes. `beyond_heads`: the fractions of tokens, bytes and byte entropy that ten
+    byte heads do not see. Raises ValueError if there is no such token.
     """
     token_M, count_M, byte_B = _joined(rendered, token_entropy, byte_entropy)
     first_M = np.cumsum(count_M) - count_M

@@ -1,8 +1,8 @@
 """Figures of byte distributions: distances and entropies row by row, figures of single symbols, and
 what they come to over many: all of them, or those of a kind of document or of a place in a token.
 
-A table has a column for every figure, [N] over the supervised symbols of one document or of many. It
-costs a few floats a symbol, so that distributions need not be kept.
+A table has a column for every figure, [N] over the supervised symbols of one document or of many.
+It costs a few floats a symbol, so that distributions need not be kept.
 
 Calibration asks: of the symbols that a model is so sure of, are so many right? Of every supervised
 symbol the model's most probable one is taken: its probability is the confidence, and it is right if
@@ -101,8 +101,8 @@ def positions(document: Rendered) -> np.ndarray:
 
 
 def figures(model: str, log_probs_NS: np.ndarray, symbols_N: np.ndarray) -> Table:
-    """What the true symbols cost a model, how sure it is of its most probable ones, and whether those
-    are right."""
+    """What the true symbols cost a model, how sure it is of its most probable ones, and whether
+    those are right."""
     rows, best_N = np.arange(len(symbols_N)), log_probs_NS.argmax(1)
     return {
         f"{model}_nats": 0 - log_probs_NS[rows, symbols_N].astype(np.float64),
@@ -138,7 +138,8 @@ def counts_and_divergences(table: Table) -> dict[str, Any]:
 
 
 def bits_per_byte(table: Table, model: str) -> float | None:
-    """What a true byte costs the model on average; None without bytes or if one has no probability."""
+    """What a true byte costs the model on average; None without bytes or if one has no
+    probability."""
     nats_B = table[f"{model}_nats"][table["position"] != AT_END]
     return finite(nats_B.mean() / math.log(2)) if len(nats_B) else None
 

@@ -1,5 +1,5 @@
-"""What a person wants to see of a model: how it completes a few prompts, and how much each byte of a
-passage surprises it.
+"""What a person wants to see of a model: how it completes a few prompts, and how much each byte of
+a passage surprises it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ SEED = 0
 
 
 class Passage(NamedTuple):
-    """The beginning of a document's supervised segment; its first byte is that supervised symbol."""
+    """The beginning of a document's supervised segment; its first byte is that supervised
+    symbol."""
 
     document: Document
     symbol: int
@@ -53,8 +54,8 @@ class Writer:
         itself.
 
         Tokens are drawn, always from the same random numbers; with temperature 0 they are the most
-        probable ones. What is not UTF-8 is replaced, and a character that the limit would cut is left out. Raises
-        ValueError if the prompt leaves no room in the model's context.
+        probable ones. What is not UTF-8 is replaced, and a character that the limit would cut is
+        left out. Raises ValueError if the prompt leaves no room in the model's context.
         """
         ids = self._prompt_ids(prompt)
         room = self._context - len(ids) if self._context else at_most
@@ -109,11 +110,11 @@ class _Spelt(StoppingCriteria):
 
 
 def find_passage(documents: Iterable[Document], size: int) -> Passage:
-    """The first `size` bytes of the one supervised segment of the first document that has just one, of
-    at least half of that; if there is none, of the longest supervised segment of all.
+    """The first `size` bytes of the one supervised segment of the first document that has just one,
+    of at least half of that; if there is none, of the longest supervised segment of all.
 
-    It ends with a whole character and does not depend on any model. Raises ValueError if no document
-    has a supervised byte.
+    It ends with a whole character and does not depend on any model. Raises ValueError if no
+    document has a supervised byte.
     """
     longest, most = None, 0
     for document in documents:
@@ -150,6 +151,6 @@ def _spelt(ids: Sequence[int], vocabulary: Vocabulary) -> bytes:
 
 
 def _decoded(text: bytes, whole: bool = False) -> str:
-    """As characters, wrong bytes replaced; half a character at the end is left out of a text that is
-    not whole."""
+    """As characters, wrong bytes replaced; half a character at the end is left out of a text that
+    is not whole."""
     return getincrementaldecoder("utf-8")("replace").decode(text, whole)

@@ -1,16 +1,17 @@
 """Several models as one teacher: their byte distributions averaged, symbol by symbol.
 
 Every model reads a document with its own tokenizer and in its own template. They predict the same
-bytes, whatever their tokens, and the end of a turn is a symbol like a byte; so nothing has to be aligned.
-With weights w_i that sum to 1, the two means of distributions p_i are what is nearest to all of them:
+bytes, whatever their tokens, and the end of a turn is a symbol like a byte; so nothing has to be
+aligned. With weights w_i that sum to 1, the two means of distributions p_i are what is nearest to
+all of them:
 
     arithmetic  q = sum_i w_i p_i         the least sum_i w_i KL(p_i || q)
     geometric   q = prod_i p_i^w_i / Z    the least sum_i w_i KL(q || p_i), which is -log Z
 
-(Heskes 1998, "Bias/variance decompositions for likelihood-based estimators"). The arithmetic mean holds
-possible what any of the models does, the geometric one what all of them do. Of true bytes the geometric
-mean never costs more than the models do on average, since Z <= 1; the arithmetic one neither, and at no
-byte more than -log w_i above model i.
+(Heskes 1998, "Bias/variance decompositions for likelihood-based estimators"). The arithmetic mean
+holds possible what any of the models does, the geometric one what all of them do. Of true bytes the
+geometric mean never costs more than the models do on average, since Z <= 1; the arithmetic one
+neither, and at no byte more than -log w_i above model i.
 
 Shape letters: M models, N supervised symbols, S symbols.
 """
@@ -47,7 +48,8 @@ class AverageScorer:
         return list(dict.fromkeys(note for scorer in self._scorers for note in scorer.notes))
 
     def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
-        """The documents' distributions, in their order; no tokens, which the models do not share."""
+        """The documents' distributions, in their order; no tokens, which the models do not
+        share."""
         documents = list(documents)
         streams = (scorer.distributions(documents) for scorer in self._scorers)
         for of_models in zip(*streams, strict=True):
@@ -60,9 +62,9 @@ class AverageScorer:
         log_probs_NS, log_total_N = mean_of(log_probs, self._share_M, self._mean)
         if np.isneginf(log_total_N).any():
             raise ValueError(
-                f"document {document.id}: at its supervised symbol {int(log_total_N.argmin())} nothing is held "
-                "possible by all models, so they have no geometric mean; average with `mean: arithmetic`, or "
-                "sum `prefix` histories with a smaller `eps`"
+                f"document {document.id}: at its supervised symbol {int(log_total_N.argmin())} "
+                "nothing is held possible by all models, so they have no geometric mean; average "
+                "with `mean: arithmetic`, or sum `prefix` histories with a smaller `eps`"
             )
         lost_N = lost_mass(lost_MN, self._share_M, self._mean, log_total_N)
         windows = max(scored.windows for scored in of_models)
@@ -72,8 +74,8 @@ class AverageScorer:
 def mean_of(
     log_probs: Sequence[np.ndarray], share_M: np.ndarray, mean: Mean
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities [N, S] of the weighted mean of the models' [N, S], float32 and normalised; and log Z
-    [N], float64: what they summed to before that, -inf where all are 0."""
+    """Log-probabilities [N, S] of the weighted mean of the models' [N, S], float32 and normalised;
+    and log Z [N], float64: what they summed to before that, -inf where all are 0."""
     pairs = zip(share_M, log_probs, strict=True)
     if mean == "geometric":
         log_mean_NS = reduce(np.add, (share * of_model_NS for share, of_model_NS in pairs))
@@ -88,21 +90,22 @@ def mean_of(
 def lost_mass(
     lost_MN: np.ndarray, share_M: np.ndarray, mean: Mean, log_total_N: np.ndarray
 ) -> np.ndarray:
-    """An upper bound [N] of how far, in total variation, the mean lies from what it would be without
-    dropped histories, given the models' own bounds and the log Z of `mean_of`.
+    """An upper bound [N] of how far, in total variation, the mean lies from what it would be
+    without dropped histories, given the models' own bounds and the log Z of `mean_of`.
 
-    A model that lost at most the fraction l of the mass would have predicted p* = (1 - l) p + l r, with some
-    distribution r. Let q* be the mean of the p*. If q* >= (1 - L) q at every symbol, then q* lies no
-    farther than L from q.
+    A model that lost at most the fraction l of the mass would have predicted p* = (1 - l) p + l r,
+    with some distribution r. Let q* be the mean of the p*. If q* >= (1 - L) q at every symbol, then
+    q* lies no farther than L from q.
 
     Arithmetic: q* >= sum w (1 - l) p, which misses q by sum w l p; so L = sum w l, which bounds the
     distance though not every ratio.
 
-    Geometric: prod p*^w >= K prod p^w with K = prod (1 - l)^w, so q* >= (K Z / Z*) q, and Z* is to be
-    bounded. x^w is subadditive, so p*^w <= (1 - l)^w p^w + l^w r^w. Of the product of these, the term
-    without any r sums to K Z over the symbols, and by Hölder's inequality every other to no more than its
-    factors: Z* <= K Z + prod ((1 - l)^w + l^w) - K. And Z* <= 1. It is the square root of l that counts
-    for two equal weights: a symbol to which one model gives nothing may well be the other's favourite.
+    Geometric: prod p*^w >= K prod p^w with K = prod (1 - l)^w, so q* >= (K Z / Z*) q, and Z* is to
+    be bounded. x^w is subadditive, so p*^w <= (1 - l)^w p^w + l^w r^w. Of the product of these, the
+    term without any r sums to K Z over the symbols, and by Hölder's inequality every other to no
+    more than its factors: Z* <= K Z + prod ((1 - l)^w + l^w) - K. And Z* <= 1. It is the square
+    root of l that counts for two equal weights: a symbol to which one model gives nothing may well
+    be the other's favourite.
     """
     if mean == "arithmetic":
         return np.asarray(share_M @ lost_MN)
@@ -124,9 +127,9 @@ def open_models(
     average: Mapping[str, Any] | None,
     open_one: Callable[[Path, Mapping[str, Any]], ByteScorer],
 ) -> Scorer:
-    """The scorer of a teacher's model folders: of one by itself; of several as `average` says (`models`,
-    the weight of each by the name of its folder, and `mean`), each read as `rendering` says under that
-    name."""
+    """The scorer of a teacher's model folders: of one by itself; of several as `average` says
+    (`models`, the weight of each by the name of its folder, and `mean`), each read as `rendering`
+    says under that name."""
     if average is None:
         (folder,) = folders
         return open_one(folder, rendering)

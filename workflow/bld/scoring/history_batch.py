@@ -43,8 +43,8 @@ class HistoryBatch:
 
     `token_R`, `parent_R`, `start_R` (a row): as in `HistoryTree`. `stop_R`: the row of the end of
     its span. `sequence_R`, `column_R`: where a trunk node's hidden state stands; for any other
-    node, where that of the trunk node stands from which it branches off. `depth_R`: its position in its
-    sequence.
+    node, where that of the trunk node stands from which it branches off. `depth_R`: its position in
+    its sequence.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
@@ -120,8 +120,8 @@ def trunk_tree(trunk: Sequence[int], token_bytes: Sequence[bytes | None]) -> His
 class Part(NamedTuple):
     """Rows [skip, skip + rows) of a span are symbols of a document, from `symbol` on.
 
-    Its trunk histories [lead, lead + tokens) are followed by tokens of the document, from `token` on,
-    the end token of a turn that has one included.
+    Its trunk histories [lead, lead + tokens) are followed by tokens of the document, from `token`
+    on, the end token of a turn that has one included.
     """
 
     document: int
@@ -173,7 +173,8 @@ def part_of(
 
 
 def _between(tree: HistoryTree, trunk: int, first: int, last: int, stop: int) -> HistoryTree:
-    """Trunk histories `first` to `last`, and the histories that branch off them and end before byte `stop`."""
+    """Trunk histories `first` to `last`, and the histories that branch off them and end before byte
+    `stop`."""
     branch_R = tree.parent_R.copy()
     branch_R[: trunk + 1] = np.arange(trunk + 1)
     while (branch_R > trunk).any():

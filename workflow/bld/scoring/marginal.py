@@ -1,4 +1,5 @@
-"""A model's own token distributions summed to bytes, differentiably: what `mixture` computes, for training.
+"""A model's own token distributions summed to bytes, differentiably: what `mixture` computes, for
+training.
 
 Every history's logits are computed from its hidden state, summed over ranges of the sorted
 vocabulary and, but for a few blocks of them, thrown away; the backward pass computes them again, so

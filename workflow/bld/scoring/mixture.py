@@ -1,11 +1,12 @@
-"""From histories to bytes: every alive history's distribution of the next byte, weighted and summed.
+"""From histories to bytes: every alive history's distribution of the next byte, weighted and
+summed.
 
-A history is a sequence of committed tokens that ends at byte `start` of the text. At a byte
-n >= start it is alive while text[start:n] is a path in the trie; there it gives mass
-w(history) * sum of p(v | history) to the next byte, over the tokens v that spell text[start:n] and
-at least one byte more. At its own start it also gives mass to END and SPECIAL. The byte distribution is the
-sum over the alive histories, normalised (Eq. 3 of arXiv 2604.07466 when all histories are given).
-Which histories are given is a policy's business; here they are only summed.
+A history is a sequence of committed tokens that ends at byte `start` of the text. At a byte n >=
+start it is alive while text[start:n] is a path in the trie; there it gives mass w(history) * sum of
+p(v | history) to the next byte, over the tokens v that spell text[start:n] and at least one byte
+more. At its own start it also gives mass to END and SPECIAL. The byte distribution is the sum over
+the alive histories, normalised (Eq. 3 of arXiv 2604.07466 when all histories are given). Which
+histories are given is a policy's business; here they are only summed.
 
 Sums are taken in the precision asked for; weights are float64 logarithms.
 
@@ -81,7 +82,8 @@ class Mixture:
         self._accumulate(wave, np.concatenate(roots), inside, pair, symbol, mass)
 
     def grow(self, parent: np.ndarray, token: np.ndarray, start: np.ndarray) -> None:
-        """Add histories to the histories, see `HistoryBatch.grow`; their parents are not evaluated yet."""
+        """Add histories to the batch, see `HistoryBatch.grow`; their parents are not evaluated
+        yet."""
         self.histories.grow(parent, token, start)
         new = len(token)
         self.known_R = np.append(self.known_R, np.zeros(new, bool))

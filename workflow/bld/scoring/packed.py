@@ -1,7 +1,7 @@
 """A language model that reads trees of histories: a plain pass over the trunks, then packed waves.
 
-The trunks of a batch are ordinary sequences and go through the model as such. Histories beside
-them are read on top of their keys and values: histories of one sequence share a row, each sees the trunk
+The trunks of a batch are ordinary sequences and go through the model as such. Histories beside them
+are read on top of their keys and values: histories of one sequence share a row, each sees the trunk
 up to where it branches off, the histories that lead to it, and itself (a tree attention mask, its
 depth as position id). A row takes a bounded number of them, so that none attends to a long row of
 strangers, and rows of like length share a pass.
@@ -95,7 +95,8 @@ class PackedBatch:
 
 
 class _Group(NamedTuple):
-    """Rows that are run together: keys and values, of which the first `trunk_keys` are a trunk's."""
+    """Rows that are run together: keys and values, of which the first `trunk_keys` are a
+    trunk's."""
 
     cache: DynamicCache
     trunk_keys: int

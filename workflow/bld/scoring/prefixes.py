@@ -18,8 +18,8 @@ character that is neither, but for an apostrophe (it's) and ">", which may end a
 other way round: "(it" may be one match, and so may a full stop and a line break. A Unigram model
 adds scores up from the start of a piece and rounding breaks its ties, so it is cut only where a
 piece starts, before a space. Parts of a tokenizer that look further (UnicodeScripts, added tokens
-that must be single words) forbid all cuts. If a pattern looks further, the encodings of the segments,
-end to end, are not the trunk; then the whole text is one segment.
+that must be single words) forbid all cuts. If a pattern looks further, the encodings of the
+segments, end to end, are not the trunk; then the whole text is one segment.
 
 Where it is an approximation. In a segment longer than 96 bytes (Chinese, base64, long rules) only a
 tail is encoded: from a trunk token at least 64 bytes back from which the text is encoded as in the
@@ -57,9 +57,9 @@ NON_ASCII_SPACES = [chr(code) for code in range(0x80, 0x10000) if chr(code).issp
 class HistoryTree(NamedTuple):
     """The histories of a text: history r is history parent_R[r] and one more token, token_R[r].
 
-    Node 0 is the empty history, with parent and token -1; node t is the first t tokens of the trunk,
-    t <= T. The other histories follow by rising start, so parents stand before their children.
-    `start_R`: the byte of the text where each history ends. All are int64.
+    Node 0 is the empty history, with parent and token -1; node t is the first t tokens of the
+    trunk, t <= T. The other histories follow by rising start, so parents stand before their
+    children. `start_R`: the byte of the text where each history ends. All are int64.
     """
 
     token_R: np.ndarray

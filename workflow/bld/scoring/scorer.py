@@ -1,8 +1,8 @@
 """Scoring: documents in, a model's byte distributions out, and the scores of its own tokens.
 
 A document is read in windows of the model's context; one that fits is a window of its own. Windows
-of like length share a batch. Of a later window the first half repeats the end of the one before: its
-own bytes begin where that one ended, and the histories that are still alive there are taken in.
+of like length share a batch. Of a later window the first half repeats the end of the one before:
+its own bytes begin where that one ended, and the histories that are still alive there are taken in.
 
 Shapes: T tokens, N supervised symbols, S symbols.
 """
@@ -39,9 +39,9 @@ DOCUMENTS_AT_ONCE = 128
 class Scored(NamedTuple):
     """A document's byte distributions: row n is that of supervised symbol n, given all before it.
 
-    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the fraction of mass that
-    dropped histories would have had there. `windows`: in how many pieces the document was read.
-    `tokens`: None where none are kept.
+    `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the fraction of mass
+    that dropped histories would have had there. `windows`: in how many pieces the document was
+    read. `tokens`: None where none are kept.
     """
 
     document: Document
@@ -71,9 +71,10 @@ class ByteScorer:
     """Byte distributions of documents under a language model.
 
     Documents longer than `window` tokens, or than the model's context, are read in windows that
-    overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents not
-    counted. At each token of the documents the `top_k_tokens` most probable ones are kept. `evaluated` counts what was run so
-    far. Raises ValueError for a model that cannot be read like this, see `packed`.
+    overlap by half. A batch has at most `batch_tokens` positions, histories beside the documents
+    not counted. At each token of the documents the `top_k_tokens` most probable ones are kept.
+    `evaluated` counts what was run so far. Raises ValueError for a model that cannot be read like
+    this, see `packed`.
     """
 
     def __init__(

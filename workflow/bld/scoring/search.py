@@ -1,15 +1,16 @@
 """Which histories are evaluated: the trunk first, then, wave by wave, those with enough weight.
 
 A history's weight is known from its parent before it is evaluated, and what matters about it is its
-fraction of the probability of the text before it. So the trunk goes first: the mass that its histories
-have at a byte is a lower bound of that probability. Then go the histories whose fraction exceeds eps,
-then those of the histories that follow them, and so on; a wave holds the histories of all texts at
-once and is one forward pass. The policies differ in what may follow a history:
+fraction of the probability of the text before it. So the trunk goes first: the mass that its
+histories have at a byte is a lower bound of that probability. Then go the histories whose fraction
+exceeds eps, then those of the histories that follow them, and so on; a wave holds the histories of
+all texts at once and is one forward pass. The policies differ in what may follow a history:
 
 * trunk: nothing beside the trunk itself;
 * prefix: what stands in the batch, the encodings of all prefixes. With eps = 0 all of them are
   known to be wanted, so they are one wave;
-* beam: every token that spells the next bytes, of which the `beam_width` heaviest histories are kept at
+* beam: every token that spells the next bytes, of which the `beam_width` heaviest histories are
+  kept at
   a byte, those that are alive there counted. All covers, if eps = 0 and the width is large.
 """
 
@@ -48,10 +49,10 @@ def byte_distributions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log P(symbol | text[:n]) [N, 258] for all rows of the batch, and lost mass [N], float64.
 
-    Sums over the vocabulary are taken in `dtype`. The lost mass bounds the fraction of mass, and thus
-    the total variation distance, by which dropping histories may have changed a row: against all
-    prefixes' encodings for trunk and prefix; for beam against all covers, where it can only grow
-    along the text, since nothing is known of what dropped histories would predict later.
+    Sums over the vocabulary are taken in `dtype`. The lost mass bounds the fraction of mass, and
+    thus the total variation distance, by which dropping histories may have changed a row: against
+    all prefixes' encodings for trunk and prefix; for beam against all covers, where it can only
+    grow along the text, since nothing is known of what dropped histories would predict later.
     """
     mixture = Mixture(trie, histories, dtype)
     every_cover = policy.histories == "beam"
@@ -83,7 +84,7 @@ def _next_wave(
     follows_R = np.isin(histories.parent_R, wave)
     candidate = np.flatnonzero(readable_R & follows_R)
     log_weight = mixture.log_weight_R[candidate]
-    # The trunk alone bounds the probability of the text from below, so fractions are never too small.
+    # The trunk alone bounds the text's probability from below: fractions are never too small.
     log_rest = trunk_log_mass_N[histories.start_R[candidate]]
     fraction = np.exp(log_weight - np.logaddexp(log_weight, log_rest))
     candidate = candidate[fraction > policy.eps]

@@ -1,8 +1,8 @@
 """What a model says at the tokens of its own tokenization of a document, beside its bytes.
 
-Byte distributions are sums over the logits of histories, and the logits of the trunk are the model's
-own token distributions. A model that is wrapped in `TrunkTokens` gives the same logits, and scores
-the next token before they are summed: both come from one forward pass.
+Byte distributions are sums over the logits of histories, and the logits of the trunk are the
+model's own token distributions. A model that is wrapped in `TrunkTokens` gives the same logits, and
+scores the next token before they are summed: both come from one forward pass.
 
 Shapes: R trunk histories, B of them in a block, I sorted tokens of the trie, U supervised tokens, K
 tokens kept of a distribution.
@@ -27,8 +27,9 @@ Other = TypeVar("Other", bound=np.ndarray | torch.Tensor)
 
 
 class TokenScores(NamedTuple, Generic[Array]):
-    """Of the supervised tokens of a model's own tokenization, in their order (content tokens and the
-    end tokens of turns): where they stand and what the model says of them; as arrays or tensors.
+    """Of the supervised tokens of a model's own tokenization, in their order (content tokens and
+    the end tokens of turns): where they stand and what the model says of them; as arrays or
+    tensors.
 
     Token u is `token_U` (int32) and spells `count_U` (int32) symbols from supervised symbol
     `symbol_U` (int32) on. `log_prob_U`: float32, its log-probability given all before it. `ids_UK`:
@@ -131,8 +132,8 @@ class TrunkTokens:
 
 
 def _next(part: Part, rendered: Sequence[Rendered]) -> np.ndarray:
-    """The token after each trunk history of a part, its symbol and its count [3, R], int32; -1 where
-    the token is not the part's own."""
+    """The token after each trunk history of a part, its symbol and its count [3, R], int32; -1
+    where the token is not the part's own."""
     document, own = rendered[part.document], slice(part.token, part.token + part.tokens)
     next_3R = np.full((3, part.span.trunk), -1, np.int32)
     columns = document.ids_T, document.symbol_T, document.count_T

@@ -8,11 +8,12 @@ symbol order, hence edge e leads to node e + 1.
 END and SPECIAL (see `tokenization.symbols`) are two more leaves below the root: an end token spells
 the one symbol END. Bytes alone never lead there.
 
-Sums of a model's probabilities are taken range by range, never as differences of running sums, which
-would lose small ranges beside large ones.
+Sums of a model's probabilities are taken range by range, never as differences of running sums,
+which would lose small ranges beside large ones.
 
 Shapes: I sorted tokens, M nodes, E edges (E = M - 1), R histories, N bytes of a text, A walkers or
-(history, byte) pairs; of sums: B rows, E edges of the root, A (row, node) pairs, P (pair, edge) pairs.
+(history, byte) pairs; of sums: B rows, E edges of the root, A (row, node) pairs, P (pair, edge)
+pairs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One benchmark on one model: lm-eval's own evaluation of a folder of ours, and what is kept of it."""
+"""One benchmark on one model: lm-eval's own evaluation of a folder of ours, and what is kept of
+it."""
 
 from __future__ import annotations
 
@@ -29,8 +30,9 @@ ROLLING = "bits_per_byte"
 def run_benchmark(data: Path, model: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The results of a benchmark whose data lies in `data` on the model in `model`.
 
-    The metrics of a group or tag are means over the documents of all its tasks. Raises ValueError before the model is
-    loaded if the task is unknown, its data is missing, or it does not report the metric.
+    The metrics of a group or tag are means over the documents of all its tasks. Raises ValueError
+    before the model is loaded if the task is unknown, its data is missing, or it does not report
+    the metric.
     """
     name, few_shot = settings["name"], settings["few_shot"]
     data, model = data.resolve(), model.resolve()
@@ -60,17 +62,17 @@ def run_benchmark(data: Path, model: Path, settings: Mapping[str, Any]) -> dict[
 def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: Mapping[str, Any]) -> HFLM:
     """A model folder as lm-eval runs it, reading text as `settings["reading"]` says.
 
-    Questions go through the tokenizer as anybody would load it. Raises ValueError for a chat template that there is
-    not, and for a task that may write more than the window holds.
+    Questions go through the tokenizer as anybody would load it. Raises ValueError for a chat
+    template that there is not, and for a task that may write more than the window holds.
     """
     name, reading = settings["name"], settings["reading"]
     tokenizer = load_tokenizer(model, reading["trust_remote_code"])
     if settings["chat_template"]:
         if reading["template"] == "plain" or not tokenizer.chat_template:
             raise ValueError(
-                f"benchmark {name} asks for a chat template, and the tokenizer in {model} has none to use "
-                f"(template: {reading['template']}); write `chat_template: false` under benchmarks.{name}, or give "
-                "the model a template"
+                f"benchmark {name} asks for a chat template, and the tokenizer in {model} has none "
+                f"to use (template: {reading['template']}); write `chat_template: false` under "
+                f"benchmarks.{name}, or give the model a template"
             )
         if "strftime_now" in tokenizer.chat_template:
             tokenizer.chat_template = FIXED_DAY + tokenizer.chat_template
@@ -93,9 +95,10 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: Mapping[s
 class WholeTexts(HFLM):  # type: ignore[misc]
     """lm-eval's model for texts by themselves, cut into tokens whose bytes are exactly the text.
 
-    So no space is put in front and charged for, no start token follows the one that lm-eval puts in front, and the figures are
-    those of `bld.evaluation.bits_per_byte`, but for two cases: there documents longer than the window
-    are cut into other windows, and logits without a token get no probability.
+    So no space is put in front and charged for, no start token follows the one that lm-eval puts in
+    front, and the figures are those of `bld.evaluation.bits_per_byte`, but for two cases: there
+    documents longer than the window are cut into other windows, and logits without a token get no
+    probability.
     """
 
     def __init__(self, renderer: Renderer, **arguments: Any) -> None:
@@ -111,9 +114,9 @@ def summary(
 ) -> dict[str, Any]:
     """What is kept of lm-eval's results; `metric` is the primary one.
 
-    A group or tag for which lm-eval gives no value gets the mean over all documents of its tasks and the
-    pooled standard error, as lm-eval gives for other groups. Bits per byte have no standard error there: here it is
-    that of a ratio of sums.
+    A group or tag for which lm-eval gives no value gets the mean over all documents of its tasks
+    and the pooled standard error, as lm-eval gives for other groups. Bits per byte have no standard
+    error there: here it is that of a ratio of sums.
     """
     rows = [row for task in tasks for row in _rows(task, results["samples"][task], metric)]
     subtasks = {task: _numbers(results["results"][task]) for task in tasks}
@@ -149,8 +152,8 @@ def stderr_of(metric: str) -> str:
 
 
 def ratio_of_sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Bits per byte of all rows, and its standard error over documents by linearisation (Cochran, Sampling
-    Techniques, Eq. 6.13)."""
+    """Bits per byte of all rows, and its standard error over documents by linearisation (Cochran,
+    Sampling Techniques, Eq. 6.13)."""
     total = sum(row["bytes"] for row in rows)
     ratio = sum(row["value"] for row in rows) / total
     squares = sum((row["value"] - ratio * row["bytes"]) ** 2 for row in rows)
@@ -186,7 +189,8 @@ def _pooled(
 
 
 def _rows(task: str, samples: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """The primary metric of every document: nats and bytes for bits per byte, the mean of a list."""
+    """The primary metric of every document: nats and bytes for bits per byte, the mean of a
+    list."""
     name, _, chosen = metric.partition(",")
     rows: list[dict[str, Any]] = []
     for sample in samples:

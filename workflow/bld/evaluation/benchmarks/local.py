@@ -21,14 +21,15 @@ DOCUMENTS = "documents.jsonl"
 TASK = "task.yaml"
 
 CONTEXT = range(200, 800)
-"""How many characters of source stand before what is asked for: enough to go by, and no more tokens than small models
-have positions for, even one for each byte."""
+"""How many characters of source stand before what is asked for: enough to go by, and no more tokens
+than small models have positions for, even one for each byte."""
 
 CANDIDATES = 4
 LIKE_LENGTH = 10
 """How far up and down the lines, sorted by length, the wrong candidates are drawn from."""
 MIN_LINE = 30
-"""Characters of a line without its indentation, or of a documentation; a shorter one fits almost anywhere."""
+"""Characters of a line without its indentation, or of a documentation; a shorter one fits almost
+anywhere."""
 
 WORD = re.compile(r"(?<![\w\"'])[A-Za-z_]\w*")
 TIMES_BEFORE = 4
@@ -42,15 +43,16 @@ def write_benchmark(
     """Write `count` documents of one kind of task, and the task, into `folder`.
 
     "documentation": which of four belongs to a function; "next_line": which of four lines comes
-    next; "next_word": the word itself; "bits_per_byte": plain text. The same documents and seed give
-    the same files. Raises ValueError if too few documents suit the task.
+    next; "next_word": the word itself; "bits_per_byte": plain text. The same documents and seed
+    give the same files. Raises ValueError if too few documents suit the task.
     """
     make, suitable = KINDS[kind]
     rows = list(make(documents, random.Random(seed)))
     if len(rows) < count:
         raise ValueError(
-            f"only {len(rows)} of the {len(documents)} documents of the split suit a benchmark of kind {kind} "
-            f"({suitable}), and it asks for {count}: lower `documents` of the benchmark, or take more into the split"
+            f"only {len(rows)} of the {len(documents)} documents of the split suit a benchmark of "
+            f"kind {kind} ({suitable}), and it asks for {count}: lower `documents` of the "
+            "benchmark, or take more into the split"
         )
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count]]
     (folder / DOCUMENTS).write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -127,8 +129,8 @@ def _some_line(document: Document, draw: random.Random) -> _Piece | None:
 
 
 def next_words(documents: Sequence[Document], draw: random.Random) -> Iterator[Row]:
-    """A piece of source up to a word, not the first of its line, that stood in it at least four times.
-    One of each piece.
+    """A piece of source up to a word, not the first of its line, that stood in it at least four
+    times. One of each piece.
 
     Blanks before the word are left to the model, which may have them in the same token.
     """

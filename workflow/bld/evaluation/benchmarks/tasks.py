@@ -1,5 +1,5 @@
-"""What a task of lm-eval is, reads and reports: known, and checked, before a model is loaded; and how
-it runs on data that lies in a folder, with no way to the network.
+"""What a task of lm-eval is, reads and reports: known, and checked, before a model is loaded; and
+how it runs on data that lies in a folder, with no way to the network.
 
 A task names its data set as the hub does, owner/name. Where the working directory holds a folder of
 that name, `datasets` reads that instead; so the tasks need no change, and data that is not there is
@@ -44,8 +44,8 @@ def offline(data: Path, name: str) -> Iterator[None]:
 
     What `datasets` makes of the files is kept in a folder of this process alone, so that another
     revision is never taken for this one, jobs do not meet, and `data` may be read-only. The offline
-    switches of the libraries are read from the environment when they are imported, which has happened
-    by now, so they are set where they are read from.
+    switches of the libraries are read from the environment when they are imported, which has
+    happened by now, so they are set where they are read from.
     """
 
     def refuse(resource: str, *_: Any, **__: Any) -> NoReturn:
@@ -86,7 +86,8 @@ def data_of(task: str) -> set[str]:
 
 
 def check_name(task: str) -> None:
-    """Raise ValueError, with names that are close, unless lm-eval has a task, group or tag of this name."""
+    """Raise ValueError, with names that are close, unless lm-eval has a task, group or tag of this
+    name."""
     known = packaged().all_tasks
     if task not in known:
         close = get_close_matches(task, known, n=5)
@@ -120,7 +121,8 @@ def _data(
 
 
 def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Group | None]:
-    """The tasks below `task`, by name, and the group that it is, if it is one; `data` is the working directory.
+    """The tasks below `task`, by name, and the group that it is, if it is one; `data` is the
+    working directory.
 
     Without `task`, the one whose definition lies there. Raises ValueError if a data set is missing.
     """
@@ -132,8 +134,9 @@ def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Grou
         missing = sorted(s for s in data_of(task) if not Path(s).is_dir())
         if missing:
             raise ValueError(
-                f"benchmark {name}: the task {task} reads {', '.join(missing)}, which is not in {data}: write "
-                f"each under benchmarks.{name}.data with its commit, as `{missing[0]}: <40 hexadecimal digits>`"
+                f"benchmark {name}: the task {task} reads {', '.join(missing)}, which is not in "
+                f"{data}: write each under benchmarks.{name}.data with its commit, as "
+                f"`{missing[0]}: <40 hexadecimal digits>`"
             )
     loaded = manager.load(task)
     return dict(sorted(loaded["tasks"].items())), loaded.get("groups", {}).get(task)
@@ -165,7 +168,10 @@ def check_metric(name: str, tasks: Mapping[str, Task], wanted: str | None) -> st
     if wanted in metrics or (wanted is None and metrics):
         return wanted or metrics[0]
     if wanted in WHOLE_SET:
-        found = f"{wanted} has no value for a single document, so that models could not be compared by documents"
+        found = (
+            f"{wanted} has no value for a single document, so that models could not be compared by "
+            "documents"
+        )
     elif wanted is None:
         found = "its tasks report no metric in common"
     else:
@@ -181,12 +187,14 @@ def check_metric(name: str, tasks: Mapping[str, Task], wanted: str | None) -> st
 
 
 def check_few_shot(name: str, tasks: Mapping[str, Task], few_shot: int | None) -> None:
-    """Raise ValueError if a number of examples is asked for that lm-eval would pass over in silence."""
+    """Raise ValueError if a number of examples is asked for that lm-eval would pass over in
+    silence."""
     fixed = [task for task, of in tasks.items() if of.get_config("num_fewshot") == 0]
     if few_shot and fixed:
         raise ValueError(
-            f"benchmark {name}: few_shot is {few_shot}, but {_some(fixed)} is defined without examples and stays "
-            f"so; write `few_shot: null` under benchmarks.{name}, or choose another task"
+            f"benchmark {name}: few_shot is {few_shot}, but {_some(fixed)} is defined without "
+            f"examples and stays so; write `few_shot: null` under benchmarks.{name}, or choose "
+            "another task"
         )
 
 
@@ -197,8 +205,9 @@ def check_room(name: str, tasks: Mapping[str, Task], max_length: int) -> None:
             room = (of.get_config("generation_kwargs") or {}).get("max_gen_toks", DEFAULT_GENERATED)
             if room >= max_length:
                 raise ValueError(
-                    f"benchmark {name}: {task} may write {room} tokens, and the window is {max_length}; raise "
-                    "evaluation.window, or leave the benchmark out where the model has fewer positions"
+                    f"benchmark {name}: {task} may write {room} tokens, and the window is "
+                    f"{max_length}; raise evaluation.window, or leave the benchmark out where the "
+                    "model has fewer positions"
                 )
 
 
