@@ -24,7 +24,6 @@ from transformers import (
 )
 
 from bld.config.settings import Histories
-from bld.scoring import packed
 from bld.scoring.history_batch import HistoryBatch, Span
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.prefixes import HistoryTree
@@ -151,9 +150,9 @@ class Batch:
         return found
 
 
-def read(lm, batch, waves, batch_tokens=10_000, trie=TRIE):
+def read(lm, batch, waves, batch_tokens=10_000, trie=TRIE, **rows):
     """Logits of all histories of the waves, end to end, and the batch that read them."""
-    packed_batch = PackedBatch(PackedModel(lm, trie, batch_tokens), batch.sequences)
+    packed_batch = PackedBatch(PackedModel(lm, trie, batch_tokens), batch.sequences, **rows)
     found = [torch.cat(list(packed_batch.logits(batch.histories, wave))) for wave in waves]
     return torch.cat(found), packed_batch
 
@@ -207,10 +206,9 @@ def test_in_bfloat16_it_is_as_close_as_bfloat16_is(kind):
 
 @pytest.mark.parametrize("kind", ["Llama", "Gemma 3", "GPT-2"])
 @pytest.mark.parametrize(("histories", "batch_tokens"), [(3, 10_000), (1000, 30), (3, 30)])
-def test_how_histories_are_shared_out_to_rows_and_passes_changes_nothing(
-    monkeypatch, kind, histories, batch_tokens
+def test_how_histories_are_distributed_over_rows_and_passes_changes_nothing(
+    kind, histories, batch_tokens
 ):
-    monkeypatch.setattr(packed, "ROW_HISTORIES", histories)
     lm, batch = tiny(KINDS[kind]), Batch(4, lengths=(6, 4, 1, 5, 6), sides=40)
     first, *later = batch.generations()
     # Some histories are dropped on the way, as by a policy, with all that follows them.
@@ -219,14 +217,14 @@ def test_how_histories_are_shared_out_to_rows_and_passes_changes_nothing(
         wave = wave[np.isin(batch.histories.parent_R[wave], kept[-1])]
         kept.append(wave[np.random.default_rng(len(wave)).random(len(wave)) < 0.7])
     for waves in [batch.sides], [wave for wave in kept if wave.size]:
-        found, _ = read(lm, batch, [batch.trunk, *waves], batch_tokens)
+        found, _ = read(lm, batch, [batch.trunk, *waves], batch_tokens, row_histories=histories)
         expected = batch.plain(lm, np.concatenate([batch.trunk, *waves]))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_rows_and_passes_are_bounded_and_hardly_padded(monkeypatch):
     lm, random = tiny(KINDS["Llama"]), np.random.default_rng(0)
-    # 1, 2 or 3 histories hang from each of 60 trunk nodes, 70 from one more
+    # 1, 2 or 3 histories branch off each of 60 trunk nodes, 70 from one more
     parent = np.concatenate([np.repeat(np.arange(60), random.integers(1, 4, 60)), 70 * [60]])
     tree = HistoryTree(
         token_R=random.integers(0, V, 61 + len(parent)),
@@ -234,14 +232,13 @@ def test_rows_and_passes_are_bounded_and_hardly_padded(monkeypatch):
         start_R=np.zeros(61 + len(parent), int),
     )
     histories = HistoryBatch([Span(b"", tree, 61, 0, 0)])
-    monkeypatch.setattr(packed, "ROW_HISTORIES", 32)
-    batch = PackedBatch(PackedModel(lm, TRIE, batch_tokens=100), [tree.token_R[:61]])
+    batch = PackedBatch(PackedModel(lm, TRIE, 100), [tree.token_R[:61]], row_histories=32)
     shapes = spied(lm, monkeypatch)
     list(batch.logits(histories, np.arange(61)))
     list(batch.logits(histories, np.arange(61, len(histories))))
     trunk, *waves = shapes
     assert trunk == (1, 61)
-    # what hangs from one node stays together
+    # what branches off one node stays together
     assert [shape for shape in waves if shape[1] > 32] == [(1, 70)]
     assert len(waves) > 2 and all(rows * width <= 100 for rows, width in waves)
     positions = sum(rows * width for rows, width in waves)
@@ -252,8 +249,7 @@ def test_rows_are_filled_to_the_last_place(monkeypatch):
     lm = tiny(KINDS["Llama"])
     tree = HistoryTree(np.arange(40) % V, np.array([*range(-1, 19), *range(20)]), np.zeros(40, int))
     histories = HistoryBatch([Span(b"", tree, 20, 0, 0)])
-    monkeypatch.setattr(packed, "ROW_HISTORIES", 10)
-    batch = PackedBatch(PackedModel(lm, TRIE, batch_tokens=100), [tree.token_R[:20]])
+    batch = PackedBatch(PackedModel(lm, TRIE, 100), [tree.token_R[:20]], row_histories=10)
     shapes = spied(lm, monkeypatch)
     for wave in np.arange(20), np.arange(20, 40):
         list(batch.logits(histories, wave))

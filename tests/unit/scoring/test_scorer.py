@@ -9,7 +9,6 @@ import torch
 
 from bld.config.settings import Histories
 from bld.documents.document import make_document
-from bld.scoring import scorer as scoring
 from bld.scoring.prefixes import PrefixEncoder
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END, SPECIAL, supervised_symbols
@@ -209,11 +208,10 @@ def test_turns_without_text_and_documents_without_turns_have_the_rows_that_they_
     assert score([], renderer, lm) == []
 
 
-def test_documents_are_taken_in_and_given_out_as_a_stream(documents, renderer, lm, monkeypatch):
-    monkeypatch.setattr(scoring, "DOCUMENTS_AT_ONCE", 2)
+def test_documents_are_taken_in_and_given_out_as_a_stream(documents, renderer, lm):
     taken = []
     stream = (taken.append(document.id) or document for document in documents)
-    found = ByteScorer(renderer, lm, PREFIX, 256, 10_000).distributions(stream)
+    found = ByteScorer(renderer, lm, PREFIX, 256, 10_000).distributions(stream, at_once=2)
     assert next(found).document.id == "first" and taken == ["first", "chat"]
     rest = list(found)
     assert [one.document.id for one in rest] == ["chat", "short", "silent", "long"]

@@ -75,13 +75,19 @@ class PackedModel:
 class PackedBatch:
     """Sequences of token ids and the histories that branch off them, see `search.NextTokens`.
 
+    A row holds about `row_histories` of them, or half the length of the sequences if that is more.
     `evaluated` counts the positions that the model ran: those of the sequences, then the others.
     """
 
-    def __init__(self, model: PackedModel, sequences: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        model: PackedModel,
+        sequences: Sequence[np.ndarray],
+        row_histories: int = ROW_HISTORIES,
+    ) -> None:
         self.max_depth = model.context or 1 << 30
         self.evaluated = [0, 0]
-        self._model, self._rows = model, _Rows(model.lm, sequences)
+        self._model, self._rows = model, _Rows(model.lm, sequences, row_histories)
 
     def logits(self, histories: HistoryBatch, wave: np.ndarray) -> Iterator[torch.Tensor]:
         """Logits [B, I] after each history of the wave, block by block."""
@@ -106,8 +112,10 @@ class _Group(NamedTuple):
 class _Rows:
     """The keys and values of a batch: of its sequences, and of groups of rows on top of them."""
 
-    def __init__(self, lm: PreTrainedModel, sequences: Sequence[np.ndarray]) -> None:
-        self._lm, self._sequences = lm, sequences
+    def __init__(
+        self, lm: PreTrainedModel, sequences: Sequence[np.ndarray], row_histories: int
+    ) -> None:
+        self._lm, self._sequences, self._row_histories = lm, sequences, row_histories
         self.tokens = sum(map(len, sequences))
         self._groups: list[_Group] = []
         # For every history of the batch: the group of rows that it is in, its row, its key.
@@ -151,7 +159,7 @@ class _Rows:
 
     def _assign(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> None:
         """Distribute the wave over rows, keeping what branches off one trunk node together."""
-        limit = max(ROW_HISTORIES, self._width // 2)
+        limit = max(self._row_histories, self._width // 2)
         order = np.lexsort([wave, histories.column_R[wave], histories.sequence_R[wave]])
         node = wave[order]
         sequence, column = histories.sequence_R[node], histories.column_R[node]
@@ -281,7 +289,7 @@ def check_reads_trees(lm: PreTrainedModel) -> None:
     histories = HistoryBatch([Span(b"." * 8, tree, trunk=8, sequence=0, column=0)])
     paths = [[*ids[:3], 5], [*ids[:6], 6], [*ids[:3], 5, 3]]
     try:
-        rows = _Rows(lm, [ids])
+        rows = _Rows(lm, [ids], ROW_HISTORIES)
         rows.trunk(histories, np.arange(8))
         packed_WH = rows.wave(histories, np.arange(8, 11), 1 << 10).float()
     except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:

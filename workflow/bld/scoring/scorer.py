@@ -109,10 +109,13 @@ class ByteScorer:
         """Remarks on the model's tokenizer."""
         return self.renderer.notes
 
-    def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:
-        """The documents' distributions, in their order."""
+    def distributions(
+        self, documents: Iterable[Document], at_once: int = DOCUMENTS_AT_ONCE
+    ) -> Iterator[Scored]:
+        """The documents' distributions, in their order; `at_once` are taken from the stream and
+        share batches."""
         stream = iter(documents)
-        while block := list(islice(stream, DOCUMENTS_AT_ONCE)):
+        while block := list(islice(stream, at_once)):
             yield from self._score(block)
 
     def _score(self, documents: list[Document]) -> Iterator[Scored]:
