@@ -21,7 +21,7 @@ COMMON = {
     "window": 256,
     "batch_tokens": 512,
     "reading": READING,
-    "policy": {"name": "prefix", "eps": 0.0},
+    "policy": {"histories": "prefix", "eps": 0.0},
 }
 
 
