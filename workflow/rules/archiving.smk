@@ -75,7 +75,7 @@ def card_made_from(wildcards):
     documents = {(run.corpus, split) for split in splits}
     documents |= {(one.corpus, one.split) for one in scratch.values()}
     sources = [SETTINGS.corpora[corpus].source for corpus, _ in documents]
-    datasets = {source.dataset for source in sources if source.kind == "dataset"}
+    datasets = {name for source in sources for name in source.datasets}
     return [
         *(model_folder(name) for name in card_models(run) if name not in scratch),
         *(split_manifest(*split) for split in sorted(documents)),

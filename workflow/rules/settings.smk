@@ -14,7 +14,7 @@ def split_settings(wildcards):
         for name in names[: names.index(split)]
     ]
     described = settings | {"splits": [*before, [split, settings["splits"][split]]]}
-    if settings["source"]["kind"] != "python_docs" or has_environments():
+    if not SETTINGS.corpora[corpus].source.reads_python or has_environments():
         return {"corpus": described}
     return {"corpus": described, "python": platform.python_version()}
 

@@ -16,7 +16,8 @@ import pytest
 
 from bld.documents import questions
 from bld.documents.cutting import paragraphs
-from bld.documents.python_docs import (
+from bld.documents.questions import FOLLOW_UPS, QUESTIONS, Entry
+from bld.documents.sources.python_docs import (
     definitions,
     group_of,
     is_table,
@@ -24,7 +25,6 @@ from bld.documents.python_docs import (
     stdlib_modules,
     topic_groups,
 )
-from bld.documents.questions import FOLLOW_UPS, QUESTIONS, Entry
 from bld.documents.splits import assign_split
 
 MAX_BYTES = 2000
@@ -47,7 +47,7 @@ def digest(documents):
 def test_another_process_makes_the_same_documents_and_imports_none_of_their_modules(corpus):
     program = """
         import hashlib, sys, sysconfig
-        from bld.documents.python_docs import python_docs
+        from bld.documents.sources.python_docs import python_docs
         sysconfig.get_path("stdlib")
         before = set(sys.modules)
         hashed = hashlib.sha256()

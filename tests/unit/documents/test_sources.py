@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bld.documents.sources import read_dataset, read_files
+from bld.documents.sources.dataset import read_dataset
+from bld.documents.sources.files import read_files
 
 
 def columns(**names):

@@ -6,7 +6,6 @@ reported at once: each names the key, what was found and what is expected.
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,12 +26,9 @@ from bld.config.settings import (
     Archive,
     Audit,
     Benchmark,
-    Columns,
     Corpus,
     Dataset,
     Evaluation,
-    Files,
-    FromDataset,
     Model,
     Plan,
     Scratch,
@@ -144,7 +140,7 @@ def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> 
     yield from known(f"{key}.local.corpus", local.corpus, settings, "corpora")
     yield from known_split(f"{key}.local.split", local.corpus, local.split, settings)
     corpus = settings.corpora.get(local.corpus)
-    if corpus and corpus.source.kind != "python_docs":
+    if corpus and not corpus.source.has_local_benchmarks:
         yield f"{key}.local.corpus: found `{local.corpus}`, expected a corpus with `kind: python_docs`"
     for run in settings.runs.values():
         for who, split in trained_on(run, settings):
@@ -184,22 +180,10 @@ def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[s
                 f"{key}.splits.{name}.shards: found {split.shards}, expected at most one for each of "
                 f"the split's {split.documents} documents"
             )
-    source = corpus.source
-    if isinstance(source, FromDataset):
-        yield from known(f"{key}.source.dataset", source.dataset, settings, "datasets")
-        yield from _column_problems(f"{key}.source.columns", source.columns)
-    if isinstance(source, Files):
-        for path in source.paths:
-            if not (Path(path).exists() or glob.glob(path, recursive=True)):
-                yield f"{key}.source.paths: found {shown(path)}, expected files that exist"
-        if source.format != "text":
-            yield from _column_problems(f"{key}.source.columns", source.columns)
-
-
-def _column_problems(key: str, columns: Columns) -> Iterator[str]:
-    given = columns.model_dump(exclude={"id"}, exclude_none=True)
-    if list(given) not in (["text"], ["messages"], ["prompt", "response"]):
-        yield f"{key}: found {listed(given) or 'none'}, expected `text`, `messages` or `prompt` with `response`"
+    for name in corpus.source.datasets:
+        yield from known(f"{key}.source.dataset", name, settings, "datasets")
+    for field, text in corpus.source.problems():
+        yield f"{key}.source.{field}: {text}"
 
 
 def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]:

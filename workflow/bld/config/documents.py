@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -71,46 +71,13 @@ class Columns(Section):
     id: str | None = None
     """Column of document ids; without it a document is named by its file and row."""
 
-
-class PythonDocs(Section):
-    """Documents made from the running Python's own standard library; needs no network."""
-
-    reruns = "the corpus and everything after it"
-
-    kind: Literal["python_docs"]
-    """Chooses this kind of source."""
-    max_bytes: int = Field(2000, ge=200)
-    """Longest document in bytes; longer source is cut at definitions and lines."""
-
-
-class Files(Section):
-    """Documents from files of your own."""
-
-    reruns = "the corpus and everything after it"
-
-    kind: Literal["files"]
-    """Chooses this kind of source."""
-    paths: list[str] = Field(min_length=1)
-    """Files, folders (their .jsonl, .parquet or .txt files) or patterns such as `data/*.jsonl`."""
-    format: Literal["jsonl", "parquet", "text"]
-    """A document per row (jsonl, parquet) or per file (text; cut books first, a file is scored whole)."""
-    columns: Columns = Columns(text="text")
-    """Which columns to read; not used for `text`."""
-
-
-class FromDataset(Section):
-    """Documents from an entry of `datasets`."""
-
-    reruns = "the corpus and everything after it"
-
-    kind: Literal["dataset"]
-    """Chooses this kind of source."""
-    dataset: Name
-    """The entry under `datasets`."""
-    split: str = "train"
-    """The data set's own split to read; ours are cut from it."""
-    columns: Columns
-    """Which columns to read."""
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """As `Source.problems`."""
+        given = self.model_dump(exclude={"id"}, exclude_none=True)
+        if list(given) not in (["text"], ["messages"], ["prompt", "response"]):
+            found = ", ".join(f"`{name}`" for name in given) or "none"
+            expected = "`text`, `messages` or `prompt` with `response`"
+            yield "columns", f"found {found}, expected {expected}"
 
 
 class Split(Section):
@@ -141,21 +108,6 @@ class Expected(Section):
     """Fraction of the content that is supervised."""
     bytes_per_token: Positive = 4.0
     """Mean length of a token, of teacher and student alike; a token of a byte student is one byte."""
-
-
-class Corpus(Section):
-    """A source of documents, cut into splits."""
-
-    reruns = "the corpus and everything after it"
-
-    source: Annotated[PythonDocs | Files | FromDataset, Field(discriminator="kind")]
-    """Where documents come from."""
-    splits: dict[Name, Split] = Field(min_length=1)
-    """Disjoint parts by name, train and validation for example; one added at the end changes no other."""
-    seed: Seed = 0
-    """Seed of the assignment of groups to splits."""
-    expected: Expected | None = None
-    """How much there will be, for `snakemake plan` alone."""
 
 
 class Dataset(Section):

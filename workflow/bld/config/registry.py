@@ -1,5 +1,5 @@
 """What there is of each kind of thing: definitions are found by the folder that they stand in, so
-that adding a file there adds a method, and nothing else lists them."""
+that adding a file there adds a method or a kind of source, and nothing else lists them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import Field, create_model
 
-from bld.config import methods
+from bld.config import methods, sources
 from bld.config.documents import Section
 from bld.config.method import Loss, Method
+from bld.config.source import Source
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ def _defined(module: str, base: type[T]) -> type[T]:
 
 METHODS = definitions(methods, Method)
 """Every method by its name."""
+SOURCES = definitions(sources, Source)
+"""Every kind of source by its name."""
 
 _DOC = "The settings of every method that has some, by its name."
 _FIELDS: dict[str, Any] = {

@@ -12,19 +12,16 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bld.config.archive import Archive, Author
+from bld.config.corpus import Corpus
 from bld.config.documents import (
     Columns,
-    Corpus,
     Count,
     Dataset,
     Expected,
-    Files,
     Fraction,
-    FromDataset,
     Name,
     NonNegative,
     Positive,
-    PythonDocs,
     Section,
     Seed,
     Split,
@@ -64,8 +61,6 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "Expected",
-    "Files",
-    "FromDataset",
     "HeadWarmup",
     "Histories",
     "LocalBenchmark",
@@ -74,7 +69,6 @@ __all__ = [
     "Methods",
     "Model",
     "Plan",
-    "PythonDocs",
     "Rendering",
     "Report",
     "Run",

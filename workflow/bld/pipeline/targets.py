@@ -93,11 +93,10 @@ class Targets:
     def corpus_source(self, wildcards: Wildcards) -> list[str]:
         """What a corpus is read from: files of the user's, or a fetched data set."""
         source = self.settings.corpora[wildcards.corpus].source
-        if source.kind == "files":
-            paths = [path for pattern in source.paths for path in _matching(pattern)]
-            folder = f"results/corpora/{wildcards.corpus}/{wildcards.split}"
-            return _external(paths, f"{folder}/manifest.record.json")
-        return [dataset_folder(source.dataset)] if source.kind == "dataset" else []
+        paths = [path for pattern in source.own_files for path in _matching(pattern)]
+        folder = f"results/corpora/{wildcards.corpus}/{wildcards.split}"
+        own = _external(paths, f"{folder}/manifest.record.json") if paths else []
+        return [*own, *map(dataset_folder, source.datasets)]
 
     # Models, students and teachers.
 

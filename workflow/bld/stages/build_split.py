@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bld.config.settings import Corpus, Files, FromDataset
-from bld.documents.document import Document
-from bld.documents.python_docs import python_docs
+from bld.config.settings import Corpus
 from bld.documents.shards import write_splits
-from bld.documents.sources import read_dataset, read_files, source_files
-from bld.files import MANIFEST
 from bld.pipeline.step import StepParser
 from bld.privacy import anonymised
 from bld.progress import progress
@@ -27,36 +23,19 @@ def main() -> None:
         settings = arguments.step.settings
         described = settings["corpus"]
         corpus = Corpus.model_validate(described | {"splits": dict(described["splits"])})
-        is_outside = isinstance(corpus.source, Files)
-        arguments.record.reads(files(corpus, arguments.datasets), is_outside)
-        about: dict[str, Any] = {"source": anonymised(corpus.source.model_dump())}
-        if corpus.source.kind == "python_docs":
+        source = corpus.source
+        reader = import_module(f"bld.documents.sources.{source.kind_name}")
+        files = reader.inputs(source, arguments.datasets)
+        arguments.record.reads(files, bool(source.own_files))
+        about: dict[str, Any] = {"source": anonymised(source.model_dump())}
+        if source.reads_python:
             about["python"] = platform.python_version()
-        documents = progress(
-            "documents", None, "documents", iterable=read(corpus, arguments.datasets)
-        )
+        read = reader.read(source, arguments.datasets)
+        documents = progress("documents", None, "documents", iterable=read)
         name, _ = described["splits"][-1]
         folders = {name: arguments.manifest.parent}
         manifest = write_splits(documents, folders, corpus.splits, corpus.seed, about)[name]
         print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")
-
-
-def read(corpus: Corpus, datasets: Path) -> Iterator[Document]:
-    """The documents of a corpus' source."""
-    source = corpus.source
-    if isinstance(source, Files):
-        return read_files(source.paths, source.format, source.columns)
-    if isinstance(source, FromDataset):
-        return read_dataset(str(datasets / source.dataset), source.split, source.columns)
-    return python_docs(source.max_bytes)
-
-
-def files(corpus: Corpus, datasets: Path) -> list[Path]:
-    """The files that a corpus' source is read from, a data set by its manifest."""
-    source = corpus.source
-    if isinstance(source, Files):
-        return source_files(source.paths, source.format)
-    return [datasets / source.dataset / MANIFEST] if isinstance(source, FromDataset) else []
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from bld.config.checks import ConfigError, read_settings
-from bld.documents.python_docs import python_docs
-from bld.pipeline.plan.documents import PYTHON_DOCS, amount_of, bytes_per_token
+from bld.config.sources.python_docs import PythonDocsSource
+from bld.documents.sources.python_docs import python_docs
+from bld.pipeline.plan.documents import amount_of, bytes_per_token
 from bld.pipeline.plan.gpus import PEAKS
 
 CONFIG = Path(__file__).parents[4] / "config"
@@ -58,7 +59,10 @@ def test_of_pythons_own_documents_something_is_expected_unless_one_says_otherwis
     corpus = read_settings(raw).corpora["python_docs"]
     assert corpus.expected is None
     amount = amount_of("python_docs", "distillation", corpus, tmp_path)
-    assert (amount.documents, amount.content) == (200, 200 * PYTHON_DOCS.bytes_per_document)
+    assert (amount.documents, amount.content) == (
+        200,
+        200 * PythonDocsSource.size.bytes_per_document,
+    )
     raw["corpora"]["python_docs"]["expected"] = {"documents": 50, "bytes_per_document": 7}
     corpus = read_settings(raw).corpora["python_docs"]
     amount = amount_of("python_docs", "distillation", corpus, tmp_path)
@@ -69,6 +73,6 @@ def test_of_pythons_own_documents_something_is_expected_unless_one_says_otherwis
 def test_what_is_expected_of_pythons_own_documents_is_what_there_is():
     """Counted anew, whatever Python runs the tests."""
     documents = [len(document.content) for document in python_docs(1500)]
-    assert len(documents) == pytest.approx(PYTHON_DOCS.documents, rel=0.25)
+    assert len(documents) == pytest.approx(PythonDocsSource.size.documents, rel=0.25)
     mean = sum(documents) / len(documents)
-    assert mean == pytest.approx(PYTHON_DOCS.bytes_per_document, rel=0.25)
+    assert mean == pytest.approx(PythonDocsSource.size.bytes_per_document, rel=0.25)

@@ -71,9 +71,10 @@ def items_of(
 def _datasets(settings: Settings, folder: Path) -> Iterator[Item]:
     sizes: dict[str, float] = {}
     for corpus in settings.corpora.values():
-        if corpus.source.kind == "dataset" and corpus.expected:
-            size = corpus.expected.documents * corpus.expected.bytes_per_document
-            sizes[corpus.source.dataset] = max(size, sizes.get(corpus.source.dataset, 0))
+        if expected := corpus.expected:
+            size = expected.documents * expected.bytes_per_document
+            for name in corpus.source.datasets:
+                sizes[name] = max(size, sizes.get(name, 0))
     for name, size in sizes.items():
         if settings.datasets[name].hub:
             there = (folder / "resources/datasets" / name / MANIFEST).exists()

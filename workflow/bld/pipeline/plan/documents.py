@@ -9,10 +9,6 @@ from bld.config.settings import Corpus, Expected
 from bld.files import MANIFEST, read_manifest
 
 BYTES_PER_TOKEN = 4.0
-# Counted in the standard library of Python 3.11, cut at 1,500 bytes.
-PYTHON_DOCS = Expected(
-    documents=23000, bytes_per_document=560, supervised_fraction=0.97, bytes_per_token=3.5
-)
 
 
 class Amount(NamedTuple):
@@ -27,7 +23,7 @@ class Amount(NamedTuple):
 
 def expected_of(corpus: Corpus) -> Expected | None:
     """What a corpus is expected to hold, if that is known."""
-    return corpus.expected or (PYTHON_DOCS if corpus.source.kind == "python_docs" else None)
+    return corpus.expected or corpus.source.size
 
 
 def bytes_per_token(corpus: Corpus) -> float:

@@ -40,10 +40,6 @@ class Licence(NamedTuple):
         return text + (f" (text: {', '.join(self.files)})" if self.files else "")
 
 
-PYTHON = Licence(("psf-2.0",), "https://docs.python.org/3/license.html")
-"""Licence of Python's standard library."""
-
-
 def stated_licence(manifest: Mapping[str, Any]) -> Licence:
     """The licence in the manifest of a fetched or linked folder."""
     said = manifest.get("licence", {})

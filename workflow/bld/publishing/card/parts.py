@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bld.publishing.card.licences import PYTHON, Licence, stated_licence
+from bld.config.registry import SOURCES
+from bld.publishing.card.licences import Licence, stated_licence
 from bld.reporting.numbers import listed, number
 
 Manifests = Mapping[tuple[str, ...], Mapping[str, Any]]
@@ -94,15 +95,12 @@ def _data(settings: Mapping[str, Any], manifests: Manifests) -> Iterator[Part]:
 
 
 def _documents_of(corpus: str, split: Mapping[str, Any], manifests: Manifests) -> Part:
-    source = split["source"]
-    if source["kind"] == "dataset":
-        manifest = manifests["resources", "datasets", source["dataset"]]
+    source = SOURCES[split["source"]["kind"]].model_validate(split["source"])
+    for name in source.datasets:
+        manifest = manifests["resources", "datasets", name]
         return _fetched(DOCUMENTS, corpus, manifest, "a data set on disk")
-    if source["kind"] == "python_docs":
-        what = f"source and documentation of the standard library of Python {split['python']}"
-        return Part(DOCUMENTS, corpus, what, licence=PYTHON)
-    what = f"files of whoever made this model ({source['format']})"
-    return Part(DOCUMENTS, corpus, what, licence=Licence())
+    licence = Licence((source.licence[0],), source.licence[1]) if source.licence else Licence()
+    return Part(DOCUMENTS, corpus, source.description(split.get("python")), licence=licence)
 
 
 def _fetched(role: str, name: str, manifest: Mapping[str, Any], on_disk: str) -> Part:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from bld.config.sources.python_docs import PythonDocsSource
 from bld.documents.cutting import lines, pack, paragraphs
 from bld.documents.document import Document, make_document
 from bld.documents.questions import Entry, conversations
@@ -51,6 +52,16 @@ TWINS = {
     "sysconfig": "distutils",
 }
 """Modules that share stretches of text with another one, and the group they join it in."""
+
+
+def read(source: PythonDocsSource, datasets: Path) -> Iterator[Document]:
+    """The documents of these settings."""
+    return python_docs(source.max_bytes)
+
+
+def inputs(source: PythonDocsSource, datasets: Path) -> list[Path]:
+    """None but Python itself."""
+    return []
 
 
 def python_docs(max_bytes: int) -> Iterator[Document]:

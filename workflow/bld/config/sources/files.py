@@ -1,0 +1,46 @@
+"""Files of the user's own."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from bld.config.documents import Columns
+from bld.config.source import Source
+
+
+class FilesSource(Source):
+    """Documents from files of your own."""
+
+    kind: Literal["files"]
+    """Chooses this kind of source."""
+    paths: list[str] = Field(min_length=1)
+    """Files, folders (their .jsonl, .parquet or .txt files) or patterns such as `data/*.jsonl`."""
+    format: Literal["jsonl", "parquet", "text"]
+    """A document per row (jsonl, parquet) or per file (text; cut books first, a file is scored
+    whole)."""
+    columns: Columns = Columns(text="text")
+    """Which columns to read; not used for `text`."""
+
+    @property
+    def own_files(self) -> list[str]:
+        """All of `paths`."""
+        return self.paths
+
+    def description(self, python: str | None) -> str:
+        """With the format."""
+        return f"files of whoever made this model ({self.format})"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Files that do not exist, and columns that do not fit."""
+        for path in self.paths:
+            if not (Path(path).exists() or glob.glob(path, recursive=True)):
+                found = json.dumps(path, ensure_ascii=False)
+                yield "paths", f"found {found}, expected files that exist"
+        if self.format != "text":
+            yield from self.columns.problems()
