@@ -85,7 +85,7 @@ def test_the_tokens_probabilities_are_the_models_own(name, model, renderer, rend
 
 def path_of(batch, document, piece, node):
     """The tokens before a history of a batch of one piece, itself included."""
-    histories, beside = batch.summed.sums.histories, []
+    histories, beside = batch.histories.sums.histories, []
     while node >= histories.trunk:
         beside.insert(0, int(histories.token_R[node]))
         node = histories.parent_R[node]
@@ -98,10 +98,10 @@ def test_a_history_beside_the_text_is_read_as_if_alone(name, model, renderer, re
     lm, beside = model(name), 0
     for document, [piece] in zip(rendered, whole(rendered), strict=True):
         batch = batch_of([[piece]], rendered, renderer, lm, "prefix")
-        histories = batch.summed.sums.histories
+        histories = batch.histories.sums.histories
         beside += len(histories) - histories.trunk
         with torch.no_grad():
-            found = run(lm, batch)[batch.summed.position_R]
+            found = run(lm, batch)[batch.histories.position_R]
             for node in range(histories.trunk, len(histories)):
                 path = torch.tensor([path_of(batch, document, piece, node)])
                 alone = hidden_states(lm, path)[0, -1]
@@ -207,7 +207,7 @@ def test_a_piece_without_supervised_tokens_has_no_histories(kind, renderer, tiny
     segments = make_document("x", "c", [("user", "hello"), ("assistant", "yes")]).segments
     document = renderer.render(segments, "x")
     before = [[Piece(0, 0, document.turns[0].first, 1)]]
-    assert batch_of(before, [document], renderer, lm, kind).summed is None
+    assert batch_of(before, [document], renderer, lm, kind).histories is None
 
 
 def test_prefix_histories_stand_at_most_the_said_positions_deeper_than_the_text(renderer, rendered):

@@ -4,7 +4,7 @@ tokenizer.
 Only supervised content is counted: of a conversation the answers, given the questions. The end of a
 turn is no byte and is reported apart.
 
-A model is charged here for the one way in which its tokenizer spells a text. Summed over covers
+A model is charged here for the one way in which its tokenizer spells a text. BatchHistories over covers
 (`byte_divergence`) it is charged for the text, however it might have been spelt, and of every turn
 that fits into one window that is never more, with or without the end: the tokenizer's own spelling
 is one of the covers, and histories that a policy leaves out are left out of what is divided by as

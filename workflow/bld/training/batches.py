@@ -21,7 +21,7 @@ from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
 
 if TYPE_CHECKING:  # so that trainings without histories are not rerun for their code
-    from bld.training.histories import Histories, Summed
+    from bld.training.histories import Histories, RowHistories
 
 BOOLEAN = {"blank_N", "is_student_written_N"}
 WHITESPACE = np.isin(np.arange(SYMBOLS), list(b" \t\n\r\v\f"))
@@ -54,10 +54,10 @@ class Batch:
     by, so that the mean over processes and accumulated batches is the mean over the whole step;
     `step_tokens` counts the supervised tokens of that step, over all its batches and processes.
 
-    `summed`, for students whose tokens are summed to bytes, holds the histories; those beside the
-    text stand behind it in its row. `teacher_tokens` is None where the teacher's signals are of
-    bytes alone, `is_student_written_N`, which symbols the student itself has written (see
-    `on_policy`), where it has written none.
+    `histories`: what tokens are summed over, for students whose tokens are summed to bytes; those
+    beside the text stand behind it in its row. `teacher_tokens` is None where the teacher's signals
+    are of bytes alone, `is_student_written_N` (which symbols the student itself has written, see
+    `on_policy`) where it has written none.
     """
 
     ids_BT: torch.Tensor
@@ -75,7 +75,7 @@ class Batch:
     token_normaliser: float
     byte_normaliser: float
     step_tokens: int = 0
-    summed: Summed | None = None
+    histories: RowHistories | None = None
     teacher_tokens: TeacherTokens | None = None
     is_student_written_N: torch.Tensor | None = None
 
@@ -95,12 +95,12 @@ class Batch:
         return Batch(**moved)
 
     def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
-        """What is added to attention scores: 0 where a position may look, the lowest number
+        """What is added to attention scores: 0 where a position may attend to, the lowest number
         elsewhere."""
         same_BTT = self.piece_BT[:, :, None] == self.piece_BT[:, None, :]
         allowed_BTT = same_BTT.tril()
-        if self.summed is not None:
-            self.summed.restrict(allowed_BTT, self.positions_BT)
+        if self.histories is not None:
+            self.histories.restrict(allowed_BTT, self.positions_BT)
         mask = torch.zeros(allowed_BTT.shape, dtype=dtype, device=allowed_BTT.device)
         return mask.masked_fill_(~allowed_BTT, torch.finfo(dtype).min)[:, None]
 
@@ -163,8 +163,8 @@ class Batches:
         """The rows as tensors; padding stands at the end of each row."""
         documents = self.documents
         width = max(sum(piece.stop - piece.start for piece in row) for row in rows)
-        summed = self.histories.of_rows(documents, rows, width) if self.histories else None
-        columns = width + (summed.side_columns if summed else 0)
+        histories = self.histories.of_rows(documents, rows, width) if self.histories else None
+        columns = width + (histories.side_columns if histories else 0)
         ids = np.zeros((len(rows), columns), np.int64)
         positions = np.zeros((len(rows), columns), np.int64)
         pieces = np.full((len(rows), columns), -1, np.int64)
@@ -181,8 +181,8 @@ class Batches:
                 pieces[place] = order
                 flat.add(piece, document, signals.get(piece.document), number * columns + column)
                 column += length
-        if summed:
-            summed.place(ids, positions, pieces)
+        if histories:
+            histories.place(ids, positions, pieces)
         return Batch(
             ids_BT=torch.from_numpy(ids),
             positions_BT=torch.from_numpy(positions),
@@ -190,7 +190,7 @@ class Batches:
             token_normaliser=token_normaliser,
             byte_normaliser=byte_normaliser,
             step_tokens=step_tokens,
-            summed=summed,
+            histories=histories,
             teacher_tokens=joined(flat.rows).map(_tensor) if flat.rows else None,
             **flat.tensors(),
         )

@@ -68,8 +68,8 @@ def build_engine(module: nn.Module, settings: Training, world_size: int) -> Deep
     if settings.batch_size % rows_at_once:
         raise ValueError(
             f"training.batch_size is {settings.batch_size} rows, which {world_size} processes "
-            f"cannot share in micro batches of {settings.micro_batch_size}; allowed are multiples of "
-            f"{rows_at_once}"
+            f"cannot share in micro batches of {settings.micro_batch_size}; allowed are "
+            f"multiples of {rows_at_once}"
         )
     optimizer = torch.optim.AdamW(
         parameter_groups(module.parameters(), settings.weight_decay),

@@ -124,7 +124,7 @@ class MarginalHead(ByteHead):
         self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
         """Of every byte and end, however long its token; the tokens' own come along."""
-        if batch.summed is None:
+        if batch.histories is None:
             assert not len(batch.symbols_N), "the batch was made without histories"
             nothing_SV = output_logits(lm, hidden_XH[batch.source_S]).float()
             return BytePredictions(
@@ -134,14 +134,14 @@ class MarginalHead(ByteHead):
             )
         device, output = hidden_XH.device, lm.get_output_embeddings()
         log_probs_NS, token_log_probs_S = marginal(
-            batch.summed.sums,
-            hidden_XH.index_select(0, batch.summed.position_R.to(device)),
+            batch.histories.sums,
+            hidden_XH.index_select(0, batch.histories.position_R.to(device)),
             output.weight,
             getattr(output, "bias", None),
             getattr(lm.config.get_text_config(), "final_logit_softcapping", None),
         )
-        log_probs_MS = log_probs_NS.index_select(0, batch.summed.row_M.to(device))
-        return BytePredictions(batch.summed.symbol_M.to(device), log_probs_MS, token_log_probs_S)
+        log_probs_MS = log_probs_NS.index_select(0, batch.histories.row_M.to(device))
+        return BytePredictions(batch.histories.symbol_M.to(device), log_probs_MS, token_log_probs_S)
 
 
 class OutputHead(ByteHead):

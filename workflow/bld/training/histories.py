@@ -4,8 +4,8 @@ The trunk needs nothing but the hidden states of the text itself. Prefix histori
 they stand as further positions behind the text in its row, where each sees the trunk up to where it
 branches off, the histories that lead to it, and itself.
 
-Shape letters: B rows, T columns of a row, R histories, M supervised rows of the histories, Q (history,
-ancestor) pairs.
+Shape letters: B rows, T columns of a row, R histories, M supervised rows of the histories, Q
+(history, ancestor) pairs.
 """
 
 from __future__ import annotations
@@ -66,16 +66,18 @@ class Histories:
 
     def of_rows(
         self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
-    ) -> Summed | None:
+    ) -> RowHistories | None:
         """The histories of packed rows, whose text takes up `width` columns; None where nothing is
         supervised."""
         placed = list(self._placed(documents, rows))
         if not placed:
             return None
-        histories = HistoryBatch([one.span._replace(sequence=i) for i, one in enumerate(placed)])
+        histories = HistoryBatch(
+            [entry.span._replace(sequence=i) for i, entry in enumerate(placed)]
+        )
         token_R = np.full(len(histories), -1)
-        token_R[: histories.trunk] = np.concatenate([one.tokens for one in placed])
-        return Summed(Sums(self._vocabulary, histories, token_R), placed, width)
+        token_R[: histories.trunk] = np.concatenate([entry.tokens for entry in placed])
+        return RowHistories(Sums(self._vocabulary, histories, token_R), placed, width)
 
     def _placed(self, documents: Sequence[Rendered], rows: Sequence[Row]) -> Iterator[_Placed]:
         symbols = 0
@@ -111,17 +113,17 @@ class Histories:
         yield _Placed(span, number, order, column, tokens, rows[learned], symbol[learned] + shift)
 
 
-class Summed:
+class RowHistories:
     """The histories of a batch: what is summed (`sums`), at which positions of the flattened rows
-    their hidden states stand (`position_R`), and which rows of the sums [M] are which of the batch's
-    symbols (`row_M`, `symbol_M`)."""
+    their hidden states stand (`position_R`), and which rows of the sums [M] are which of the
+    batch's symbols (`row_M`, `symbol_M`)."""
 
     def __init__(self, sums: Sums, placed: Sequence[_Placed], width: int) -> None:
         self.sums, histories = sums, sums.histories
         self._width, trunk = width, histories.trunk
         span_R = histories.sequence_R
         row, order, column = (
-            np.array([getattr(one, name) for one in placed], np.int64)[span_R]
+            np.array([getattr(entry, name) for entry in placed], np.int64)[span_R]
             for name in ("row", "order", "column")
         )
         self._row, self._order = row[trunk:], order[trunk:]
@@ -131,10 +133,10 @@ class Summed:
         self._branch = histories.column_R[trunk:]
         place_R = np.concatenate([(column + histories.column_R)[:trunk], width + self._side])
         self.position_R = torch.from_numpy(row * (width + self.side_columns) + place_R)
-        first_row = np.cumsum([0, *(len(one.span.text) + 1 for one in placed)])
-        rows = [one.rows + first for one, first in zip(placed, first_row, strict=False)]
+        first_row = np.cumsum([0, *(len(entry.span.text) + 1 for entry in placed)])
+        rows = [entry.rows + first for entry, first in zip(placed, first_row, strict=False)]
         self.row_M = torch.from_numpy(np.concatenate(rows))
-        self.symbol_M = torch.from_numpy(np.concatenate([one.symbols for one in placed]))
+        self.symbol_M = torch.from_numpy(np.concatenate([entry.symbols for entry in placed]))
 
     def place(self, ids_BT: np.ndarray, positions_BT: np.ndarray, pieces_BT: np.ndarray) -> None:
         """Write the histories beside the trunk into the rows of a batch."""
@@ -144,7 +146,7 @@ class Summed:
         pieces_BT[self._row, column] = self._order
 
     def restrict(self, allowed_BTT: torch.Tensor, positions_BT: torch.Tensor) -> None:
-        """Take from what the rows' positions may look at what is not on a history's own path."""
+        """Mask what is not on a history's own path from what the rows' positions attend to."""
         if not self.side_columns:
             return
         width, device = self._width, allowed_BTT.device

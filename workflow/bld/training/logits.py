@@ -84,7 +84,8 @@ def by_blocks(
     `log_probs_BV` are float32 log-probabilities over all logits of the student; `columns` have S
     rows. `sizes`: how many rows a block has, or each of them.
     """
-    # Taken once: under ZeRO 3 every use gathers them, and processes have different numbers of blocks.
+    # Taken once: under ZeRO 3 every use gathers them, and processes differ in how many
+    # blocks they have.
     head = lm.get_output_embeddings()
     weight_VH, bias_V = head.weight, getattr(head, "bias", None)
 

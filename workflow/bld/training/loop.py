@@ -40,7 +40,8 @@ COUNTS = ("phase", "step", "tokens")
 
 @memory_explained(
     "lower `micro_batch_size` or `sequence_length` under `training`, set "
-    "`activation_checkpointing`, raise `zero_stage` or `offload`, or give the rule more GPUs in the profile"
+    "`activation_checkpointing`, raise `zero_stage` or `offload`, or give the rule more GPUs "
+    "in the profile"
 )
 def train(
     trainee: Trainee,

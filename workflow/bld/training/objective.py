@@ -1,7 +1,7 @@
 """What objectives are made from and what they have in common.
 
-The objective of a method is the module of its name in `training.objectives`, imported by it, so that
-the code of a run is that of its own method (see `pipeline.code_digest`). Its `build` takes the
+The objective of a method is the module of its name in `training.objectives`, imported by it, so
+that the code of a run is that of its own method (see `pipeline.code_digest`). Its `build` takes the
 settings of the method and an `ObjectiveContext` and returns `ObjectiveParts`.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class ObjectiveContext(NamedTuple):
-    """What an objective may be built from: the student and its renderer; the teacher's vocabulary, for
-    methods that read its tokens; the folder of a warmed-up byte head, and the file of a vocabulary map,
-    for methods that have one."""
+    """What an objective may be built from: the student and its renderer; the teacher's vocabulary,
+    for methods that read its tokens; the folder of a warmed-up byte head, and the file of a
+    vocabulary map, for methods that have one."""
 
     lm: PreTrainedModel
     renderer: Renderer

@@ -21,8 +21,8 @@ def edit_distances(rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
 
 
 def warped(cost_US: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs (u, s) of the cheapest path from both beginnings to both ends, backwards, each step of
-    which goes on by one in either sequence or in both.
+    """The pairs (u, s) of the cheapest path from both beginnings to both ends, backwards, each step
+    of which goes on by one in either sequence or in both.
 
     Of equally cheap ways back one in both is taken, else one in U.
     """
