@@ -188,7 +188,7 @@ class Told:
     def _costs(self) -> Markup:
         lost, settings = self._one.audit["true_byte_lost"], self._one.audit["settings"]
         own, strict = settings["own"], settings["strict"]
-        is_own_in_full = strict == {**own, "eps": 0} and own["name"] == "prefix"
+        is_own_in_full = strict == {**own, "eps": 0} and own["histories"] == "prefix"
         again = "without dropping any" if is_own_in_full else f"over {_policy(strict)}"
         told = self._say(
             f"For the audit, {{}} documents ({{}} bytes) were summed again {again}. The text then costs {{}} bits per "

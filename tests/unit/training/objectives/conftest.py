@@ -90,8 +90,8 @@ def pair(renderer, other_renderer, documents, tiny_model):
 
 
 @pytest.fixture
-def spans():
-    """pair -> every unbroken span of supervised tokens, told plainly: for the student its tokens
+def stretches():
+    """pair -> every unbroken stretch of supervised tokens, told plainly: for the student its tokens
     (symbol, count, id) and log-probabilities as the model gives them for the piece alone; for the
     teacher the tokens among the same symbols and theirs; float64."""
 

@@ -178,7 +178,9 @@ def test_other_numbers_for_the_same_tokens_change_nothing(pair, objective, other
         found.lm.lm_head.weight[shuffle] = found.lm.lm_head.weight.clone()
     found.batch.target_S = shuffle[found.batch.target_S]
     teacher = found.batch.teacher_tokens
-    teacher.ids_UK, teacher.token_U = last - teacher.ids_UK, last - teacher.token_U
+    found.batch.teacher_tokens = teacher._replace(
+        ids_UK=last - teacher.ids_UK, token_U=last - teacher.token_U
+    )
     closest_W = np.where(made.closest_W < 0, -1, shuffle.numpy()[made.closest_W])[::-1].copy()
     renumbered = Mined(
         made.settings,

@@ -197,7 +197,8 @@ def test_numbering_a_vocabulary_otherwise_changes_nothing(same, rendered):
     hidden, batch = step_of(lm, rendered, teacher)
     before = shared_divergence(outcomes, lm, hidden, batch).divergence_M
     order = torch.from_numpy(np.random.default_rng(0).permutation(300))
-    batch.teacher_tokens.ids_UK = order[batch.teacher_tokens.ids_UK]
+    tokens = batch.teacher_tokens
+    batch.teacher_tokens = tokens._replace(ids_UK=order[tokens.ids_UK])
     renumbered = torch.empty_like(outcomes.teacher_W)
     renumbered[order] = outcomes.teacher_W
     outcomes.teacher_W = renumbered

@@ -305,7 +305,9 @@ def test_the_order_of_the_teachers_vocabulary_changes_nothing(scene):
         special=frozenset(int(new[i]) for i in vocabulary.special),
         end=frozenset(int(new[i]) for i in vocabulary.end),
     )
-    tokens.token_U, tokens.ids_UK = new[tokens.token_U], new[tokens.ids_UK]
+    case.batch.teacher_tokens = tokens._replace(
+        token_U=new[tokens.token_U], ids_UK=new[tokens.ids_UK]
+    )
     found = case.losses(case.outcomes(teacher=permuted))["loss"]
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=0)
 

@@ -83,7 +83,9 @@ def test_other_numbers_for_the_same_tokens_change_nothing(pair):
         found.lm.lm_head.weight[shuffle] = found.lm.lm_head.weight.clone()
     found.batch.target_S = shuffle[found.batch.target_S]
     teacher = found.batch.teacher_tokens
-    teacher.ids_UK, teacher.token_U = 309 - teacher.ids_UK, 309 - teacher.token_U
+    found.batch.teacher_tokens = teacher._replace(
+        ids_UK=309 - teacher.ids_UK, token_U=309 - teacher.token_U
+    )
     after = Uld(Settings()).losses(found.lm, None, found.hidden_XH, found.batch)
     torch.testing.assert_close(after, before)
 

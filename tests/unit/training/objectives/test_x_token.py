@@ -1,6 +1,5 @@
 import math
 from collections import Counter, defaultdict
-from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -179,8 +178,10 @@ def test_with_equal_tokenizers_it_is_the_plain_divergence(
     batch = mirror(found, 1000)
     tokens = batch.teacher_tokens
     torch.manual_seed(0)
-    tokens.ids_UK = torch.arange(300).expand_as(tokens.ids_UK)
-    tokens.log_probs_UK = torch.randn(tokens.ids_UK.shape).log_softmax(1)
+    batch.teacher_tokens = tokens = tokens._replace(
+        ids_UK=torch.arange(300).expand_as(tokens.ids_UK),
+        log_probs_UK=torch.randn(tokens.ids_UK.shape).log_softmax(1),
+    )
     parts = objective(settings | PLAIN, found.lm, renderer).losses(
         found.lm, None, found.hidden_XH, batch
     )
@@ -211,7 +212,7 @@ def test_renumbering_the_teachers_vocabulary_changes_nothing(
     size = len(other_renderer.vocabulary)
     new = torch.randperm(size, generator=torch.Generator().manual_seed(0))
     tokens = found.batch.teacher_tokens
-    found.batch.teacher_tokens = replace(tokens, ids_UK=new[tokens.ids_UK])
+    found.batch.teacher_tokens = tokens._replace(ids_UK=new[tokens.ids_UK])
     teacher = SimpleNamespace(vocabulary=renumbered(other_renderer.vocabulary, new.tolist()))
     moved = map_of(
         (s, new[t].item(), w) for s, t, w in zip(*(c.tolist() for c in pairs), strict=True)
