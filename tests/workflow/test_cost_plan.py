@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bld.pipeline.plan.disk import REPORT_FILES
+from bld.pipeline.plan.costs import REPORT_FILES
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "config/experiments"

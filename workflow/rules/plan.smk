@@ -1,6 +1,6 @@
 # What the configuration will cost, printed before anything is spent: `snakemake --profile slurm plan`.
 
-from bld.pipeline.plan.profile import plan_settings
+from bld.pipeline.plan.jobs import plan_settings
 
 
 # It makes nothing (a benchmark would count as made), so it runs whenever it is asked for; if it refuses, it does so once.
@@ -10,7 +10,7 @@ rule plan:
     retries: 0
     localrule: True
     conda:
-        "../../envs/data.yaml"
+        "../../envs/train.yaml"
     threads: 1
     params:
         step=lambda wildcards: step("plan", plan_settings(workflow, SETTINGS, config)),

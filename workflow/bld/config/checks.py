@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from bld.config.plan import PEAKS, Plan
 from bld.config.run_checks import (
     comparison_problems,
     fits,
@@ -30,7 +31,6 @@ from bld.config.settings import (
     Dataset,
     Evaluation,
     Model,
-    Plan,
     Scratch,
     Settings,
     Shape,
@@ -38,7 +38,6 @@ from bld.config.settings import (
     Teacher,
 )
 from bld.config.words import did_you_mean, either, listed, problem_in_words, shown
-from bld.pipeline.plan.gpus import PEAKS
 
 MEASURES = get_args(get_args(Evaluation.model_fields["tasks"].annotation)[0])
 TAKEN = (*MEASURES, "byte_jsd")

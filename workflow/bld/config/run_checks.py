@@ -14,7 +14,6 @@ from bld.config.settings import (
     Model,
     Run,
     Settings,
-    Student,
     Teacher,
     Training,
 )
@@ -162,7 +161,7 @@ def _bld_problems(bld: BldSettings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _head_problems(key: str, head: str, student: str, settings: Settings) -> Iterator[str]:
-    known = _has_bytes_as_tokens(settings.students[student], settings)
+    known = settings.has_bytes_as_tokens(student)
     if known and head != "output":
         yield f"{key}: found `{head}`, expected `output` since `{student}` is a byte student"
     if not known and head == "output":
@@ -180,13 +179,6 @@ def trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, s
         model = settings.models.get(name)
         if model and model.scratch:
             yield f"the model `{name}`", (model.scratch.corpus, model.scratch.split)
-
-
-def _has_bytes_as_tokens(student: Student, settings: Settings) -> bool:
-    if student.tokenizer == "bytes":
-        return True
-    model = settings.models.get(student.tokenizer or student.model)
-    return bool(model and model.scratch and model.scratch.tokenizer.kind == "bytes")
 
 
 def training_problems(

@@ -18,9 +18,7 @@ from bld.config.documents import (
     Count,
     Dataset,
     Expected,
-    Fraction,
     Name,
-    NonNegative,
     Positive,
     Section,
     Seed,
@@ -45,6 +43,7 @@ from bld.config.models import (
     Teacher,
     Training,
 )
+from bld.config.plan import Plan
 from bld.config.registry import METHODS, Methods
 
 __all__ = [
@@ -180,23 +179,6 @@ class Report(Section):
     """Its heading."""
 
 
-class Plan(Section):
-    """What `snakemake plan` assumes of the machines."""
-
-    reruns = "nothing: only `snakemake plan` reads it"
-
-    gpu: str = "H100"
-    """The GPU: A100-40, A100-80, H100, H200, L40S, MI300X, RTX-4090 or V100-32; or any other with the two numbers below."""
-    tflops: Positive | None = None
-    """Its peak TFLOP/s in the precision of your runs; null takes the published one."""
-    memory_gib: Positive | None = None
-    """Its memory in GiB; null takes the published one."""
-    utilisation: Fraction = 0.35
-    """Fraction of the peak that is reached, in training and scoring."""
-    job_minutes: NonNegative = 15
-    """Minutes that a job needs besides its work: to start, load, read its documents and save."""
-
-
 class _Settings(Section):
     """The configuration, but for the settings of methods."""
 
@@ -234,6 +216,13 @@ class _Settings(Section):
 
 class Settings(Methods, _Settings):
     """The whole configuration; a method's section holds for every run of that method unless it says otherwise."""
+
+    def has_bytes_as_tokens(self, student: str) -> bool:
+        """Whether a student's tokens are bytes, as far as is known before its tokenizer is made."""
+        tokenizer = self.students[student].tokenizer or self.students[student].model
+        model = self.models.get(tokenizer)
+        scratch = model.scratch if model else None
+        return tokenizer == "bytes" or bool(scratch and scratch.tokenizer.kind == "bytes")
 
     def learns_from(self, run: Run, mode: Literal["cached", "live"]) -> bool:
         """Whether a run learns from a teacher of this mode."""

@@ -44,7 +44,8 @@ def section_of(node: Node) -> Node:
     """The section that a node refers to, null aside; a node that refers to none is itself."""
     for choice in node.get("anyOf", [node]):
         if "$ref" in choice:
-            return schema()["$defs"][choice["$ref"].rsplit("/", 1)[-1]]
+            section: Node = schema()["$defs"][choice["$ref"].rsplit("/", 1)[-1]]
+            return section
     return node
 
 

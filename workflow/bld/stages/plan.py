@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bld.config.settings import Settings
 from bld.pipeline.plan.costs import make_plan
-from bld.pipeline.plan.limits import limits_of
+from bld.pipeline.plan.jobs import limits_of
 from bld.pipeline.plan.page import print_plan
 from bld.pipeline.step import StepParser
 

@@ -1,309 +1,277 @@
-"""What scoring and training cost, by hand."""
+"""What is known, what is refused, and what is said of it."""
 
-import numpy as np
+import io
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
+import yaml
+from transformers import LlamaConfig
 
-from bld.cache.shards import Row, table_of, write_tables
-from bld.cache.top_k import keep_most_probable
-from bld.config.settings import Histories, Plan, Settings, Teacher
-from bld.pipeline.plan import scoring
-from bld.pipeline.plan.documents import Amount
-from bld.pipeline.plan.gpus import GIB, PEAKS, assumed_gpu
-from bld.pipeline.plan.jobs import Job, Premises, all_gpu_hours, all_submissions
-from bld.pipeline.plan.limits import Limits
-from bld.pipeline.plan.memory import Memory
-from bld.pipeline.plan.models import Shapes
-from bld.pipeline.plan.scoring import cache_bytes_per_byte, positions_per_token, scoring_job
-from bld.pipeline.plan.trainings import pretraining, trainings_of_run
-from bld.symbols import SYMBOLS
+from bld.config.checks import read_settings
+from bld.pipeline.plan.costs import make_plan
+from bld.pipeline.plan.jobs import Limits, limits_of, other_jobs
+from bld.pipeline.plan.page import WIDTH, print_plan
+from bld.pipeline.plan.words import flops, hours, short, size
+from bld.pipeline.targets import Targets
 
-# 2 layers of 4 * 8 * 8 + 3 * 8 * 16 entries, an output head of 300 * 8.
-LAYER = 4 * 8 * 8 + 3 * 8 * 16
-HEAD = 300 * 8
-ENTRIES = 2 * LAYER + HEAD
-PARAMETERS = ENTRIES + 2 * 2 * 8 + 8
-TOKENIZER = {"kind": "byte_level_bpe", "vocabulary": 300}
-TRAINING = {
-    "steps": 100,
-    "sequence_length": 32,
-    "batch_size": 8,
-    "micro_batch_size": 2,
-    "precision": "fp32",
-}
-RUN = {"student": "s", "teacher": "t", "corpus": "c"}
-ATTENTION = 2 * 8 * 32  # layers, width, context
+EXPERIMENTS = Path(__file__).parents[4] / "config/experiments"
+TERABYTE = 10**12
 
 
-def configuration(**sections):
-    return Settings.model_validate(
-        {
-            "corpora": {
-                "c": {
-                    "source": {"kind": "python_docs"},
-                    "expected": {"documents": 1, "bytes_per_document": 1, "bytes_per_token": 4},
-                    "splits": {
-                        "train": {"fraction": 0.9, "shards": 4},
-                        "validation": {"fraction": 0.1},
-                    },
-                }
-            },
-            "models": {
-                "m": {
-                    "scratch": {
-                        "corpus": "c",
-                        "tokenizer": TOKENIZER,
-                        "architecture": {"hidden": 8, "layers": 2, "heads": 2, "intermediate": 16},
-                        "training": TRAINING,
-                    }
-                }
-            },
-            "teachers": {"t": {"model": "m"}},
-            "students": {"s": {"model": "m"}},
-            "training": TRAINING,
-            "runs": {"sft": RUN | {"method": "sft"}},
-            "plan": {"gpu": "V100-32", "utilisation": 0.5},
-        }
-        | sections
-    )
+class Everything(dict):
+    """The same limits for every job."""
 
+    def __init__(self, limits):
+        self.limits = limits
 
-def limits(*runtimes, gpus=1, nodes=1):
-    return Limits(runtimes or (0,), (0,) * (len(runtimes) or 1), gpus, nodes)
-
-
-class OneForAll(dict):
     def __missing__(self, key):
-        return limits(60, 60)
+        return Everything(self.limits) if key in RULES else self.limits
+
+
+RULES = ("score_teacher", "pretrain", "warm_up", "distill")
+NO_LIMIT = Limits((0,), (0,), gpus=1, nodes=1)
+
+
+@pytest.fixture(autouse=True)
+def disk(monkeypatch):
+    """Much room; `disk(n)` leaves n bytes."""
+
+    def leave(free):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+    leave(100 * TERABYTE)
+    return leave
 
 
 @pytest.fixture
-def premises(tmp_path):
-    def make(settings, given=None):
-        amounts = {("c", "train"): Amount(1000, 400_000, 300_000, 4, counted=True)}
-        rules = ("score_teacher", "pretrain", "warm_up", "distill")
-        return Premises(
-            settings,
-            Shapes(settings, tmp_path),
-            amounts,
-            given or {rule: OneForAll() for rule in rules},
-            assumed_gpu(settings.plan),
-        )
+def t1():
+    return yaml.safe_load((EXPERIMENTS / "t1.yaml").read_text())
+
+
+@pytest.fixture
+def plan(tmp_path):
+    def make(raw, limits=NO_LIMIT):
+        return make_plan(read_settings(raw), Everything(limits), tmp_path)
 
     return make
 
 
-PER_SECOND = 15.7e12 * 0.5
+def test_with_room_and_time_it_fits(plan, t1):
+    made = plan(t1)
+    assert (made.refusals, made.warnings) == ([], [])
 
 
-def test_a_teacher_is_run_over_every_token_and_what_else_its_beginnings_could_be(premises):
-    job = scoring_job(premises(configuration()), "t", "c", "train")
-    tokens = 400_000 / 4
-    per_position = 2 * ENTRIES + 4 * 2 * 8 * 100  # a document has 100 tokens
-    assert job.positions == 2.5 * tokens
-    assert (job.count, job.submissions) == (4, 1)
-    assert job.gpu_hours == pytest.approx(2.5 * tokens * per_position / PER_SECOND / 3600 / 4)
-    assert job.cache_bytes == 300_000 * (16 * (9 + 10) + 10 + 8 + 9) / 8
+def test_what_is_written_must_fit_on_the_disk(plan, t1, disk):
+    needed = plan(t1).to_write
+    disk(needed * 0.99)
+    [refusal] = plan(t1).refusals
+    assert refusal.startswith(f"Disk: {size(needed)} will be written, and {size(needed * 0.99)}")
+    disk(needed * 1.1)
+    assert plan(t1).refusals == []
+    assert len(plan(t1).warnings) == 1
+    disk(needed * 1.3)
+    assert plan(t1).warnings == []
 
 
-@pytest.mark.parametrize(
-    "settings, positions",
-    [
-        ({"histories": "trunk"}, 1),
-        ({"histories": "prefix", "eps": 0}, 3.5),
-        ({"histories": "prefix", "eps": 1e-4}, 3.5),
-        ({"histories": "prefix", "eps": 1e-3}, 2.5),
-        ({"histories": "prefix", "eps": 0.05}, 2),
-        ({"histories": "beam"}, 7.5),
-    ],
-)
-def test_histories_cost_the_positions_that_were_measured(settings, positions):
-    """The table under 'The teacher's bytes' in README.md, rounded."""
-    assert positions_per_token(Histories(**settings)) == positions
+def test_a_gpu_that_is_too_small_is_refused(plan, t1):
+    t1["plan"] = {"gpu": "RTX-4090"}
+    refusals = plan(t1).refusals
+    assert [text.split(":")[0] for text in refusals] == ["distill t1_sft", "distill t1_bld"]
+    assert "GiB on each GPU, and RTX-4090 has 24.0 GiB" in refusals[0]
+    # Some 18 of 24 GiB for scoring, some 20 for the warm-up.
+    assert [text.split(":")[0] for text in plan(t1).warnings] == ["warm_up t1_bld"]
 
 
-@pytest.mark.parametrize("top_k_symbols", [4, 16, 64])
-def test_no_cache_is_larger_than_planned(tmp_path, top_k_symbols):
-    random = np.random.default_rng(0)
-    rows = []
-    for number in range(40):
-        probs = random.dirichlet(np.full(SYMBOLS, 3.0), 1000)
-        lost = random.random(1000) * 0.1
-        kept = keep_most_probable(np.log(probs).astype(np.float32), lost, 1.0, top_k_symbols)
-        rows.append(Row(str(number), 1, kept))
-    path = tmp_path / "shard.parquet"
-    write_tables(path, [table_of(rows)], {})
-    per_byte = path.stat().st_size / (40 * 1000)
+def test_on_the_cpu_no_gpu_is_too_small(plan, t1):
+    t1["plan"] = {"gpu": "RTX-4090"}
+    assert plan(t1, NO_LIMIT._replace(gpus=0)).refusals == []
+
+
+def test_a_job_that_cannot_be_done_in_all_its_attempts_is_refused(plan, t1):
+    two_hours = NO_LIMIT._replace(runtimes=(120,) * 3)
+    refusals = plan(t1, two_hours).refusals
+    assert [text.split(":")[0] for text in refusals] == ["distill t1_sft", "distill t1_bld"]
     assert (
-        0.4 * cache_bytes_per_byte(top_k_symbols) < per_byte < cache_bytes_per_byte(top_k_symbols)
+        "3 jobs of 120 minutes (2 `retries`), 15 of them to start and save, leave 5.25 h"
+        in refusals[0]
     )
+    enough = NO_LIMIT._replace(runtimes=(600,) * 4)
+    assert plan(t1, enough).refusals == []
+    assert [job.submissions for job in plan(t1, enough).trainings] == [3, 1, 3]
 
 
-def test_the_memory_of_a_teacher_by_hand(premises):
-    settings = configuration()
-    teacher = Teacher(model="m", window=64, batch_tokens=512, precision="bf16")
-    found = scoring.scoring_memory([premises(settings).shapes.model("m")], teacher)
-    assert found.weights == 2 * (PARAMETERS + HEAD)
-    keys = 2 * 2 * 8 * (512 * 2.5) * 2
-    layer = 512 * (16 * 8 + 8 * 8 + 8 * 16 + 4 * 2 + 32)
-    assert found.work == keys + layer + 16 * 2**26
+def test_a_host_with_too_little_memory_is_refused(plan, t1):
+    [first, *_] = plan(t1, NO_LIMIT._replace(mem_mb=(1000,))).refusals
+    assert first.startswith("distill t1_sft: needs 17.4 GB of memory on each node")
 
 
-def averaging():
-    """Teacher `t` is the average of `m` and of `n`, which has one layer more."""
-    models = configuration().model_dump()["models"]
-    deeper = models["m"]["scratch"]["architecture"] | {"layers": 3}
-    models["n"] = models["m"] | {"scratch": models["m"]["scratch"] | {"architecture": deeper}}
-    return {"models": models, "teachers": {"t": {"average": {"models": {"m": 1, "n": 3}}}}}
+def test_a_batch_that_the_gpus_cannot_share_is_refused(plan, t1):
+    refusals = plan(t1, NO_LIMIT._replace(gpus=3)).refusals
+    assert any("64 rows cannot be shared out between 3 GPUs" in text for text in refusals)
 
 
-def test_models_that_are_averaged_are_all_run_and_all_in_memory_one_at_work(premises):
-    one = configuration(models=averaging()["models"], teachers={"t": {"model": "n"}})
-    parts = [scoring_job(premises(x), "t", "c", "train") for x in (configuration(), one)]
-    job = scoring_job(premises(configuration(**averaging())), "t", "c", "train")
-    assert job.gpu_hours == pytest.approx(sum(part.gpu_hours for part in parts))
-    assert job.memory.weights == sum(part.memory.weights for part in parts)
-    assert job.memory.work == parts[1].memory.work > parts[0].memory.work
-    assert job.cache_bytes == parts[0].cache_bytes
+def test_what_is_there_already_is_not_written_again(plan, t1, tmp_path):
+    before = plan(t1)
+    cache = tmp_path / "results/teachers/llama_3b/tulu_3/train/manifest.json"
+    cache.parent.mkdir(parents=True)
+    cache.write_text("{}")
+    after = plan(t1)
+    assert before.to_write - after.to_write == pytest.approx(after.scoring[0].cache_bytes)
+    there = [item.name for item in after.items if item.there]
+    assert there == ["byte cache llama_3b tulu_3 train"]
 
 
-def test_a_live_average_is_asked_in_every_step(premises):
-    taught = {"method": "bld", "bld": {"head": "marginal"}}
-
-    def flops(**sections):
-        runs = {"bld": RUN | taught}
-        [job] = trainings_of_run(premises(configuration(**sections, runs=runs)), "bld")
-        return job.flops_per_step, job.memory.teacher
-
-    models, live = averaging()["models"], {"mode": "live"}
-    alone = flops()[0]
-    asked = [flops(models=models, teachers={"t": {"model": x} | live}) for x in ("m", "n")]
-    both, memory = flops(models=models, teachers={"t": averaging()["teachers"]["t"] | live})
-    assert both - alone == pytest.approx(sum(one - alone for one, _ in asked))
-    assert asked[1][1] < memory < asked[0][1] + asked[1][1]
+def test_documents_that_are_made_are_counted_and_no_longer_expected(plan, t1, tmp_path):
+    del t1["corpora"]["tulu_3"]["expected"]
+    for split in ("train", "validation"):
+        path = tmp_path / f"results/corpora/tulu_3/{split}/manifest.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"documents": 7, "content_bytes": 900, "supervised_bytes": 500}')
+    made = plan(t1).splits["tulu_3", "train"]
+    assert (made.documents, made.content, made.supervised, made.counted) == (7, 900, 500, True)
 
 
-def test_a_fine_tuning_takes_six_operations_for_each_weight_and_token(premises):
-    (job,) = trainings_of_run(premises(configuration()), "sft")
-    assert job.tokens_per_step == 8 * 32
-    assert job.flops_per_step == 256 * (6 * ENTRIES + 12 * ATTENTION)
-    assert job.gpu_hours == pytest.approx(100 * job.flops_per_step / PER_SECOND / 3600)
-    assert job.passes == pytest.approx(100 * 256 * 4 / 400_000)
-    assert job.memory[:3] == (4 * PARAMETERS, 4 * PARAMETERS, 8 * PARAMETERS)
-    assert job.memory.loading == 4 * PARAMETERS
-    assert job.export_bytes == 4 * PARAMETERS
-    assert job.checkpoint_bytes == 12 * PARAMETERS
+def test_of_a_split_with_a_limit_no_more_is_expected(plan, t1):
+    made = plan(t1).splits["tulu_3", "validation"]
+    assert (made.documents, made.content) == (2000, 2000 * 3100)
+    assert made.supervised == pytest.approx(2000 * 3100 * 0.6)
+    assert plan(t1).splits["tulu_3", "train"].documents == pytest.approx(0.99 * 939343)
 
 
-def runs_of(premises, run, **sections):
-    settings = configuration(runs={"bld": RUN | {"method": "bld"} | run}, **sections)
-    return list(trainings_of_run(premises(settings), "bld"))
+def test_too_little_known_is_said_all_at_once_with_both_ways_out(plan, t1):
+    del t1["corpora"]["tulu_3"]["expected"]
+    for model in t1["models"].values():
+        del model["shape"]
+    with pytest.raises(ValueError) as error:
+        plan(t1)
+    text = str(error.value)
+    for way_out in (
+        "results/corpora/tulu_3/train/manifest.json",
+        "`corpora.tulu_3.expected`",
+        "resources/models/llama_3b/manifest.json",
+        "`models.llama_3b.shape`",
+    ):
+        assert way_out in text
+    t1["corpora"]["tulu_3"]["expected"] = {"documents": 10, "bytes_per_document": 10}
+    t1["models"]["llama_3b"]["shape"] = {
+        **{"vocabulary": 100, "hidden": 8, "layers": 1, "heads": 1, "intermediate": 8}
+    }
+    with pytest.raises(ValueError, match=r"vocabulary is not known yet.*`models.qwen_2.shape`"):
+        plan(t1)
 
 
-def test_a_byte_head_is_warmed_up_on_a_frozen_body_and_then_trained_with_it(premises):
-    warm_up, distillation = runs_of(premises, {})
-    head = 10 * 260 * (8 + 1)
-    assert (warm_up.name, distillation.name) == ("warm_up bld", "distill bld")
-    assert warm_up.steps == 200
-    assert warm_up.flops_per_step == 256 * (2 * 2 * LAYER + 4 * ATTENTION + 6 * head)
-    assert warm_up.memory[:3] == (4 * (PARAMETERS + head), 4 * head, 8 * head)
-    assert warm_up.export_bytes == 4 * head
-    assert distillation.flops_per_step == 256 * (6 * (ENTRIES + head) + 12 * ATTENTION)
-    assert distillation.checkpoint_bytes == 12 * (PARAMETERS + head)
+def fetched(tmp_path, **sizes):
+    config = LlamaConfig(
+        vocab_size=128256,
+        hidden_size=3072,
+        num_hidden_layers=28,
+        num_attention_heads=24,
+        num_key_value_heads=8,
+        intermediate_size=8192,
+        tie_word_embeddings=True,
+        dtype="bfloat16",
+        **sizes,
+    )
+    config.save_pretrained(tmp_path / "resources/models/llama_3b")
 
 
-def test_a_warm_up_that_trains_the_body_costs_what_a_training_costs(premises):
-    warm_up, distillation = runs_of(premises, {"head_warmup": {"train_body": True}})
-    assert warm_up.flops_per_step == distillation.flops_per_step
-    assert warm_up.checkpoint_bytes == distillation.checkpoint_bytes
+def test_a_fetched_model_speaks_for_itself(plan, t1, tmp_path):
+    said = plan(t1).models["llama_3b"]
+    fetched(tmp_path)
+    assert plan(t1).models["llama_3b"] == said
+    assert plan(t1).warnings == []
+    del t1["models"]["llama_3b"]["shape"]
+    assert plan(t1).models["llama_3b"] == said
 
 
-def test_low_rank_updates_save_gradients_and_optimiser(premises):
-    lora = {"rank": 2, "targets": ["q_proj", "v_proj"]}
-    *_, job = runs_of(premises, {"training": {"lora": lora}, "bld": {"head": "marginal"}})
-    factors = 2 * 2 * 2 * (8 + 8)
-    assert job.memory[:3] == (4 * (PARAMETERS + factors), 4 * factors, 8 * factors)
-    assert job.flops_per_step == 256 * (4 * ENTRIES + 6 * factors + 12 * ATTENTION)
-    assert job.export_bytes == 4 * PARAMETERS
+def test_a_shape_that_is_not_the_fetched_models_is_warned_of(plan, t1, tmp_path):
+    fetched(tmp_path)
+    t1["models"]["llama_3b"]["shape"] |= {"layers": 29, "tied": False}
+    [warning] = plan(t1).warnings
+    assert warning.startswith(
+        "models.llama_3b.shape is not that of the model, whose config.json says layers 28, tied True"
+    )
+    assert plan(t1).models["llama_3b"].layers == 28
 
 
-def test_a_sum_over_all_beginnings_costs_several_times_the_positions(premises):
-    [trunk] = runs_of(premises, {"bld": {"head": "marginal"}})
-    [prefix] = runs_of(premises, {"bld": {"head": "marginal", "histories": "prefix"}})
-    assert prefix.flops_per_step == 3.5 * trunk.flops_per_step
-    assert prefix.memory.work > 3 * trunk.memory.work - 16 * 256 * 300
+def test_a_kind_that_is_not_known_is_counted_like_a_llama_with_a_warning(plan, t1):
+    as_llama = plan(t1).models["llama_3b"].parameters
+    t1["models"]["llama_3b"]["shape"]["kind"] = "phoenix"
+    assert plan(t1).models["llama_3b"].parameters == as_llama
+    [warning] = plan(t1).warnings
+    assert "`phoenix`" in warning
 
 
-def test_a_live_teacher_works_in_every_step_and_stands_in_the_same_memory(premises):
-    [cached] = runs_of(premises, {"bld": {"head": "marginal"}})
-    live = {"t": {"model": "m", "mode": "live", "histories": "trunk"}}
-    [asked] = runs_of(premises, {"bld": {"head": "marginal"}}, teachers=live)
-    assert asked.flops_per_step - cached.flops_per_step == 256 * (2 * ENTRIES + 4 * ATTENTION)
-    assert asked.memory.teacher > 4 * (PARAMETERS + HEAD)
-    assert cached.memory.teacher == 0
+def test_a_students_rows_are_its_tokenizers_entries_padded(plan, t1):
+    assert plan(t1).students["llama_3b_qwen_2"].vocabulary == 151646
+    t1["students"]["llama_3b_qwen_2"]["pad_vocabulary_to"] = 64
+    assert plan(t1).students["llama_3b_qwen_2"].vocabulary == 151680
 
 
-def test_what_a_student_writes_itself_takes_a_forward_pass(premises):
-    [given] = runs_of(premises, {"bld": {"head": "marginal"}})
-    [own] = runs_of(premises, {"bld": {"head": "marginal"}, "sampling": {"on_policy": 0.25}})
-    forward = 2 * ENTRIES + 4 * ATTENTION
-    assert own.flops_per_step - given.flops_per_step == 256 * 0.25 * forward
+def test_what_nobody_reads_is_not_planned(t1):
+    t1["corpora"]["tulu_3"]["splits"]["train"]["fraction"] = 0.9
+    t1["corpora"]["tulu_3"]["splits"]["unused"] = {"fraction": 0.001}
+    settings = read_settings(t1)
+    targets = Targets(settings)
+    assert targets.splits() == [("tulu_3", "train"), ("tulu_3", "validation")]
+    assert targets.caches() == [("llama_3b", "tulu_3", "train")]
+    # 2 splits, the student; gather, audit and information of the cache; bits and text of both runs, the student and the
+    # teacher, divergences of all but the teacher, 7 benchmarks of all; how the tokenizers agree; the report, and that of
+    # the archive.
+    assert other_jobs(targets) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1 + 2
 
 
-def test_a_token_of_a_byte_student_is_a_byte(premises):
-    settings = configuration(students={"s": {"model": "m", "tokenizer": "bytes"}})
-    (job,) = trainings_of_run(premises(settings), "sft")
-    assert job.passes == pytest.approx(100 * 256 / 400_000)
-    # 256 bytes and no more than as many special tokens.
-    assert job.export_bytes == 4 * (PARAMETERS - HEAD + 512 * 8)
+def test_limits_are_read_attempt_by_attempt():
+    attempts = [{"runtime": 60 * n, "gpu": 2, "mem_mb": 1000 * n} for n in (1, 2)]
+    assert limits_of(attempts) == Limits((60, 120), (1000, 2000), gpus=2, nodes=1)
+    assert limits_of([{}]).processes == 1
 
 
-def test_a_model_from_scratch_is_a_training_of_all_weights(premises):
-    job = pretraining(premises(configuration()), "m")
-    assert job.name == "pretrain m"
-    assert job.flops_per_step == 256 * (6 * ENTRIES + 12 * ATTENTION)
-
-
-def test_processes_share_the_work_and_what_zero_shares_out(premises):
-    on_eight = {"distill": {"sft": limits(60, gpus=8, nodes=2)}}
-    settings = configuration(training=TRAINING | {"zero_stage": 1})
-    (job,) = trainings_of_run(premises(settings, on_eight), "sft")
-    assert job.hours == job.gpu_hours / 8
-    assert job.memory.optimizer == 12 * PARAMETERS / 8
-    assert job.host_bytes == 4 * (4 * PARAMETERS + 4 * GIB)
+def test_the_page_is_a_hundred_columns_wide_and_nothing_is_cut_short(plan, t1):
+    t1["plan"] = {"gpu": "RTX-4090"}
+    t1["report"]["title"] = "A [draft] :smile:"
+    out = io.StringIO()
+    print_plan(plan(t1), out)
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= WIDTH == 100
+    assert "\u2026" not in text
+    for title in ("Documents", "Models", "Trainings", "Disk", "In all", "Assumed", "Cannot work"):
+        assert title in text
+    assert "Plan: A [draft] :smile:\n" in text
+    assert "35% are reached" in text
 
 
 @pytest.mark.parametrize(
-    "hours, runtimes, submissions, available",
+    "words, expected",
     [
-        # Of every hour a quarter goes to start and save.
-        (0.7, (60, 60, 60), 1, 2.25),
-        (1.0, (60, 60, 60), 2, 2.25),
-        (9.0, (60, 60, 60), 3, 2.25),
-        (1.0, (30, 60, 120), 2, 0.25 + 0.75 + 1.75),
-        (99.0, (0,), 1, float("inf")),
-        (0.1, (10, 10), 2, 0),
+        (size(0), "0 B"),
+        (size(999_600), "1 MB"),
+        (size(71_600_000_000), "71.6 GB"),
+        (flops(4.84e14), "484 TFLOP"),
+        (short(3_212_749_824), "3.21 B"),
+        (short(80_000), "80 k"),
+        (hours(0), "0.00"),
+        (hours(0.004), "<0.01"),
+        (hours(3.756), "3.76"),
+        (hours(24.64), "24.6"),
+        (hours(1234.5), "1,234"),
     ],
 )
-def test_a_job_is_sent_until_it_is_done(hours, runtimes, submissions, available):
-    job = Job(
-        rule="distill",
-        target="x",
-        gpu_hours=hours,
-        memory=Memory(0, 0, 0, 0),
-        limits=limits(*runtimes),
-        start_minutes=15,
-        count=3,
-    )
-    assert (job.submissions, job.available_hours) == (submissions, pytest.approx(available))
-    assert all_gpu_hours([job, job]) == pytest.approx(6 * hours)
-    assert all_submissions([job, job]) == 6 * submissions
+def test_numbers_are_rounded_to_what_tells_something(words, expected):
+    assert words == expected
 
 
-def test_own_numbers_of_a_gpu_come_before_published_ones():
-    published = assumed_gpu(Plan(gpu="A100-80"))
-    assert published.tflops == {"bf16": 312, "fp32": 19.5}
-    assert published.memory == 80 * GIB
-    own = assumed_gpu(Plan(gpu="mine", tflops=100, memory_gib=10, utilisation=0.5))
-    assert own.hours(100e12 * 0.5 * 3600, "bf16") == 1
-    assert own.memory == 10 * GIB
-    assert all(peak.bf16 >= peak.fp32 for peak in PEAKS.values())
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_that_comes_along_can_be_planned(plan, path):
+    raw = yaml.safe_load(path.read_text())
+    assert plan(raw).refusals == []
+
+
+def test_a_mixture_of_experts_is_refused(plan, t1, tmp_path):
+    folder = tmp_path / "resources/models/llama_3b"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "mixtral"}')
+    with pytest.raises(ValueError, match="mixture of experts"):
+        plan(t1)

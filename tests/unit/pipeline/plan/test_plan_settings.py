@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from bld.config.checks import ConfigError, read_settings
+from bld.config.plan import PEAKS
 from bld.config.sources.python_docs import PythonDocsSource
 from bld.documents.sources.python_docs import python_docs
-from bld.pipeline.plan.documents import amount_of, bytes_per_token
-from bld.pipeline.plan.gpus import PEAKS
+from bld.pipeline.plan.work import amount_of, bytes_per_token
 
 CONFIG = Path(__file__).parents[4] / "config"
 README = (CONFIG / "README.md").read_text()

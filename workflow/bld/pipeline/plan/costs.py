@@ -1,36 +1,63 @@
-"""The plan of a configuration: what it makes, what that costs, and whether the machines can hold it."""
+"""The plan of a configuration: what it makes, what that costs, and whether the machines hold it."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bld.config.settings import Settings
-from bld.pipeline.plan.disk import Item, items_of
-from bld.pipeline.plan.documents import Amount, amount_of
-from bld.pipeline.plan.gpus import Gpu, assumed_gpu
-from bld.pipeline.plan.jobs import Job, Premises, all_submissions, other_jobs
-from bld.pipeline.plan.limits import Limits
-from bld.pipeline.plan.models import Shapes
-from bld.pipeline.plan.scoring import ScoringJob, scoring_job
-from bld.pipeline.plan.shapes import Shape
-from bld.pipeline.plan.trainings import TrainingJob, pretraining, trainings_of_run
+from bld.files import MANIFEST
+from bld.pipeline.plan.jobs import Job, Limits, all_submissions, other_jobs
+from bld.pipeline.plan.shapes import Shape, Shapes
 from bld.pipeline.plan.words import gib, hours, size
+from bld.pipeline.plan.work import (
+    Amount,
+    CostInputs,
+    ScoringJob,
+    TrainingJob,
+    amount_of,
+    pretraining,
+    scoring_job,
+    trainings_of_run,
+)
 from bld.pipeline.targets import Targets
 
 CLOSE = 0.8
 MEGABYTE = 1e6
+# Two checkpoints are kept, and a third stands beside them while it is written.
+CHECKPOINTS = 3
+# A model folder: configurations, tokenizer, manifest; and weights in files of this size.
+MODEL_FILES, WEIGHTS_FILE_BYTES = 8, 5e9
+# Metrics, summary and evaluations of a run; its byte head; the files of the report, at most.
+RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 32
+FILES_PER_PAIR = 2  # a map of two vocabularies, or how tokens agree; and its record
+FILES_PER_JOB = 2  # its log and its benchmark
+FILES_PER_DATASET = 16
+SCORING_REMEDY = "A smaller `batch_tokens` or `window`, or `precision: bf16`, needs less."
+TRAINING_REMEDY = (
+    "A smaller `micro_batch_size`, `activation_checkpointing`, `lora`, a higher `zero_stage` on "
+    "more GPUs, or `offload` needs less."
+)
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Item(NamedTuple):
+    """What takes room on disk; `there`: it is made already."""
+
+    name: str
+    bytes: float
+    files: float
+    there: bool = False
 
 
 class Plan(NamedTuple):
     """What a configuration will cost; `refusals` and `warnings` say what does not fit, or hardly."""
 
     settings: Settings
-    gpu: Gpu
     splits: dict[tuple[str, str], Amount]
     models: dict[str, Shape]
     students: dict[str, Shape]
@@ -58,13 +85,10 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
 
     Raises ValueError that lists every corpus and every model of which too little is known.
     """
-    targets = Targets(settings)
-    shapes = Shapes(settings, folder / "resources")
-    gpu = assumed_gpu(settings.plan)
-    results = folder / "results"
+    targets, shapes = Targets(settings), Shapes(settings, folder / "resources")
 
     def amount(of: tuple[str, str]) -> Amount:
-        return amount_of(*of, settings.corpora[of[0]], results)
+        return amount_of(*of, settings.corpora[of[0]], folder / "results")
 
     unknown: list[str] = []
     splits = _known(targets.splits(), amount, unknown)
@@ -74,30 +98,27 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
     if unknown:
         raise ValueError("\n".join(dict.fromkeys(unknown)))
 
-    premises = Premises(settings, shapes, splits, limits, gpu)
-    scoring = [scoring_job(premises, *cache) for cache in targets.caches()]
-    made_here = [name for name in models if settings.models[name].scratch]
-    trainings = [pretraining(premises, name) for name in made_here]
-    trainings += [job for run in settings.runs for job in trainings_of_run(premises, run)]
-    jobs = other_jobs(targets) + sum(job.count for job in [*scoring, *trainings])
-    items = list(items_of(premises, scoring, trainings, jobs, folder))
+    inputs = CostInputs(settings, shapes, splits, limits)
+    scoring = [scoring_job(inputs, *cache) for cache in targets.caches()]
+    trainings = [pretraining(inputs, name) for name in models if settings.models[name].scratch]
+    trainings += [job for run in settings.runs for job in trainings_of_run(inputs, run)]
     plan = Plan(
         settings=settings,
-        gpu=gpu,
         splits=splits,
         models=models,
         students=students,
         scoring=scoring,
         trainings=trainings,
-        items=items,
+        items=[],
         submissions=other_jobs(targets) + all_submissions([*scoring, *trainings]),
         free=shutil.disk_usage(folder).free,
         refusals=[],
         warnings=[doubt for name in models for doubt in shapes.doubts(name)],
     )
-    for share, sentence in _shares(plan):
-        if share > CLOSE:
-            (plan.refusals if share > 1 else plan.warnings).append(sentence)
+    plan.items.extend(_items(plan, targets, folder))
+    for fraction, sentence in _demands(plan):
+        if fraction > CLOSE:
+            (plan.refusals if fraction > 1 else plan.warnings).append(sentence)
     return plan
 
 
@@ -112,64 +133,113 @@ def _known(names: Iterable[K], make: Callable[[K], V], unknown: list[str]) -> di
     return made
 
 
-def _shares(plan: Plan) -> Iterator[tuple[float, str]]:
-    """How much is asked of everything that has a limit, as a share of it, and a sentence for when that is too much."""
-    for job in plan.jobs:
-        yield from _memory_share(job, plan.gpu)
-        yield from _time_share(job)
+def _items(plan: Plan, targets: Targets, folder: Path) -> Iterator[Item]:
+    """Everything that the configuration makes in `folder`."""
+
+    def made(name: str, where: str, size: float, files: float) -> Item:
+        return Item(name, size, files, (folder / where / MANIFEST).exists())
+
+    def model(name: str, where: str, size: float, files: int = MODEL_FILES) -> Item:
+        return made(name, where, size, files + math.ceil(size / WEIGHTS_FILE_BYTES))
+
+    yield from (made(*dataset) for dataset in _datasets(plan.settings))
+    for (corpus, split), amount in plan.splits.items():
+        yield Item(f"documents {corpus} {split}", amount.content, amount.shards + 1, amount.counted)
+    for name, shape in plan.models.items():
+        yield model(f"model {name}", f"resources/models/{name}", shape.weights_bytes)
+    for name in targets.tokenizers():
+        if name not in plan.models:
+            yield made(f"tokenizer {name}", f"resources/models/{name}", 0, MODEL_FILES)
+    for job in plan.scoring:
+        cache = job.teacher, job.corpus, job.split
+        where = f"results/teachers/{'/'.join(cache)}"
+        yield made(f"byte cache {' '.join(cache)}", where, job.cache_bytes, job.count + 3)
+    for name, shape in plan.students.items():
+        yield model(f"student {name}", f"results/students/{name}", shape.weights_bytes)
     for training in plan.trainings:
-        yield from _host_share(training)
-        yield from _batch_share(training)
+        name, size = training.target, training.export_bytes
+        where = f"resources/models/{name}"
+        if training.rule == "distill":
+            where = f"results/runs/{name}/model"
+            yield model(f"trained {name}", where, size, MODEL_FILES + RUN_FILES)
+        elif training.rule == "warm_up":
+            where = f"results/runs/{name}/warmup"
+            yield made(f"byte head {name}", where, size, HEAD_FILES)
+        files = CHECKPOINTS * (2 * training.limits.processes + 4)
+        size = CHECKPOINTS * training.checkpoint_bytes
+        yield made(f"{CHECKPOINTS} checkpoints of {training.name}", where, size, files)
+    if pairs := len(targets.maps()) + len(targets.alignments()):
+        yield Item("maps of vocabularies, alignments", 0, FILES_PER_PAIR * pairs)
+    jobs = other_jobs(targets) + sum(job.count for job in plan.jobs)
+    yield Item("logs, evaluations, report", 0, FILES_PER_JOB * jobs + REPORT_FILES)
+
+
+def _datasets(settings: Settings) -> Iterator[tuple[str, str, float, int]]:
+    """Name, folder, bytes and files of the data sets that are fetched."""
+    sizes: dict[str, float] = {}
+    for corpus in settings.corpora.values():
+        if expected := corpus.expected:
+            size = expected.documents * expected.bytes_per_document
+            for name in corpus.source.datasets:
+                sizes[name] = max(size, sizes.get(name, 0))
+    for name, size in sizes.items():
+        if settings.datasets[name].hub:
+            yield f"data set {name}", f"resources/datasets/{name}", size, FILES_PER_DATASET
+
+
+def _demands(plan: Plan) -> Iterator[tuple[float, str]]:
+    """What is asked of everything that has a limit, as a fraction of it, and a sentence for when
+    that is too much."""
+    for job in plan.jobs:
+        if job.limits.gpus:
+            yield _of_gpu(job, plan)
+        yield _of_time(job)
+    for training in plan.trainings:
+        yield from _of_nodes(training)
     needed, free = plan.to_write, plan.free
     yield (
         needed / max(free, 1),
-        f"Disk: {size(needed)} will be written, and {size(free)} are free on the file system of the working folder. Make "
-        "room, or work in another folder (`--directory`).",
+        f"Disk: {size(needed)} will be written, and {size(free)} are free on the file system of "
+        "the working folder. Make room, or work in another folder (`--directory`).",
     )
 
 
-def _memory_share(job: Job, gpu: Gpu) -> Iterator[tuple[float, str]]:
-    if not job.limits.gpus:
-        return
-    remedy = (
-        "A smaller `batch_tokens` or `window`, or `precision: bf16`, needs less."
-        if isinstance(job, ScoringJob)
-        else "A smaller `micro_batch_size`, `activation_checkpointing`, `lora`, a higher `zero_stage` on more GPUs, or "
-        "`offload` needs less."
-    )
-    yield (
+def _of_gpu(job: Job, plan: Plan) -> tuple[float, str]:
+    gpu = plan.settings.plan
+    remedy = SCORING_REMEDY if isinstance(job, ScoringJob) else TRAINING_REMEDY
+    return (
         job.memory.total / gpu.memory,
-        f"{job.name}: needs {gib(job.memory.total)} GiB on each GPU, and {gpu.name} has {gib(gpu.memory)} GiB. {remedy}",
+        f"{job.name}: needs {gib(job.memory.total)} GiB on each GPU, and {gpu.gpu} has "
+        f"{gib(gpu.memory)} GiB. {remedy}",
     )
 
 
-def _time_share(job: Job) -> Iterator[tuple[float, str]]:
+def _of_time(job: Job) -> tuple[float, str]:
     runtimes = job.limits.runtimes
     jobs = "1 job" if len(runtimes) == 1 else f"{len(runtimes)} jobs"
     minutes = " + ".join(f"{x:g}" for x in (runtimes if len(set(runtimes)) > 1 else runtimes[:1]))
-    yield (
+    return (
         job.hours / max(job.available_hours, 1e-9),
-        f"{job.name}: takes {hours(job.hours)} h, and {jobs} of {minutes} minutes ({len(runtimes) - 1} `retries`), "
-        f"{job.start_minutes:g} of them to start and save, leave {hours(job.available_hours)} h. Give the rule a longer "
-        "`runtime` or more GPUs, or the profile more `retries`.",
+        f"{job.name}: takes {hours(job.hours)} h, and {jobs} of {minutes} minutes "
+        f"({len(runtimes) - 1} `retries`), {job.start_minutes:g} of them to start and save, leave "
+        f"{hours(job.available_hours)} h. Give the rule a longer `runtime` or more GPUs, or the "
+        "profile more `retries`.",
     )
 
 
-def _host_share(job: TrainingJob) -> Iterator[tuple[float, str]]:
-    most = max(job.limits.mem_mb) * MEGABYTE
-    if most:
+def _of_nodes(job: TrainingJob) -> Iterator[tuple[float, str]]:
+    """Memory of the hosts, and whether the processes can share a batch."""
+    if memory := max(job.limits.mem_mb) * MEGABYTE:
         yield (
-            job.host_bytes / most,
-            f"{job.name}: needs {size(job.host_bytes)} of memory on each node to read the weights in float32, and gets "
-            f"{size(most)}. Give the rule more `mem_mb`.",
+            job.host_bytes / memory,
+            f"{job.name}: needs {size(job.host_bytes)} of memory on each node to read the weights "
+            f"in float32, and gets {size(memory)}. Give the rule more `mem_mb`.",
         )
-
-
-def _batch_share(job: TrainingJob) -> Iterator[tuple[float, str]]:
     at_once = job.rows_at_once * job.limits.processes
     if job.rows % at_once:
         yield (
-            float("inf"),
-            f"{job.name}: a batch of {job.rows} rows cannot be shared out between {job.limits.processes} GPUs in micro "
-            f"batches of {job.rows_at_once}; `training.batch_size` must be a multiple of {at_once}.",
+            math.inf,
+            f"{job.name}: a batch of {job.rows} rows cannot be shared out between "
+            f"{job.limits.processes} GPUs in micro batches of {job.rows_at_once}; "
+            f"`training.batch_size` must be a multiple of {at_once}.",
         )

@@ -1,44 +1,86 @@
-"""Jobs as a cluster sees them: how long they take, and how often they have to be sent; and what every job is planned from."""
+"""Jobs as a cluster sees them: what they may use, how long they take, how often they are sent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bld.config.settings import Settings
-from bld.pipeline.plan.documents import Amount, bytes_per_token
-from bld.pipeline.plan.gpus import Gpu
-from bld.pipeline.plan.limits import Limits
 from bld.pipeline.plan.memory import Memory
-from bld.pipeline.plan.models import Shapes
 from bld.pipeline.targets import Targets
 
+if TYPE_CHECKING:
+    from snakemake.rules import Rule
+    from snakemake.workflow import Workflow
+
+RESOURCES = ("runtime", "gpu", "nodes", "mem_mb")
 MINUTES_PER_HOUR = 60
 
 
-class Premises(NamedTuple):
-    """What costs follow from: the settings, shapes of models, amounts of documents by corpus and split, limits of jobs by
-    rule and name, and a GPU."""
+class Limits(NamedTuple):
+    """What a job may use: `runtimes`, minutes of each attempt, 0 for no limit; `mem_mb` of each
+    attempt, 0 where nothing is said; GPUs and nodes."""
 
-    settings: Settings
-    shapes: Shapes
-    amounts: Mapping[tuple[str, str], Amount]
-    limits: Mapping[str, Mapping[str, Limits]]
-    gpu: Gpu
+    runtimes: tuple[float, ...]
+    mem_mb: tuple[float, ...]
+    gpus: int
+    nodes: int
 
-    def bytes_per_token(self, corpus: str, student: str | None = None) -> float:
-        """The mean length of a token of this student, or of any model whose tokens are not bytes."""
-        if student and self.shapes.has_bytes_as_tokens(student):
-            return 1.0
-        return bytes_per_token(self.settings.corpora[corpus])
+    @property
+    def processes(self) -> int:
+        """Processes of the job: one for each GPU, or one on the CPU."""
+        return max(1, self.gpus)
+
+
+def limits_of(attempts: Sequence[Mapping[str, float]]) -> Limits:
+    """The limits that the resources of each attempt set, see `resources_of`."""
+    first = attempts[0]
+    return Limits(
+        runtimes=tuple(attempt.get("runtime", 0) for attempt in attempts),
+        mem_mb=tuple(attempt.get("mem_mb", 0) for attempt in attempts),
+        gpus=int(first.get("gpu", 0)),
+        nodes=int(first.get("nodes", 1)),
+    )
+
+
+def plan_settings(
+    workflow: Workflow, settings: Settings, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the step `plan` reads: the configuration as it was written (`config`), and the resources
+    of scoring and training jobs, by rule and name. Only the rules call this."""
+    scratch = [name for name, model in settings.models.items() if model.scratch]
+    names = {
+        "score_teacher": ("teacher", settings.teachers),
+        "pretrain": ("model", scratch),
+        "warm_up": ("run", settings.runs),
+        "distill": ("run", settings.runs),
+    }
+    limits = {
+        rule: {name: resources_of(workflow.get_rule(rule), {key: name}) for name in entries}
+        for rule, (key, entries) in names.items()
+    }
+    return {"configuration": config, "limits": limits}
+
+
+def resources_of(rule: Rule, wildcards: Mapping[str, str]) -> list[dict[str, float]]:
+    """What each attempt of a job of `rule` gets of RESOURCES; what is 0, or known only when the job
+    runs, is left out."""
+    from snakemake.iocontainers import InputFiles, Wildcards  # the step runs without Snakemake
+
+    attempts = []
+    for attempt in range(1, rule.restart_times + 2):
+        given = rule.expand_resources(Wildcards(fromdict=wildcards), InputFiles(), attempt)
+        values = {name: given.get(name) for name in RESOURCES}
+        attempts.append({k: v for k, v in values.items() if isinstance(v, (int, float)) and v})
+    return attempts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job of a rule for a target, or `count` of them that are alike: GPU-hours of each, what each takes of a GPU's memory,
-    what it may use, and minutes that it needs besides its work."""
+    """A job of a rule for a target, or `count` of them that are alike: GPU-hours of each, what each
+    takes of a GPU's memory, and minutes that it needs besides its work."""
 
     rule: str
     target: str
@@ -50,7 +92,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As Snakemake's plan of the same workflow would name it."""
+        """As Snakemake's own plan names it."""
         return f"{self.rule} {self.target}"
 
     @property
@@ -60,12 +102,12 @@ class Job:
 
     @property
     def available_hours(self) -> float:
-        """Hours of work that one job gets done in all its attempts; infinite without a time limit."""
+        """Hours of work in all attempts together."""
         return sum(map(self._work_hours, self.limits.runtimes))
 
     @property
     def submissions(self) -> int:
-        """How often one job is sent until it is done, or as often as it may."""
+        """How many attempts one job takes, or has."""
         done = 0.0
         for number, runtime in enumerate(self.limits.runtimes, start=1):
             done += self._work_hours(runtime)
@@ -89,39 +131,21 @@ def all_submissions(jobs: Iterable[Job]) -> int:
     return sum(job.submissions * job.count for job in jobs)
 
 
-def evaluations(targets: Targets) -> int:
-    """Jobs that evaluate a run, its student before training or its teacher, by a measure or by a benchmark."""
-    settings = targets.settings
-    runs = settings.runs.values()
-    taught = [run for run in runs if run.teacher]
-    students = {(run.student, run.corpus, run.validation_split) for run in runs}
-    teachers = {(run.teacher, run.corpus, run.validation_split) for run in taught}
-    compared = {(run.student, run.corpus, run.validation_split, run.teacher) for run in taught}
-    with_tokens = {teacher for teacher in teachers if teacher[0] not in targets.averages}
-    evaluated = len(runs) + len(students) + len(with_tokens)
-    jobs = dict.fromkeys(settings.evaluation.tasks, evaluated)
-    jobs["bits_per_byte"] += len(teachers) - len(with_tokens)
-    if "byte_divergence" in jobs:
-        jobs["byte_divergence"] = len(taught) + len(compared)
-    models = len(runs) + len({run.student for run in runs}) + len({x[0] for x in with_tokens})
-    return sum(jobs.values()) + models * len(settings.benchmarks)
-
-
 def other_jobs(targets: Targets) -> int:
-    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students, caches, maps and
-    counts of tokens, benchmarks made here, evaluations, the report and that of each archive."""
+    """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students,
+    caches, maps, benchmarks made here; one for each file that the report reads, except the three
+    that a training writes; the report and that of each archive."""
     settings = targets.settings
-    needed = {*targets.models(), *targets.tokenizers()}
-    reports = 1 + len(settings.archives)
+    lenders = {*targets.models(), *targets.tokenizers()}
     return (
         len(targets.splits())
-        + sum(settings.models[name].scratch is not None for name in needed)
+        + sum(settings.models[name].scratch is not None for name in lenders)
         + len({run.student for run in settings.runs.values()})
         + len(targets.caches())
-        + sum(len(targets.cache_files(x)) for x in targets.caches(with_development=False))
         + len(targets.maps())
-        + len(targets.alignments())
-        + sum(benchmark.local is not None for benchmark in settings.benchmarks.values())
-        + evaluations(targets)
-        + reports
+        + len(targets.local_benchmarks)
+        + len(targets.report_files(settings.runs))
+        - 3 * len(settings.runs)
+        + 1
+        + len(settings.archives)
     )

@@ -9,13 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bld.config.plan import GIB
 from bld.config.settings import Settings
-from bld.pipeline.plan import disk, memory
+from bld.pipeline.plan import costs, memory
 from bld.pipeline.plan.costs import Plan
-from bld.pipeline.plan.documents import expected_of
 from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
-from bld.pipeline.plan.scoring import cache_bytes_per_byte, positions_per_token
 from bld.pipeline.plan.words import count, flops, gib, hours, short, size
+from bld.pipeline.plan.work import cache_bytes_per_byte, expected_of, positions_per_token
 from bld.pipeline.record import SECONDS_PER_HOUR
 
 # A job's standard output is a pipe, which has no width of its own.
@@ -82,15 +82,11 @@ def _models(plan: Plan) -> Table:
 
 
 def _scoring(plan: Plan) -> Table:
-    columns = (
-        "positions",
-        "cache,\nat most",
-        "GPU-\nhours",
-        "jobs",
-        "hours\nper job",
-        "GiB of\na GPU",
+    columns = ("positions", "cache,\nat most", "GPU-\nhours", "jobs")
+    per_job = ("hours\nper job", "GiB of\na GPU")
+    table = _table(
+        "Teachers' byte distributions", "teacher", "documents", *columns, *per_job, words=2
     )
-    table = _table("Teachers' byte distributions", "teacher", "documents", *columns, words=2)
     for job in plan.scoring:
         table.add_row(
             job.teacher,
@@ -126,7 +122,7 @@ def _trainings(plan: Plan) -> Table:
 
 
 def _memory(plan: Plan) -> Table:
-    title = f"Memory of one GPU, GiB of {plan.gpu.memory_gib:g}"
+    title = f"Memory of one GPU, GiB of {plan.settings.plan.memory / GIB:g}"
     columns = ("weights", "gradients", "optimiser", "work", "teacher", "loading", "at its\nheight")
     table = _table(title, "training", *columns)
     for job in plan.trainings:
@@ -145,82 +141,81 @@ def _disk(plan: Plan) -> Table:
 def _totals(plan: Plan) -> Iterable[str]:
     of_scoring, of_training = all_gpu_hours(plan.scoring), all_gpu_hours(plan.trainings)
     yield (
-        f"{hours(of_scoring + of_training)} GPU-hours on {plan.gpu.name}: {hours(of_scoring)} of scoring, "
-        f"{hours(of_training)} of training"
+        f"{hours(of_scoring + of_training)} GPU-hours on {plan.settings.plan.gpu}: "
+        f"{hours(of_scoring)} of scoring, {hours(of_training)} of training"
     )
     sent = all_submissions(plan.jobs)
     yield (
-        f"{count(plan.submissions)} queue slots (submissions of jobs): {count(sent)} of scoring and training, "
-        f"{count(plan.submissions - sent)} of the rest"
+        f"{count(plan.submissions)} queue slots (submissions of jobs): {count(sent)} of scoring "
+        f"and training, {count(plan.submissions - sent)} of the rest"
     )
     yield (
-        f"{size(plan.to_write)} to write, checkpoints among them; {size(plan.free)} are free on the file system of the "
-        "working folder"
+        f"{size(plan.to_write)} to write, checkpoints among them; {size(plan.free)} are free on "
+        "the file system of the working folder"
     )
     yield f"about {count(sum(item.files for item in plan.items))} files"
 
 
 def _gpu(plan: Plan) -> str:
-    peaks = plan.gpu.tflops
+    gpu = plan.settings.plan
     return (
-        f"{plan.gpu.name} with {plan.gpu.memory_gib:g} GiB, {peaks['bf16']:g} TFLOP/s at best in bf16 and "
-        f"{peaks['fp32']:g} in fp32, of which {plan.gpu.utilisation:.0%} are reached"
+        f"{gpu.gpu} with {gpu.memory / GIB:g} GiB, {gpu.peak('bf16'):g} TFLOP/s at best in bf16 "
+        f"and {gpu.peak('fp32'):g} in fp32, of which {gpu.utilisation:.0%} are reached"
     )
 
 
 def _assumptions(plan: Plan) -> Iterable[str]:
     settings = plan.settings
     yield (
-        f"Speed: `plan.utilisation` {plan.gpu.utilisation:g} of the published peak, in training and in scoring; "
-        "communication between GPUs, summing tokens to bytes and evaluating are not counted."
+        f"Speed: `plan.utilisation` {settings.plan.utilisation:g} of the published peak, in "
+        "training and in scoring; communication between GPUs, summing tokens to bytes and "
+        "evaluating are not counted."
     )
     yield (
-        "Work: 2 operations per weight and token forward, 4 backward (2 for frozen weights), 2 more with activation "
-        "checkpointing; and attention over the whole context."
+        "Work: 2 operations per weight and token forward, 4 backward (2 for frozen weights), 2 "
+        "more with activation checkpointing; and attention over the whole context."
     )
-    yield from _of_documents(settings)
-    yield from _of_scoring(settings)
-    if any(run.sampling.on_policy for run in settings.runs.values()):
-        yield (
-            "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn token by token, which "
-            "takes longer than its operations say, and how much longer is not counted."
-        )
-    yield (
-        "Memory: the model in the precision of the run, states by ZeRO's stage, and for `work` all that layers keep for the "
-        "backward pass; while it is loaded, the whole model in float32 and nothing else. At its height there are also "
-        f"{gib(memory.RESERVE)} GiB for CUDA, libraries and gaps."
-    )
-    yield (
-        f"Jobs: each needs {settings.plan.job_minutes:g} minutes (`plan.job_minutes`) besides its work, to start, load and "
-        "save; runtime, GPUs and retries are those of this profile."
-    )
-    yield (
-        f"Disk: no more than {disk.CHECKPOINTS} checkpoints of each training ({disk.CHECKPOINTS - 1} are kept, one is being "
-        "written), of all trainings at once; they go when it is done. Conda environments, parts of shards that are being "
-        "scored and quotas are not counted."
-    )
-
-
-def _of_documents(settings: Settings) -> Iterable[str]:
-    corpora = {run.corpus for run in settings.runs.values()}
-    for name in sorted(corpora):
-        expected = expected_of(settings.corpora[name])
-        text = f"Documents of `{name}`: "
-        if expected:
-            text += (
-                f"{count(expected.documents)} of {count(expected.bytes_per_document)} bytes, "
-                f"{expected.supervised_fraction:.0%} of them supervised, {expected.bytes_per_token:g} bytes per token"
-            )
-            yield f"{text} (`corpora.{name}.expected`); counted where a split is made."
-        else:
-            yield f"{text}counted; 4 bytes per token."
-
-
-def _of_scoring(settings: Settings) -> Iterable[str]:
+    for name in sorted({run.corpus for run in settings.runs.values()}):
+        yield _documents_of(name, settings)
     for name in sorted({run.teacher for run in settings.runs.values() if run.teacher}):
         teacher = settings.teachers[name]
         yield (
-            f"Teacher `{name}`: {positions_per_token(teacher):g} positions per token with histories "
-            f"`{teacher.histories}`; at most {cache_bytes_per_byte(teacher.top_k_symbols):.0f} bytes of cache per supervised "
-            f"byte with `top_k_symbols` {teacher.top_k_symbols} (half of that is usual)."
+            f"Teacher `{name}`: {positions_per_token(teacher):g} positions per token with "
+            f"histories `{teacher.histories}`; at most "
+            f"{cache_bytes_per_byte(teacher.top_k_symbols):.0f} bytes of cache per supervised byte "
+            f"with `top_k_symbols` {teacher.top_k_symbols} (half of that is usual)."
         )
+    if any(run.sampling.on_policy for run in settings.runs.values()):
+        yield (
+            "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn "
+            "token by token, which takes longer than its operations say, and how much longer is "
+            "not counted."
+        )
+    yield (
+        "Memory: the model in the precision of the run, states by ZeRO's stage, and for `work` all "
+        "that layers keep for the backward pass; while it is loaded, the whole model in float32 "
+        f"and nothing else. At its height there are also {gib(memory.RESERVE)} GiB for CUDA, "
+        "libraries and gaps."
+    )
+    yield (
+        f"Jobs: each needs {settings.plan.job_minutes:g} minutes (`plan.job_minutes`) besides its "
+        "work, to start, load and save; runtime, GPUs and retries are those of this profile."
+    )
+    yield (
+        f"Disk: no more than {costs.CHECKPOINTS} checkpoints of each training "
+        f"({costs.CHECKPOINTS - 1} are kept, one is being written), of all trainings at once; they "
+        "go when it is done. Conda environments, parts of shards that are being scored and quotas "
+        "are not counted."
+    )
+
+
+def _documents_of(name: str, settings: Settings) -> str:
+    expected = expected_of(settings.corpora[name])
+    if not expected:
+        return f"Documents of `{name}`: counted; 4 bytes per token."
+    return (
+        f"Documents of `{name}`: {count(expected.documents)} of "
+        f"{count(expected.bytes_per_document)} bytes, {expected.supervised_fraction:.0%} of them "
+        f"supervised, {expected.bytes_per_token:g} bytes per token (`corpora.{name}.expected`); "
+        "counted where a split is made."
+    )

@@ -1,10 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers of the plan, for readers."""
 
 from __future__ import annotations
 
-from bld.pipeline.plan.gpus import GIB
-
-KILO = 1000.0
+from bld.config.plan import GIB
 
 
 def size(value: float) -> str:
@@ -33,11 +31,9 @@ def gib(value: float) -> str:
 
 
 def hours(value: float) -> str:
-    """Hours, or seconds, with no more digits than tell something."""
-    if value >= 100:
-        return f"{value:,.0f}"
+    """Hours, or seconds, with no more digits than are of use."""
     if value >= 10:
-        return f"{value:.1f}"
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
     return f"{value:.2f}" if value >= 0.01 or not value else "<0.01"
 
 
@@ -45,5 +41,5 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
     for unit in units[:-1]:
         if value < 999.5:
             return f"{value:.3g} {unit}"
-        value /= KILO
+        value /= 1000
     return f"{value:.3g} {units[-1]}"
