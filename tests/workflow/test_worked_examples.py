@@ -66,3 +66,17 @@ def test_two_files_add_one_and_make_nothing_else_stale(tmp_path, example, files,
     }
     assert {name: digests[name] for name in before} == before
     assert len(digests) == len(before) + 1
+
+
+def test_one_class_adds_a_family_of_tokenizers(tmp_path):
+    shutil.copytree(ROOT / "workflow/bld", tmp_path / "bld")
+    _, code = (EXAMPLES / "family/family.py").read_text().split("components\n", 1)
+    with (tmp_path / "bld/tokenization/families.py").open("a") as families:
+        families.write(code)
+    finished = subprocess.run(
+        [sys.executable, EXAMPLES / "family/use.py"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -5,8 +5,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode as gpt2_table
 
+from bld.tokenization.families import bytes_to_unicode
 from bld.tokenization.rendering import Renderer
-from bld.tokenization.vocabulary import bytes_to_unicode, read_vocabulary
+from bld.tokenization.vocabulary import read_vocabulary
 
 BYTE_FALLBACK = {"SentencePiece BPE", "Unigram", "Llama 2 style", "Gemma 2 style"}
 
@@ -99,7 +100,7 @@ def test_word_pieces_are_refused():
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.normalizer = normalizers.NFC()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="[SEP]")
-    message = r"WordPiece tokenizer made of \(NFC, BertPreTokenizer\) is neither byte-level nor"
+    message = r"WordPiece tokenizer made of \(NFC, BertPreTokenizer\) is of no known family"
     with pytest.raises(ValueError, match=message):
         Renderer(tokenizer)
 

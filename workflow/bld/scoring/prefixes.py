@@ -41,14 +41,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bld.tokenization.content import ContentTokenizer
-from bld.tokenization.vocabulary import unfold
+from bld.tokenization.families import family_of, unfold
 
 TAIL = 64  # bytes of text encoded again at least
 STEP = 32  # bytes after which a tail is shortened
 CANDIDATES = 16  # trunk tokens at which it may begin, at most
 REMEMBERED_SEGMENTS = 1 << 16
 
-SHORT_SIGHTED = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split"}
 WORD_ENDS = [byte for byte in range(128) if chr(byte).isalnum()]
 AFTER_WORDS = [byte for byte in range(128) if not chr(byte).isalnum() and byte not in b"'>"]
 NON_ASCII_SPACES = [chr(code) for code in range(0x80, 0x10000) if chr(code).isspace()]
@@ -259,7 +258,9 @@ def _pairs_to_cut(specification: dict[str, Any], spelt: Sequence[bytes]) -> np.n
     pairs = np.zeros((256, 256), bool)
     parts = {part["type"] for part in unfold(specification["pre_tokenizer"])}
     added_tokens = [added for added in specification["added_tokens"] if not added["special"]]
-    if parts - SHORT_SIGHTED or any(added["single_word"] for added in added_tokens):
+    if parts - family_of(specification).short_sighted or any(
+        added["single_word"] for added in added_tokens
+    ):
         return pairs
     pairs[0x21:0x7F, ord(" ")] = pairs[0x80:, ord(" ")] = True
     if specification["model"]["type"] != "Unigram":

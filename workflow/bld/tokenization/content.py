@@ -10,33 +10,20 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Iterator, Sequence
 from itertools import compress
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from bld.tokenization.vocabulary import (
-    SPACE_MARK,
-    Vocabulary,
-    has_byte_fallback,
-    is_byte_level,
-    marks_spaces,
-    model_entries,
-    unfold,
-    unknown_ids,
-)
+from bld.tokenization.families import family_of, unfold
+from bld.tokenization.vocabulary import Vocabulary, model_entries, unknown_ids
 
 REFUSED_NORMALIZERS = {
     "Lowercase": "it lower-cases the text",
     "StripAccents": "it strips accents",
     "BertNormalizer": "it cleans and lower-cases the text",
 }
-
-# What a vocabulary with byte fallback reads as something else when a user types it: U+2581 as a
-# space, the six characters <0x41> as one byte. The second is safe once it is cut behind its "<".
-LOOKALIKE = re.compile(f"({SPACE_MARK})|(?<=<)(?=0x[0-9A-Fa-f]{{2}}>)")
 
 
 class ContentTokenizer:
@@ -53,10 +40,10 @@ class ContentTokenizer:
         exact, self.notes = without_text_changes(specification)
         self.backend = Tokenizer.from_str(json.dumps(repeatable(specification)))
         self._content = Tokenizer.from_str(json.dumps(without_special_tokens(exact)))
-        self._space_mark_ids: list[int] | None = None
-        if not is_byte_level(specification) and has_byte_fallback(specification):
-            byte_ids = {spelt: i for i, spelt in enumerate(vocabulary.token_bytes) if spelt}
-            self._space_mark_ids = [byte_ids[bytes([byte])] for byte in SPACE_MARK.encode()]
+        self._lookalike = family_of(specification).lookalike
+        self._byte_ids: dict[bytes, int] = {}
+        if self._lookalike:
+            self._byte_ids = {spelt: i for i, spelt in enumerate(vocabulary.token_bytes) if spelt}
 
     def encode(self, text: str, where: str) -> list[int]:
         """The ids of `text`; raises ValueError naming `where` if their bytes are not the text."""
@@ -67,10 +54,10 @@ class ContentTokenizer:
     def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts; whether their bytes are the texts is not checked."""
         encodings = self._content.encode_batch_fast(texts, add_special_tokens=False)
-        if self._space_mark_ids is None:
+        if self._lookalike is None:
             return [encoding.ids for encoding in encodings]
         return [
-            self._ids_of(text) if LOOKALIKE.search(text) else encoding.ids
+            self._ids_of(text) if self._lookalike.search(text) else encoding.ids
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
@@ -90,12 +77,12 @@ class ContentTokenizer:
         return self._ids_of(text[:first]) + rest.ids
 
     def _ids_of(self, text: str) -> list[int]:
-        if self._space_mark_ids is None:
+        if self._lookalike is None:
             return self._content.encode(text, add_special_tokens=False).ids
-        first, *others = LOOKALIKE.split(text)
+        first, *others = self._lookalike.split(text)
         ids = self._content.encode(first, add_special_tokens=False).ids
         for mark, part in zip(others[::2], others[1::2], strict=True):
-            ids += self._space_mark_ids if mark else []
+            ids += [self._byte_ids[bytes([byte])] for byte in (mark or "").encode()]
             ids += self._content.encode(part, add_special_tokens=False).ids
         return ids
 
@@ -134,7 +121,7 @@ def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any],
     if specification["model"].get("dropout"):
         notes.append("BPE dropout is switched off: the same text must give the same tokens")
 
-    kept = []
+    kept, family = [], family_of(specification)
     for normalizer in unfold(specification.get("normalizer")):
         kind = normalizer["type"]
         if kind in REFUSED_NORMALIZERS:
@@ -145,7 +132,7 @@ def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any],
             )
         if kind == "Prepend":
             notes.append(f"the {normalizer['prepend']!r} put in front of every text is left out")
-        elif kind == "ByteLevel" or marks_spaces(normalizer):
+        elif family.is_notation(normalizer):
             kept.append(normalizer)
         else:
             notes.append(f"the normalizer {kind} is left out: text keeps the bytes that it has")

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import PreTrainedTokenizerFast
 
-from bld.tokenization.vocabulary import SPACE_MARK, bytes_to_unicode
+from bld.tokenization.families import SPACE_MARK, bytes_to_unicode
 
 BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
 
