@@ -10,26 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bld.config.registry import METHODS
+
 Settings = Mapping[str, Any]
 BASELINE = "sft"
 MIXED, PLAIN, ON_POLICY = " + one_to_one", " plain", " on-policy"
-LABELS = {
-    "sft": "SFT",
-    "bld linear": "BLD with linear heads",
-    "bld causal": "BLD with causal heads",
-    "bld marginal": "BLD without a head",
-    "bld output": "BLD on the output head",
-    "bld marginal + one_to_one": "BLD and one-to-one",
-    "alm": "ALM with SFT",
-    "alm plain": "ALM",
-    "uld": "ULD",
-    "mined": "MinED",
-    "one_to_one": "One-to-one",
-    "x_token p-kl": "X-Token, P-KL",
-    "x_token h-kl": "X-Token, H-KL",
-    "simct": "SimCT with SFT",
-    "simct plain": "SimCT",
-}
+LABELS = {series.name: series.label for method in METHODS.values() for series in method.series}
 SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain", MIXED: " and one-to-one"}
 
 

@@ -15,13 +15,13 @@ from xml.sax.saxutils import quoteattr
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bld.config.method import PALETTE
+from bld.config.registry import METHODS
+
 INK = "#24272c"
 MUTED = "#62686f"
 RULE = "#d9dbdd"
 CARD = "#fdfcfa"
-
-PALETTE = ("#2a78c2", "#cf5c12", "#0b8f6a", "#b9629a", "#9a7300", "#7f63c9", "#1c8ca8")
-"""After Okabe and Ito (2008), with lightness levelled: each is at least 3:1 against both cards."""
 
 
 class Look(NamedTuple):
@@ -45,20 +45,12 @@ SHAPES: Mapping[str, Any] = {
 """Markers with the dashes of their lines."""
 
 FIXED = {
-    "sft": Look(PALETTE[0]),
-    "bld linear": Look(PALETTE[1]),
-    "bld marginal": Look(PALETTE[2]),
-    "bld causal": Look(PALETTE[3]),
-    "bld output": Look(PALETTE[4]),
-    "one_to_one": Look(PALETTE[5]),
-    "alm": Look(PALETTE[6]),
-    "uld": Look(PALETTE[0], "s"),
-    "x_token p-kl": Look(PALETTE[1], "s"),
-    "bld marginal + one_to_one": Look(PALETTE[2], "s"),
-    "x_token h-kl": Look(PALETTE[3], "s"),
-    "mined": Look(PALETTE[4], "s"),
-    "simct plain": Look(PALETTE[5], "s"),
-    "alm plain": Look(PALETTE[6], "s"),
+    **{
+        series.name: Look(series.colour, series.marker)
+        for method in METHODS.values()
+        for series in method.series
+        if series.colour
+    },
     "teacher": Look(INK),
     "untrained student": Look(MUTED),
 }
