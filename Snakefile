@@ -29,9 +29,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/reporting.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/archiving.smk"
 include: "workflow/rules/archive.smk"
-include: "workflow/rules/card.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/reasons.smk"
 include: "workflow/rules/stale.smk"
@@ -45,8 +43,8 @@ rule all:
     default_target: True
     input:
         REPORT,
-        CRATES,
-        CARDS,
+        SELECTION.crates,
+        SELECTION.cards,
     localrule: True
 
 
@@ -57,7 +55,7 @@ onstart:
 onsuccess:
     if any(job.rule.name == "all" for job in workflow.dag.jobs):
         print(f"\nThe report: {os.path.abspath(REPORT)}")
-        for crate in CRATES:
+        for crate in SELECTION.crates:
             print(f"The archive: {os.path.abspath(crate)}")
 
 

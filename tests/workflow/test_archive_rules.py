@@ -1,12 +1,9 @@
 """What `snakemake archive` would make, and what it reads of the settings."""
 
-import operator
-
 import yaml
 
 from bld.config.checks import read_settings
-from bld.publishing.checks.configuration import differences_from
-from bld.publishing.crate import Order, resolved
+from bld.publishing.crate import CrateRequest
 
 
 def archived(plan, configuration):
@@ -37,22 +34,12 @@ def test_without_archives_there_is_nothing_to_archive(plan, default):
 
 
 def test_a_crate_is_made_from_the_configuration_as_it_was_resolved(plan, default):
-    order = Order(**archived(plan, default()).settings("write_crate demo"))
-    again = read_settings(yaml.safe_load(yaml.safe_dump(resolved(order), sort_keys=False)))
+    request = CrateRequest(**archived(plan, default()).settings("write_crate demo"))
+    again = read_settings(yaml.safe_load(yaml.safe_dump(request.resolved, sort_keys=False)))
     settings = read_settings(default())
     assert again == settings
     splits = [list(x.corpora["python_docs"].splits) for x in (again, settings)]
     assert splits[0] == splits[1] == ["train", "distillation", "development", "validation"]
-
-
-def test_the_configuration_gives_the_settings_that_a_report_tells_of(plan, default):
-    told = archived(plan, default()).settings("report_selection demo")["runs"]
-    runs = {name: run["settings"] for name, run in told.items()}
-    assert list(differences_from(read_settings(default()), "report", told, operator.eq)) == []
-    assert runs["bld"]["bld"] and "alm" not in runs["bld"] and "bld" not in runs["sft"]
-    other = read_settings(default() | {"bld": {"kl_weight": 9.0}})
-    [found] = differences_from(other, "report", {"bld": told["bld"]}, operator.eq)
-    assert "kl_weight 9.0" in found
 
 
 def test_the_order_of_keys_is_no_other_archive_and_that_of_splits_is(plan, default):

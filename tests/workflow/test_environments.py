@@ -11,7 +11,7 @@ import yaml
 from bld.pipeline.code_digest import PACKAGE, code_modules
 
 ENVS = PACKAGE.parents[1] / "envs"
-PACKAGES = {"yaml": "pyyaml", "lm_eval": "lm-eval"}
+PACKAGES = {"yaml": "pyyaml", "lm_eval": "lm-eval", "detect_secrets": "detect-secrets"}
 CONDA_NAMES = {
     "pytorch": "torch",
     "matplotlib-base": "matplotlib",

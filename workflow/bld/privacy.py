@@ -44,11 +44,13 @@ def portable_path(path: Path) -> str:
 
 
 def account() -> str | None:
-    """The name of the user's account; none for a number without a name, as in some containers."""
+    """The name of the user's account; none for a number without a name, as in some containers, and for
+    `root` and others that are called like a folder of every machine."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):
         return None
+    return None if os.path.isdir(f"/{name}") else name
 
 
 def _anonymised_quoted(match: re.Match[str]) -> str:

@@ -1,4 +1,10 @@
-# Crates: runs with everything that they were made of, and the report on them alone.
+# Crates: runs with everything that they were made of, and the report on them alone; model cards.
+
+from snakemake import __version__ as SNAKEMAKE_VERSION
+
+from bld.publishing.selection import Selection
+
+SELECTION = Selection(TARGETS, SNAKEMAKE_VERSION)
 
 
 wildcard_constraints:
@@ -7,13 +13,13 @@ wildcard_constraints:
 
 rule archive:
     input:
-        CRATES,
+        SELECTION.crates,
     localrule: True
 
 
 rule report_selection:
     input:
-        lambda wildcards: TARGETS.report_files(archived_runs(wildcards)),
+        lambda wildcards: TARGETS.report_files(SELECTION.runs(wildcards.archive)),
     output:
         page="results/archive/{archive}/report/index.html",
         summary="results/archive/{archive}/report/summary.json",
@@ -27,7 +33,12 @@ rule report_selection:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("report", selection_settings(wildcards)),
+        step=lambda wildcards: step(
+            "report",
+            report_settings(
+                SETTINGS.archives[wildcards.archive].title, SELECTION.runs(wildcards.archive)
+            ),
+        ),
     shell:
         "python -m bld.stages.report"
         " --step {params.step:q}"
@@ -53,12 +64,49 @@ rule write_crate:
         "../../envs/archive.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("archive", archive_settings(wildcards)),
+        step=lambda wildcards: step("archive", SELECTION.archive_settings(wildcards)),
     shell:
         "python -m bld.stages.archive"
         " --step {params.step:q}"
         " --report {input.report:q}"
         " --crate {output.crate:q}"
+        " --record {output.record:q}"
+        " --log {log:q}"
+        " 2>&1 | tee {log:q}"
+
+
+# The model card of every trained student, for whoever gets the model alone.
+rule write_card:
+    input:
+        unpack(SELECTION.card_report),
+        model="results/runs/{run}/model/manifest.json",
+        training="results/runs/{run}/training.json",
+        training_record="results/runs/{run}/model/manifest.record.json",
+        crate=SELECTION.card_crate,
+        made_from=SELECTION.card_made_from,
+    output:
+        card="results/runs/{run}/model/README.md",
+        record="results/runs/{run}/model/README.record.json",
+    log:
+        "logs/write_card/{run}.log",
+    benchmark:
+        "logs/write_card/{run}.benchmark.jsonl"
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    params:
+        step=lambda wildcards: step("write_card", SELECTION.card_settings(wildcards)),
+    shell:
+        "python -m bld.stages.write_card"
+        " --step {params.step:q}"
+        " --model {input.model:q}"
+        " --training {input.training:q}"
+        " --training-record {input.training_record:q}"
+        " --summary {input.summary:q}"
+        " --crate {input.crate:q}"
+        " --made-from {input.made_from:q}"
+        " --card {output.card:q}"
         " --record {output.record:q}"
         " --log {log:q}"
         " 2>&1 | tee {log:q}"

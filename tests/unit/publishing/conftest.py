@@ -13,7 +13,7 @@ import yaml
 from bld.config.checks import read_settings
 from bld.pipeline.code_digest import code_digest, code_modules
 from bld.pipeline.step import parse_step
-from bld.publishing.crate import Order, write_crate
+from bld.publishing.crate import CrateRequest, write_crate
 
 PROJECT = Path(__file__).parents[3]
 CODE = ["Snakefile", "LICENSE", "CITATION.cff", "README.md", "Makefile", "envs/report.yaml"]
@@ -222,18 +222,18 @@ class MadeUp:
         made = [self.write(f"{folder}/{name}", content) for name, content in files.items()]
         return self.record("report", measures, made, "demo")
 
-    def order(self, **archive):
+    def request(self, **archive):
         """What the rule asks for, of the configuration as it is."""
         settings = read_settings(self.configuration)
         chosen = settings.archives["demo"].model_dump(mode="json") | {"runs": ["sft", "bld"]}
         splits = {name: list(corpus.splits) for name, corpus in settings.corpora.items()}
-        return Order(chosen | archive, settings.model_dump(mode="json"), splits, "9.27.1")
+        return CrateRequest(chosen | archive, settings.model_dump(mode="json"), splits, "9.27.1")
 
     def archive(self, target="demo.crate.zip", **archive):
         """Write the crate; its path is returned."""
         path = self.folder / target
         report = "results/archive/demo/report/index.record.json"
-        self.remarks = write_crate(self.order(**archive), report, path, self.code)
+        self.remarks = write_crate(self.request(**archive), report, path, self.code)
         return path
 
 
@@ -267,3 +267,13 @@ def make_up(tmp_path, monkeypatch):
         return workflow
 
     return make
+
+
+@pytest.fixture
+def zyxuser(made_up, monkeypatch):
+    """Somebody's account, with the working folder inside their home folder."""
+    home = made_up.folder.parent
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.setenv(name, "zyxuser")
+    return home

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import time
 import zipfile
@@ -15,7 +14,6 @@ from bld.config.checks import read_settings
 
 # Put together here, so that no scanner takes this file for a leak.
 TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
-ANOTHER = "Zz9" + "yXwVuTsRqPoNmLkJiH"
 METADATA = "ro-crate-metadata.json"
 PROJECT = Path(__file__).parents[3]
 
@@ -42,16 +40,6 @@ def entities(crate):
 
 def ids(value):
     return {one["@id"] for one in (value if isinstance(value, list) else [value])}
-
-
-@pytest.fixture
-def zyxuser(made_up, monkeypatch):
-    """Somebody's account, with the working folder inside their home folder."""
-    home = made_up.folder.parent
-    monkeypatch.setenv("HOME", str(home))
-    for name in ("LOGNAME", "USER"):
-        monkeypatch.setenv(name, "zyxuser")
-    return home
 
 
 def test_archiving_twice_gives_the_same_bytes(made_up):
@@ -192,42 +180,115 @@ def test_the_configuration_in_the_crate_gives_the_same_settings(made_up, path):
         assert list(again.corpora[name].splits) == list(corpus.splits)
 
 
-def test_nothing_of_a_person_or_a_secret_is_in_any_byte(made_up, zyxuser, monkeypatch):
+def test_no_byte_of_a_crate_tells_of_a_person_or_a_secret(made_up, zyxuser, monkeypatch):
     monkeypatch.setenv("MIRROR_PASSWORD", "swordfish-77")
     address = "https://bob:" + "hunter2secret@mirror.org/simple"
-    log = f"{TOKEN}\nfrom {address}\nsubmitted by zyxuser\n{zyxuser}/models/x\nswordfish-77\n"
-    Path("logs/distill/bld.log").write_text(log)
-    Path("logs/fetch/teacher.log").write_text("\\".join(log.splitlines()))
+    logs = [TOKEN, address, "submitted by zyxuser", f"{zyxuser}/models/x", "swordfish-77"]
+    stages = ["distill/bld", "distill/sft", "fetch/teacher", "build_split/docs/train"]
+    stages.append("gather_cache/big/docs/train")
+    for stage, text in zip(stages, logs, strict=True):
+        Path(f"logs/{stage}.log").write_text(f"done\n{text}\n")
     own = made_up.configuration
-    own["archives"]["demo"]["description"] = f"By zyxuser with {TOKEN} from {address}"
-    own["report"]["title"] = "swordfish-77"
-    # At any place of a line, were it broken.
-    header = " ".join("x" * width + f" Bearer {ANOTHER}" for width in range(50))
-    own["archives"]["demo"]["title"] = header
     made_up.write(zyxuser / "documents/1.txt", "a document")
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        made_up.write(zyxuser / "models/own" / name, "{}")
+    own["models"]["own"] = {"path": f"{zyxuser}/models/own"}
     own["corpora"]["mine"] = {
-        "source": {"kind": "files", "format": "text", "paths": [f"{zyxuser}/documents/*.txt"]},
+        "source": {
+            "kind": "files",
+            "format": "text",
+            "paths": [f"{zyxuser}/documents/*.txt"],
+        },
         "splits": {"train": {"fraction": 1.0}},
     }
-    made_up.write(made_up.code / "config/mine.yaml", "# Read this.\n")
+    made_up.write(made_up.code / "config/open.yaml", "# Read this.\n")
     made_up.commit()
     crate = made_up.archive()
-    planted = [
-        "zyxuser",
-        TOKEN,
-        ANOTHER,
-        "hunter2secret",
-        "swordfish-77",
-        str(zyxuser),
-        str(made_up.folder),
-    ]
     files = contents(crate)
     files["objects"] = unpacked(files["code.bundle"], zyxuser / "unpacked")
     assert b"Read this" in files["objects"]
+    planted = ["zyxuser", TOKEN, "hunter2secret", "swordfish-77", str(zyxuser)]
     for name, data in files.items():
-        for secret in planted:
-            assert secret.encode() not in data, (name, secret)
-            assert secret not in name
+        assert not [x for x in planted if x.encode() in data or x in name], name
+    again = yaml.safe_load(files["configuration.yaml"])
+    assert again["models"]["own"]["path"] == "~/models/own"
+    assert again["corpora"]["mine"]["source"]["paths"] == ["~/documents/*.txt"]
+    left_out = entities(crate)["./"]["description"]
+    for stage in stages:
+        assert f"logs/{stage}.log" not in files and f"logs/{stage}.log" in left_out
+    assert "logs/distill/bld.benchmark.jsonl" in files
+
+
+def name_in_the_measure(made_up, leak):
+    """Written by a step, as its record says."""
+    path = made_up.write("results/runs/bld/evaluation/bits_per_byte.json", {"bits": 2, "x": leak})
+    inputs = [
+        "results/runs/bld/model/manifest.json",
+        "results/corpora/docs/validation/manifest.json",
+    ]
+    made_up.record("evaluate_bits_per_byte", inputs, [path], "bld")
+    made_up.report([path])
+
+
+REFUSED = {
+    "a secret in a result": (name_in_the_measure, TOKEN, "evaluation/bits_per_byte.json, line 3: "),
+    "a path in a result": (name_in_the_measure, "{home}/x", "evaluation/bits_per_byte.json, line 3: "),
+    "a name in a result": (name_in_the_measure, "by zyxuser", "evaluation/bits_per_byte.json, line 3: "),
+    "a secret in the code": (
+        lambda made_up, leak: made_up.write(made_up.code / "workflow/x.py", f"\n# {leak}"),
+        TOKEN,
+        "workflow/x.py, line 2: ",
+    ),
+    "a path in the code": (
+        lambda made_up, leak: made_up.write(made_up.code / "workflow/x.py", f"\n# {leak}"),
+        "{home}/x",
+        "workflow/x.py, line 2: ",
+    ),
+    "a secret in a file of settings": (
+        lambda made_up, leak: made_up.write(made_up.code / "config/mine.yaml", f"\n# {leak}"),
+        TOKEN,
+        "config/mine.yaml, line 2: ",
+    ),
+    "a secret in the configuration": (
+        lambda made_up, leak: made_up.configuration["report"].update(title=leak),
+        "for https://bob:" + "hunter2secret@mirror.org/",
+        "configuration.yaml, line ",
+    ),
+    "a name in the configuration": (
+        lambda made_up, leak: made_up.configuration["archives"]["demo"].update(title=leak),
+        "By zyxuser",
+        "configuration.yaml, line ",
+    ),
+    "bytes with a secret": (
+        lambda made_up, leak: made_up.write(
+            "results/runs/bld/metrics.parquet", b"\xff\x00" + leak.encode()
+        ),
+        TOKEN,
+        "results/runs/bld/metrics.parquet, line 1: ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_crate_with_a_secret_or_a_person_is_not_written_and_the_place_is_told(
+    made_up, zyxuser, what
+):
+    plant, leak, place = REFUSED[what]
+    leak = leak.format(home=zyxuser)
+    plant(made_up, leak)
+    with pytest.raises(ValueError, match="so no crate is written") as refused:
+        made_up.archive()
+    assert place in str(refused.value) and leak not in str(refused.value)
+    assert not Path("demo.crate.zip").exists()
+
+
+def test_a_profile_and_settings_with_a_path_of_the_machine_are_left_out_and_named(made_up, zyxuser):
+    made_up.write(made_up.code / "profiles/slurm/config.yaml", f"conda-prefix: {zyxuser}/envs\n")
+    made_up.write(made_up.code / "config/mine.yaml", "models: {m: {path: /data/zyxuser/m}}\n")
+    crate = made_up.archive()
+    left_out = entities(crate)["./"]["description"]
+    for name in ("profiles/slurm/config.yaml", "config/mine.yaml"):
+        assert name not in contents(crate) and name in left_out
 
 
 def test_an_account_that_is_called_like_a_repository_of_the_hub_leaves_the_repository(
@@ -237,24 +298,6 @@ def test_an_account_that_is_called_like_a_repository_of_the_hub_leaves_the_repos
     made_up.configuration["models"]["hers"] = source
     files = contents(made_up.archive())
     assert yaml.safe_load(files["configuration.yaml"])["models"]["hers"]["hub"] == "zyxuser/a-model"
-
-
-def test_what_was_taken_out_of_a_file_is_said_with_the_digest_that_it_had(made_up):
-    path = "logs/distill/bld.log"
-    before = Path(path).read_text() + TOKEN
-    Path(path).write_text(before)
-    crate = made_up.archive()
-    described = entities(crate)
-    assert described[path]["description"] == "redacted: it held a token of Hugging Face"
-    assert described[path]["originalSha256"] == hashlib.sha256(before.encode()).hexdigest()
-    assert contents(crate)[path].decode().endswith("done\nREDACTED")
-    assert [name for name, one in described.items() if "originalSha256" in one] == [path]
-
-
-def test_a_secret_in_what_is_no_text_is_refused(made_up):
-    metrics = made_up.write("results/runs/bld/metrics.parquet", b"\xff\x00" + TOKEN.encode())
-    with pytest.raises(ValueError, match=rf"^{metrics}: holds a token of Hugging Face"):
-        made_up.archive()
 
 
 def test_a_file_that_is_not_the_recorded_one_is_refused_with_what_to_do(made_up):
@@ -285,99 +328,9 @@ def test_a_recorded_file_that_is_gone_is_refused(made_up):
 def test_a_log_that_is_gone_is_said(made_up):
     Path("logs/distill/bld.log").unlink()
     crate = made_up.archive()
-    told = "The log of results/runs/bld/model/manifest.record.json was gone: logs/distill/bld.log."
+    told = "Gone before the crate was written: logs/distill/bld.log."
     assert told in made_up.remarks
     assert told in entities(crate)["./"]["description"]
-
-
-def test_the_bundle_is_the_history_and_uncommitted_changes_are_beside_it(made_up):
-    readme = made_up.code / "README.md"
-    committed = readme.read_text()
-    readme.write_text("changed\n")
-    (made_up.code / "workflow/bld/new.py").write_text("NEW = 1\n")
-    files = contents(made_up.archive())
-    assert files["README.md"] == b"changed\n"
-    assert files["workflow/bld/new.py"] == b"NEW = 1\n"
-    bundle = Path("out.bundle")
-    bundle.write_bytes(files["code.bundle"])
-    subprocess.run(["git", "clone", "--quiet", bundle, "clone"], check=True, capture_output=True)
-    assert Path("clone/README.md").read_text() == committed
-    assert not Path("clone/workflow/bld/new.py").exists()
-
-
-def test_the_bundle_does_not_depend_on_how_git_keeps_the_history(made_up):
-    numbers = [str(number**3) for number in range(5000)]
-    for version in range(8):
-        numbers[version * 500] = "changed"
-        (made_up.code / "README.md").write_text("\n".join(numbers))
-        made_up.commit()
-    bundle = contents(made_up.archive())["code.bundle"]
-    repack = ["repack", "-adfq", "--window=50", "--depth=1"]
-    subprocess.run(["git", "-C", made_up.code, *repack], check=True)
-    assert contents(made_up.archive())["code.bundle"] == bundle
-
-
-def test_links_ignored_files_and_hidden_ones_are_no_code(made_up):
-    (made_up.code / "config").mkdir()
-    (made_up.code / "config/link.yaml").symlink_to("/etc/hosts")
-    (made_up.code / ".gitignore").write_text("*.secret\n")
-    (made_up.code / "config/a.secret").write_text("x")
-    assert not [name for name in contents(made_up.archive()) if name.startswith(("config/", "."))]
-
-
-def test_without_a_repository_there_is_no_bundle_and_the_crate_says_so(made_up):
-    os.rename(made_up.code / ".git", made_up.folder / "git")
-    crate = made_up.archive()
-    assert "code.bundle" not in contents(crate)
-    assert "workflow/bld/stages/distill.py" in contents(crate)
-    assert "no git repository" in entities(crate)["./"]["description"]
-
-
-def test_that_the_history_names_its_authors_is_said(made_up):
-    crate = made_up.archive()
-    [remark] = made_up.remarks
-    assert remark.startswith("code.bundle names the authors of its commits")
-    assert remark in entities(crate)["./"]["description"]
-
-
-@pytest.mark.parametrize(
-    ("leak", "what"),
-    [
-        (TOKEN, "a token of Hugging Face"),
-        ("{home}/models", "a path of the machine"),
-        ("/scratch/zyxuser/models", "a path of the machine"),
-    ],
-)
-@pytest.mark.parametrize("is_message", [True, False])
-def test_a_history_that_tells_too_much_is_not_given_away(made_up, zyxuser, leak, what, is_message):
-    leak = f"path: {leak.format(home=zyxuser)}\n"
-    path = Path(made_up.write(made_up.code / "config/leak.yaml", "" if is_message else leak))
-    commit = made_up.commit(leak if is_message else "all")
-    path.unlink()
-    made_up.commit("without it")
-    assert "code.bundle" not in contents(made_up.archive())
-    [remark] = made_up.remarks
-    where = "the message" if is_message else "config/leak.yaml"
-    assert f"its history holds {what}, in {where} of commit {commit[:12]}" in remark
-
-
-def test_the_history_of_a_larger_repository_does_not_come_along(made_up):
-    os.rename(made_up.code / ".git", made_up.code.parent / ".git")
-    (made_up.code.parent / ".gitignore").write_text("work\n")
-    code, made_up.code = made_up.code, made_up.code.parent
-    commit = made_up.commit()
-    made_up.code = code
-    crate = made_up.archive()
-    assert "code.bundle" not in contents(crate)
-    assert "a folder of a larger repository" in made_up.remarks[0]
-    assert entities(crate)["Snakefile"]["version"] == commit
-
-
-def test_code_that_the_repository_around_it_ignores_is_archived(made_up):
-    shutil.rmtree(made_up.code / ".git")
-    subprocess.run(["git", "init", "--quiet", made_up.code.parent], check=True)
-    (made_up.code.parent / ".gitignore").write_text("*\n")
-    assert "workflow/bld/stages/distill.py" in contents(made_up.archive())
 
 
 def test_the_public_library_reads_the_crate(made_up):

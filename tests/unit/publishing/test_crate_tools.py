@@ -42,7 +42,7 @@ def test_the_public_validator_finds_nothing_that_is_not_explained(made_up):
     assert len(found) < 10
 
 
-def test_it_finds_no_more_in_a_crate_with_an_author_and_something_taken_out(made_up):
+def test_it_finds_no_more_in_a_crate_with_an_author_and_without_a_log(made_up):
     Path("logs/distill/bld.log").write_text("from https://bob:" + "hunter2@mirror.org/\n")
     author = {"name": "A Person", "orcid": "0000-0002-1825-0097", "affiliation": "An Institute"}
     found = issues(made_up.archive(authors=[author]))

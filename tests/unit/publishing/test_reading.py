@@ -6,7 +6,8 @@ import zipfile
 
 import pytest
 
-from bld.publishing.reading import METADATA, NotACrate, open_crate
+from bld.publishing.graph import METADATA
+from bld.publishing.reading import open_crate
 
 RO_CRATE = {
     "@graph": [
@@ -40,10 +41,10 @@ def crate(tmp_path):
     return make
 
 
-def reasons_against(path):
-    with pytest.raises(NotACrate) as refused, open_crate(path):
+def reason_against(path):
+    with pytest.raises(ValueError) as refused, open_crate(path):
         pass
-    return refused.value.reasons
+    return str(refused.value)
 
 
 def test_a_crate_is_read_by_names(crate):
@@ -52,68 +53,40 @@ def test_a_crate_is_read_by_names(crate):
         assert opened.json("results/é.json") == {"a": 1}
 
 
+NO_NAME = "is not the name of a file inside the crate"
 DANGEROUS = {
-    "climbs out": ({"name": "results/../../x"}, "climbs out of its folder"),
-    "absolute": ({"name": "/etc/x"}, "is no path inside a folder"),
-    "a drive": ({"name": "C:x"}, "is no path inside a folder"),
-    "backslashes": ({"name": "results\\..\\x"}, "is no path inside a folder"),
-    "no name": ({"name": "results//x"}, "climbs out of its folder, or has an empty part"),
+    "climbs out": ({"name": "results/../../x"}, NO_NAME),
+    "absolute": ({"name": "/etc/x"}, NO_NAME),
+    "a drive": ({"name": "C:x"}, NO_NAME),
+    "backslashes": ({"name": "results\\..\\x"}, NO_NAME),
+    "control characters": ({"name": "results/\x1b[2J"}, NO_NAME),
     "a repository": ({"name": "sub/.GIT/hooks/post-checkout"}, "would change a git repository"),
-    "control characters": ({"name": "results/\x1b[2J"}, "has control characters in its name"),
     "a link": (
         {"name": "results/link", "external_attr": (stat.S_IFLNK | 0o777) << 16},
         "is a link or another special file",
     ),
-    "a duplicate": ({"name": "configuration.yaml"}, "'configuration.yaml' is there twice"),
-    "another case": ({"name": "Configuration.yaml"}, "are one file on systems that fold case"),
-    "a file in a file": ({"name": "configuration.yaml/x"}, "lies in 'configuration.yaml', which is a file"),
+    "another case": ({"name": "Configuration.yaml"}, "is there twice"),
     "a bomb": (
         {"name": "results/x", "content": bytes(2**21), "compress_type": zipfile.ZIP_DEFLATED},
-        "to 2097152 bytes, which no result does",
-    ),
-    "another compression": (
-        {"name": "results/x", "compress_type": zipfile.ZIP_LZMA},
-        "is compressed in another way than deflate",
+        "to 2097152 bytes",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("what", DANGEROUS)
 def test_a_zip_that_could_do_harm_is_refused_before_anything_is_read(crate, what):
     about, reason = DANGEROUS[what]
-    found = reasons_against(crate(extra=about))
-    assert any(reason in one for one in found), found
-
-
-def test_an_encrypted_entry_is_refused(crate):
-    path = crate()
-    content = bytearray(path.read_bytes())
-    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the first of the flags of the last entry
-    path.write_bytes(content)
-    assert reasons_against(path) == ["'configuration.yaml' is encrypted"]
-
-
-def test_a_name_that_is_no_text_is_refused(crate):
-    path = crate(extra={"name": "results/é"})
-    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
-    [reason] = reasons_against(path)
-    assert reason.startswith("not a zip file, or cut off: 'utf-8' codec can't decode")
+    assert reason in reason_against(crate(extra=about))
 
 
 NO_CRATES = {
-    "nothing": (None, "no such file"),
-    "a text": (b"not a zip", "not a zip file, or cut off"),
-    "half": (0.5, "not a zip file, or cut off"),
+    "nothing": (None, "No such file"),
+    "a text": (b"not a zip", "not a zip file"),
+    "half": (0.5, "not a zip file"),
     "no metadata": ({}, f"{METADATA}: not in the crate"),
     "no JSON": ({METADATA: "{"}, f"{METADATA}: expected JSON"),
-    "a key twice": ({METADATA: '{"@graph": [], "@graph": []}'}, "a key is there twice"),
-    "no graph": ({METADATA: "[]"}, "expected a `@graph` of entities"),
-    "an entity twice": (
-        {METADATA: '{"@graph": [{"@id": "a b"}, {"@id": "a%20b"}]}'},
-        "describes 'a b' twice",
-    ),
-    "no RO-Crate": ({METADATA: '{"@graph": [{"@id": "./"}]}'}, "does not say that it is an RO-Crate"),
+    "no graph": ({METADATA: "[]"}, "not the metadata of an RO-Crate"),
+    "no RO-Crate": ({METADATA: '{"@graph": [{"@id": "./"}]}'}, "not the metadata of an RO-Crate"),
 }  # fmt: skip
 
 
@@ -128,8 +101,7 @@ def test_what_is_no_crate_is_refused(crate, tmp_path, what):
     elif content is not None:
         whole = crate().read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if content == 0.5 else content)
-    [found] = reasons_against(path)
-    assert reason in found
+    assert reason in reason_against(path)
 
 
 def test_an_entry_that_is_damaged_is_told(crate):
@@ -137,14 +109,6 @@ def test_an_entry_that_is_damaged_is_told(crate):
     path.write_bytes(path.read_bytes().replace(b"a good result", b"a best result"))
     with open_crate(path) as opened, pytest.raises(ValueError, match="damaged in the zip: Bad CRC"):
         opened.sha256("results/x")
-
-
-def test_a_yaml_file_that_grows_beyond_measure_is_not_read(crate):
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 9)]
-    path = crate(extra={"name": "bomb.yaml", "content": "\n".join(lines).encode()})
-    with open_crate(path) as opened, pytest.raises(ValueError, match="values, expected 1000000"):
-        opened.yaml("bomb.yaml")
 
 
 def test_files_are_not_written_through_links(crate, tmp_path):

@@ -1,109 +1,172 @@
-"""What an artefact was made from: the walk back from one record, from every input to the record that has it as an output.
+"""What a result was made from: from one record back to everything that it rests on.
 
-A record (`*.record.json`) tells of one job. Equal path and digest link the output of one to the input of another. What lies
-under results/ or resources/ was made by the workflow, so each such input needs the record of its making; anything else, and
-what a record says to come from outside, is a file of the user's own, where a chain begins.
+A record tells of one job; equal path and digest link the output of one to the input of another. What
+lies under results/ or resources/ was made by the workflow, so each such input needs the record of its
+making. All else, and what a record says to come from outside, is the user's own: a chain begins there.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from bld.files import RECORD, read_manifest
-from bld.pipeline.code_digest import code_modules, loaded_modules
-from bld.publishing.manifests import Manifests
-from bld.publishing.terms import MADE
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from bld.files import MANIFEST
+
+MADE = ("results/", "resources/")
+"""Where steps put what they make."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Made(_Part):
+    """A file that a step made."""
+
+    bytes: int
+    sha256: str
+
+
+class Code(_Part):
+    """The code that a step ran: a digest of all, and of every module."""
+
+    digest: str
+    modules: dict[str, str]
+
+
+class StepOf(_Part):
+    """What a step read besides its inputs; `redacted` if paths in the settings were anonymised."""
+
+    identity: str
+    settings: dict[str, Any]
+    redacted: bool = False
+    code: Code
+
+
+class Environment(_Part):
+    """What it ran in."""
+
+    python: str
+    packages: dict[str, str]
+
+
+class RunRecord(_Part):
+    """What crates read of a record; bld.pipeline.record writes them. `outside` are inputs under
+    results/ or resources/ that no step made, `sources` where the files of manifests came from."""
+
+    stage: str = Field(pattern=r"^[a-z_]+$")
+    rule: str | None = None
+    log: str | None = None
+    benchmark: str | None = None
+    step: StepOf
+    inputs: dict[str, str]
+    outside: list[str] = []
+    outputs: dict[str, Made]
+    sources: dict[str, dict[str, Any]] = {}
+    environment: Environment
+    seconds: float = 0.0
+    started: AwareDatetime
+    ended: AwareDatetime
 
 
 class Action(NamedTuple):
-    """A job that was done: the path of its record, relative to the working folder, and what it says."""
+    """A job that was done: the path of its record, from the working folder, and what it says."""
 
     path: str
-    record: Mapping[str, Any]
+    record: RunRecord
 
     @property
     def given(self) -> set[str]:
         """The inputs that no step made."""
-        outside = set(self.record.get("outside", []))
-        return {x for x in self.record["inputs"] if x in outside or not x.startswith(MADE)}
+        outside = set(self.record.outside)
+        return {x for x in self.record.inputs if x in outside or not x.startswith(MADE)}
 
 
-def chain(folder: Path, last: str) -> list[Action]:
+def read_record(path: str, content: Any) -> RunRecord:
+    """The record in what was read as JSON. Raises ValueError, naming path and field, if it is none."""
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: not a run record: {where}: {first['msg']}") from error
+
+
+class Manifests:
+    """Which files manifests stand for. `read` gives the content of the manifest at a path, an empty one
+    where there is none."""
+
+    def __init__(self, read: Callable[[str], Mapping[str, Any]]) -> None:
+        self._read = read
+        self._files: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def naming(self, path: str) -> str | None:
+        """The manifest that names a file, the nearest above it."""
+        above = (str(folder / MANIFEST) for folder in PurePosixPath(path).parents)
+        return next((manifest for manifest in above if path in self.files(manifest)), None)
+
+    def files(self, manifest: str) -> dict[str, dict[str, Any]]:
+        """The files that a manifest stands for by path, each with `sha256` and `bytes` if it tells them.
+
+        Raises ValueError, naming the manifest, if its content is not one's.
+        """
+        if manifest not in self._files:
+            self._files[manifest] = _files(manifest, self._read(manifest))
+        return self._files[manifest]
+
+
+def chain(records: Mapping[str, RunRecord], manifests: Manifests, last: str) -> list[Action]:
     """The record `last` and every record that it rests on, sorted by path.
 
-    Raises ValueError, naming the file and what to do, for an input without a record that can be read, and for one whose
-    digest is not that of the output that it was.
+    Raises ValueError, naming file and records, for an input without a record, and for one whose digest
+    is not that of the output that it was.
     """
-    makers: dict[str, Action] = {}
-    broken = []
-    for path in _records(folder):
-        if action := _read(folder, path):
-            makers |= dict.fromkeys([path, *action.record["outputs"]], action)
-        else:
-            broken.append(path)
-    what_to_do = f"delete {', '.join(broken)}, no record of a job, and " if broken else ""
-    what_to_do += "run `snakemake` again"
-    if last not in makers:
-        raise ValueError(f"{last}: there is no such record; {what_to_do}")
-    manifests = Manifests(lambda x: read_manifest(folder / x) if (folder / x).is_file() else {})
-    reached, waiting = {last: makers[last]}, [makers[last]]
+    makers = {path: Action(path, record) for path, record in records.items()}
+    makers |= {path: makers[x] for x, record in records.items() for path in record.outputs}
+    if last not in records:
+        raise ValueError(f"{last}: there is no such record")
+    reached, waiting = {last}, [makers[last]]
     while waiting:
         action = waiting.pop()
-        given = action.given
-        for path, digest in action.record["inputs"].items():
-            if path in given:
-                continue
+        for path in sorted(action.record.inputs.keys() - action.given):
             source = path if path in makers else manifests.naming(path)
             if source not in makers:
                 raise ValueError(
-                    f"{path}: no record tells how it was made, but {action.path} names it as an input; {what_to_do}"
+                    f"{path}: {action.path} read it, and no record tells how it was made"
                 )
             maker = makers[source]
-            output = maker.record["outputs"].get(path) or manifests.named(source)[path]
-            if (made := output["sha256"]) != digest:
-                raise ValueError(
-                    f"{path}: {action.path} was made from another file (sha256 {digest[:12]}...) than "
-                    f"{maker.path} tells of (sha256 {made[:12]}...); run `snakemake` again, and if it finds nothing "
-                    f"to do, delete {action.path} first"
-                )
+            _expect_same(path, action, maker, manifests)
             if maker.path not in reached:
-                reached[maker.path] = maker
+                reached.add(maker.path)
                 waiting.append(maker)
-    return [reached[path] for path in sorted(reached)]
+    return [makers[path] for path in sorted(reached)]
 
 
-def expect_code(actions: Sequence[Action], package: Path) -> None:
-    """Raises ValueError, naming record and modules, where a job ran other code than the package `bld` in this
-    folder holds: it was edited while the job waited."""
-    for action in actions:
-        step, stage = action.record["step"], f"bld.stages.{action.record['stage']}"
-        ran = step["code"]["modules"]
-        here = code_modules(stage, package, loaded_modules(step["settings"], package))
-        if others := [x for x in sorted({*ran, *here}) if ran.get(x) != here.get(x)]:
-            raise ValueError(
-                f"{action.path}: the job ran another version of {', '.join(others)} than there is here; run `snakemake` "
-                f"again, and if it finds nothing to do, delete {action.path} first"
-            )
+def _expect_same(path: str, action: Action, maker: Action, manifests: Manifests) -> None:
+    if path == maker.path:  # no record holds its own digest
+        return
+    if path in maker.record.outputs:
+        made = maker.record.outputs[path].sha256
+    else:
+        made = manifests.files(str(manifests.naming(path)))[path].get("sha256", "unknown")
+    if made != (read := action.record.inputs[path]):
+        raise ValueError(
+            f"{path}: {action.path} was made from another file (sha256 {read[:12]}...) than "
+            f"{maker.path} tells of (sha256 {made[:12]}...)"
+        )
 
 
-def _records(folder: Path) -> Iterator[str]:
-    for top in MADE:
-        for where, folders, names in os.walk(folder / top):
-            folders.sort()
-            for name in sorted(names):
-                if name.endswith(RECORD):
-                    yield Path(where, name).relative_to(folder).as_posix()
-
-
-def _read(folder: Path, path: str) -> Action | None:
-    """The action of a record; none if it is not one."""
+def _files(manifest: str, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    folder = PurePosixPath(manifest).parent
     try:
-        record = json.loads((folder / path).read_text(encoding="utf-8"))
-        is_one = isinstance(record["inputs"], dict) and isinstance(record["outputs"], dict)
-    except (ValueError, LookupError, TypeError):
-        return None
-    return Action(path, record) if is_one else None
+        named = {folder / name: about for name, about in content.get("files", {}).items()}
+        named |= {folder / f"{x['name']}.parquet": x for x in content.get("shards", [])}
+        return {
+            str(path): {key: about[key] for key in ("sha256", "bytes") if key in about}
+            for path, about in named.items()
+        }
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{manifest}: expected a manifest, found something else") from error

@@ -9,15 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bld.files import sha256_of
-from bld.publishing.against import summaries
-from bld.publishing.bundle import EXECUTABLE, FILES, git, tracked, unpack
-from bld.publishing.checks.files import check_files
-from bld.publishing.checks.records import read_records
-from bld.publishing.findings import Findings, some
-from bld.publishing.reading import BUNDLE, CONFIGURATION, METADATA, RESULTS, Crate, open_crate
+from bld.files import RECORD, sha256_of
+from bld.publishing.chain import read_record
+from bld.publishing.git import EXECUTABLE, FILES, git, tracked, unpack
+from bld.publishing.graph import BUNDLE, CONFIGURATION, METADATA
+from bld.publishing.reading import RESULTS, Crate, open_crate
+from bld.publishing.redraw import SUMMARY, summaries
+from bld.publishing.verify import file_problems, some
 
-CODE = ("workflow", "envs", "config", "profiles")
+WHOLE = ("workflow", "envs")
 """Folders that a crate holds as they were, so that what is not in it was not there."""
 
 
@@ -37,8 +37,8 @@ class WorkingFolder:
 
 
 def reproduce(path: Path, folder: Path, with_results: bool = False) -> WorkingFolder:
-    """Fill an empty or new `folder` with the code and the configuration of the crate at `path`, and
-    its results if they are wanted.
+    """Fill an empty or new `folder` with the code and the configuration of the crate at `path`, and its
+    results if they are wanted.
 
     Raises ValueError if the folder holds anything, or the crate is not whole.
     """
@@ -47,25 +47,19 @@ def reproduce(path: Path, folder: Path, with_results: bool = False) -> WorkingFo
             f"{folder}: expected a new or empty folder, found something there; name another"
         )
     with open_crate(path) as crate:
-        findings = Findings()
-        check_files(crate, findings)
-        if CONFIGURATION not in crate:
-            findings.problems.append(f"{CONFIGURATION}: missing, so there is nothing to run")
-        if findings.problems:
-            raise ValueError(f"{path} is not whole:\n" + "\n".join(findings.problems))
+        problems = list(file_problems(crate))
+        if CONFIGURATION not in crate.files:
+            problems.append(f"{CONFIGURATION}: missing, so there is nothing to run")
+        if problems:
+            raise ValueError(f"{path} is not whole:\n" + "\n".join(problems))
         wanted = list(_wanted(crate.yaml(CONFIGURATION)))
         folder.mkdir(parents=True, exist_ok=True)
         commit = _lay_down_code(crate, folder)
-        wanted += [
-            f"{name}: something personal was taken out of it; put your own in"
-            for name in crate.files
-            if (folder / name).exists() and not _is_as_made(crate, name, folder)
-        ]
         if with_results:
             crate.extract([name for name in crate.names if name.split("/")[0] in RESULTS], folder)
-        reports = summaries(crate)
-        records = read_records(crate, Findings()).values()
+        records = (read_record(x, crate.json(x)) for x in crate.names if x.endswith(RECORD))
         pythons = sorted({record.environment.python for record in records})
+        reports = summaries(crate)
     changes = git(folder, "status", "--porcelain").splitlines() if commit else []
     edited = [line[3:] for line in changes if line[3:] != CONFIGURATION]
     return WorkingFolder(folder, commit, edited, wanted, pythons, with_results, reports)
@@ -75,7 +69,7 @@ def _lay_down_code(crate: Crate, folder: Path) -> str | None:
     """The repository, then the crate's files over it, less those that were not there; the commit."""
     files = [name for name in crate.names if name not in (METADATA, BUNDLE)]
     files = [name for name in files if name.split("/")[0] not in RESULTS]
-    if BUNDLE not in crate:
+    if BUNDLE not in crate.files:
         crate.extract(files, folder)
         return None
     with TemporaryDirectory() as temporary:
@@ -83,39 +77,30 @@ def _lay_down_code(crate: Crate, folder: Path) -> str | None:
         commit = unpack(Path(temporary) / BUNDLE, folder)
     committed = {name: mode for name, mode in tracked(folder).items() if mode in FILES}
     for name in committed.keys() - set(files):
-        if name.split("/")[0] in CODE:
+        if name.split("/")[0] in WHOLE:
             (folder / name).unlink()
-    crate.extract([name for name in files if not _is_as_made(crate, name, folder)], folder)
+    crate.extract([name for name in files if not _is_there(crate, name, folder)], folder)
     for name in files:
         if committed.get(name) == EXECUTABLE:
             (folder / name).chmod(0o755)
     return commit
 
 
-def _is_as_made(crate: Crate, name: str, folder: Path) -> bool:
-    """Whether a file is in the folder already, as it was before anything was taken out of it."""
+def _is_there(crate: Crate, name: str, folder: Path) -> bool:
     path = folder / name
     return path.is_file() and not path.is_symlink() and sha256_of(path) == crate.digest(name)
 
 
 def _wanted(configuration: Any) -> Iterator[str]:
-    """What the configuration takes from the user's own disk."""
-    for section in ("models", "datasets"):
-        for name, entry in _entries(configuration, section):
-            if entry.get("path"):
-                yield f"{section}.{name}.path: {entry['path']}"
-    for name, corpus in _entries(configuration, "corpora"):
-        source = dict(_entries({name: corpus}, name)).get("source", {})
-        if source.get("paths"):
-            yield f"corpora.{name}.source.paths: {some(source['paths'])}"
-
-
-def _entries(configuration: Any, section: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The entries of a section; a section that is not as it should be is for the workflow to refuse."""
-    found = configuration.get(section) if isinstance(configuration, dict) else None
-    for name, entry in found.items() if isinstance(found, dict) else ():
-        if isinstance(entry, dict):
-            yield name, entry
+    """What the configuration takes from the user's own disk. What is no configuration has nothing: it is
+    for the workflow to refuse."""
+    sections = configuration if isinstance(configuration, dict) else {}
+    for section in ("models", "datasets", "corpora"):
+        for name, entry in (sections.get(section) or {}).items():
+            if path := entry.get("path"):
+                yield f"{section}.{name}.path: {path}"
+            if paths := entry.get("source", {}).get("paths"):
+                yield f"{section}.{name}.source.paths: {some(paths)}"
 
 
 def instructions(made: WorkingFolder, crate: Path) -> str:
@@ -128,20 +113,17 @@ def instructions(made: WorkingFolder, crate: Path) -> str:
         lines.append(f"Not as committed: {some(made.edited)} (`git status` lists all)")
     lines += ["It runs what the crate's makers wrote: read it if you do not trust them.", ""]
     if made.wanted:
-        lines += [
-            f"Provide first, and say where in {CONFIGURATION}:",
-            *(f"  {one}" for one in made.wanted),
-            "",
-        ]
+        wanted = [f"  {one}" for one in made.wanted]
+        lines += [f"Provide first, and say where in {CONFIGURATION}:", *wanted, ""]
     lines += [
-        f"Once, with Python {' or '.join(made.pythons) or '3.11 or newer'}, which it was made with:",
+        f"Once, with Python {' or '.join(made.pythons) or '3.11 or newer'}, as it was made with:",
         f"  cd {shlex.quote(str(made.folder))}",
         "  make .venv/workflow.done && source .venv/bin/activate",
     ]
     if made.with_results:
-        own = ["results/report/summary.json"]
+        own = [f"results/report/{SUMMARY}"]
         lines += [
-            "Then, to draw the report from what is here (weights and documents are not, so train in another folder):",
+            "Then, to draw the report from what is here (train in another folder: there are no weights):",
             f"  snakemake report_so_far --cores 1 --configfile {CONFIGURATION}",
         ]
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bld.pipeline.code_digest import PACKAGE
 from bld.pipeline.step import StepParser
-from bld.publishing.crate import Order, write_crate
+from bld.publishing.crate import CrateRequest, write_crate
 
 
 def main() -> None:
@@ -13,9 +13,10 @@ def main() -> None:
     parser.reads("--report", help="record of the report")
     parser.writes("--crate")
     with parser.recorded() as arguments:
-        order = Order(**arguments.step.settings)
+        request = CrateRequest(**arguments.step.settings)
+        report, code = str(arguments.report), PACKAGE.parents[1]
         try:
-            remarks = write_crate(order, str(arguments.report), arguments.crate, PACKAGE.parents[1])
+            remarks = write_crate(request, report, arguments.crate, code)
         except ValueError as error:
             raise SystemExit(str(error)) from None
         for remark in remarks:

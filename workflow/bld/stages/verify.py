@@ -1,5 +1,5 @@
-"""Check a crate that may come from anybody: whether it is whole, whether its results hang together, and
-what of that cannot be checked."""
+"""Check a crate that may come from anybody: whether it is whole, whether its records are a chain, whether
+its report follows from its numbers, and what of that cannot be checked."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from rich.console import Console
-
-from bld.publishing.against import compare_reports
-from bld.publishing.page import findings_page
+from bld.publishing.reading import open_crate
+from bld.publishing.redraw import compare_reports
 from bld.publishing.verify import verify
 
 
@@ -22,15 +20,32 @@ def main() -> None:
         "--against",
         type=Path,
         metavar="SUMMARY",
-        help="a summary.json of who made the runs again: say where it differs from the crate's, times apart",
+        help="a summary.json of who made the runs again: say where it differs from the crate's",
     )
     arguments = parser.parse_args()
     findings = verify(arguments.crate)
     if arguments.against and not findings.problems:
-        compare_reports(arguments.crate, arguments.against, findings)
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.print(findings_page(arguments.crate, findings))
+        with open_crate(arguments.crate) as crate:
+            try:
+                problems = list(compare_reports(crate, arguments.against))
+            except ValueError as error:
+                problems = [str(error)]
+        findings.conclude(problems, f"{arguments.against} holds the same numbers, times apart")
+    for sign, sentences in (
+        ("holds:      ", findings.checked),
+        ("not checked:", findings.not_checked),
+        ("WRONG:      ", findings.problems),
+    ):
+        for sentence in sentences:
+            print(sign, _printable(sentence))
+    verdict = f"refused, {len(findings.problems)} wrong" if findings.problems else "nothing wrong"
+    print(f"{arguments.crate}: {verdict}")
     sys.exit(bool(findings.problems))
+
+
+def _printable(sentence: str) -> str:
+    """What names in a crate could do to a terminal is shown instead of done."""
+    return "".join(x if x.isprintable() or x == "\n" else repr(x)[1:-1] for x in sentence)
 
 
 if __name__ == "__main__":

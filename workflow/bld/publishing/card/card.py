@@ -20,8 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bld.config.settings import Methods
 from bld.files import MANIFEST, read_manifest, sha256_of, write_text
-from bld.publishing.card.licences import card_licence
-from bld.publishing.card.parts import BASE, DOCUMENTS, Manifests, Part, parts
+from bld.publishing.card.parts import BASE, DOCUMENTS, Manifests, Part, card_licence, parts
 from bld.publishing.card.results import Results, read_results, shown
 from bld.reporting.numbers import GIBIBYTE, listed, number
 
@@ -87,7 +86,7 @@ def make_card(inputs: CardInputs) -> ModelCard:
         splits=_splits(settings["run"], manifests),
         metadata=metadata,
         results=results,
-        judged_on=_judged_on(settings["run"], results),
+        evaluated_on=_evaluated_on(settings["run"], results),
         training=_json(inputs.training),
         record=_json(inputs.record),
         parameters=parameter_count(inputs.model.parent),
@@ -174,13 +173,13 @@ def _splits(
     run: Mapping[str, Any], manifests: Manifests
 ) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Name, use and manifest of every split of the run's corpus that the run meets."""
-    uses = {run["train_split"]: "trained on", run["validation_split"]: "judged on"}
+    uses = {run["train_split"]: "trained on", run["validation_split"]: "evaluated on"}
     if run["development_split"]:
-        uses.setdefault(run["development_split"], "looked at during training")
+        uses.setdefault(run["development_split"], "development evaluations during training")
     return [(split, use, manifests["corpora", run["corpus"], split]) for split, use in uses.items()]
 
 
-def _judged_on(run: Mapping[str, Any], results: Results) -> list[str]:
+def _evaluated_on(run: Mapping[str, Any], results: Results) -> list[str]:
     documents = [f"held-out documents of {run['corpus']}"] if results.documents else []
     return [*documents, *results.benchmarks]
 

@@ -61,7 +61,7 @@ class Difference(NamedTuple):
 
 class Results(NamedTuple):
     """All that is told of a run: itself, those beside it (teacher, student before training), its differences from SFT,
-    and how much it was judged on."""
+    and how much it was evaluated on."""
 
     run: Measured
     others: Sequence[Measured]

@@ -1,13 +1,11 @@
 """What `python -m bld.stages.verify` tells, and how it ends."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from bld.publishing.findings import Findings
-from bld.publishing.page import findings_page
 from bld.publishing.verify import verify
 from bld.stages import reproduce as reproduce_stage
 from bld.stages import verify as verify_stage
@@ -32,15 +30,6 @@ def run(monkeypatch, capsys):
     return run_stage
 
 
-def test_a_crate_of_other_code_is_checked_apart_from_what_only_that_code_can_check(made_up):
-    findings = verify(made_up.archive())
-    assert findings.problems == []
-    told = " ".join([*findings.not_checked, *findings.undecided])
-    assert "tells of another version of the code than the one that verifies" in told
-    assert "results/archive/demo/report: cannot be made again from the results: KeyError" in told
-    assert "1 file that build_split read from outside (data/own.jsonl)" in told
-
-
 def test_with_the_weights_in_it_a_crate_passes_too(made_up):
     assert verify(made_up.archive(include_weights=True)).problems == []
 
@@ -48,21 +37,17 @@ def test_with_the_weights_in_it_a_crate_passes_too(made_up):
 def test_a_good_crate_ends_with_0_and_says_what_was_not_checked(made_up, run):
     ended, printed = run(verify_stage, made_up.archive())
     assert not ended
-    assert "Checked" in printed and "Not checked" in printed and "Wrong" not in printed
+    assert "holds:" in printed and "not checked:" in printed and "WRONG" not in printed
     assert "who made the crate: it bears no signature" in printed
-    assert printed.endswith("demo.crate.zip: nothing wrong was found; 1 thing could not be checked")
+    assert "was made by another version of the code" in printed
 
 
-@pytest.mark.parametrize(
-    ("make", "why"),
-    [(lambda path: None, "no such file"), (Path.mkdir, "a folder, expected a .crate.zip")],
-)
-def test_of_what_is_no_file_only_that_is_said(run, tmp_path, make, why):
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir])
+def test_of_what_is_no_file_that_is_said(run, tmp_path, make):
     path = tmp_path / "x.crate.zip"
     make(path)
     ended, printed = run(verify_stage, path)
-    assert ended == 1
-    assert printed == f"Wrong \u2717 {why} {path}: refused, 1 problem"
+    assert ended == 1 and "not a zip file that can be read" in printed
 
 
 def test_a_bad_crate_ends_with_1_and_says_every_problem(made_up, run):
@@ -70,8 +55,7 @@ def test_a_bad_crate_ends_with_1_and_says_every_problem(made_up, run):
     path.write_bytes(path.read_bytes()[:1000])
     ended, printed = run(verify_stage, path)
     assert ended == 1
-    assert "not a zip file, or cut off" in printed
-    assert printed.endswith("refused, 1 problem")
+    assert "WRONG: " in printed and printed.endswith("refused, 1 wrong")
 
 
 @pytest.mark.parametrize(("seconds", "bits", "ends"), [(99, 2.5, 0), (12.5, 2.25, 1)])
@@ -94,7 +78,7 @@ def test_numbers_that_were_made_again_are_held_against_those_in_the_crate(
             f"again.json and {SUMMARY}: runs[sft].bits_per_byte: 2.25, the other has 2.5" in printed
         )
     else:
-        assert f"again.json holds the same as {SUMMARY}, times apart" in printed
+        assert "again.json holds the same numbers, times apart" in printed
 
 
 def test_a_summary_that_cannot_be_read_is_a_problem(made_up, run):
@@ -120,16 +104,10 @@ def test_reproduce_says_where_it_cannot_write(made_up, run):
     assert "No such file or directory: '/proc/x" in ended
 
 
-def test_what_a_crate_says_does_nothing_to_the_terminal():
-    console = Console(width=80, record=True)
-    console.print(findings_page(Path("x.zip"), Findings(problems=["\x1b]0;owned\x07: [b]missing"])))
-    printed = console.export_text(styles=True)
-    assert "\\x1b]0;owned\\x07: [b]missing" in printed and "\x1b]" not in printed
-    assert "Checked" not in printed
-
-
-def test_a_check_without_problems_is_told_and_one_with_them_is_not():
-    findings = Findings()
-    findings.conclude([], "all is well")
-    findings.conclude(["x: is wrong"], "x is well")
-    assert (findings.checked, findings.problems) == (["all is well"], ["x: is wrong"])
+def test_what_a_crate_says_does_nothing_to_the_terminal(made_up, run):
+    path = made_up.archive()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("results/\x1b]0;owned\x07", "x")
+    ended, printed = run(verify_stage, path)
+    assert ended == 1
+    assert "\\x1b]0;owned" in printed and "\x1b]" not in printed
