@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
+from bld.config.evaluation import MEASURES
 from bld.config.plan import PEAKS, Plan
 from bld.config.run_checks import (
     comparison_problems,
@@ -29,7 +30,6 @@ from bld.config.settings import (
     Benchmark,
     Corpus,
     Dataset,
-    Evaluation,
     Model,
     Scratch,
     Settings,
@@ -39,7 +39,6 @@ from bld.config.settings import (
 )
 from bld.config.words import did_you_mean, either, listed, problem_in_words, shown
 
-MEASURES = get_args(get_args(Evaluation.model_fields["tasks"].annotation)[0])
 TAKEN = (*MEASURES, "byte_jsd")
 """Names in the report that no benchmark may have."""
 

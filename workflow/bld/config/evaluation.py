@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -13,6 +13,10 @@ from bld.config.documents import Count, Name, NonNegative, Revision, Section, Se
 from bld.config.models import Histories
 
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
+
+Measure = Literal["bits_per_byte", "byte_divergence", "text"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+"""What is measured of a model besides benchmarks."""
 
 
 class Evaluation(Histories):
@@ -26,9 +30,7 @@ class Evaluation(Histories):
 
     eps: float = Field(0.0, ge=0, lt=1)
     """Drop histories with at most this fraction of the mass; with 0 every symbol keeps some, so that KL is finite."""
-    tasks: list[Literal["bits_per_byte", "byte_divergence", "text"]] = Field(
-        ["bits_per_byte", "byte_divergence", "text"]
-    )
+    tasks: list[Measure] = Field(list(MEASURES))
     """What is measured; byte_divergence needs runs with a teacher; text is what models write and what surprises them."""
     divergence_documents: Count = 64
     """Documents on which byte_divergence is measured."""
