@@ -16,13 +16,9 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/settings.smk"
 include: "workflow/rules/resources.smk"
-include: "workflow/rules/corpora.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/teachers.smk"
-include: "workflow/rules/audit.smk"
-include: "workflow/rules/students.smk"
 include: "workflow/rules/alignments.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/evaluation.smk"
@@ -31,9 +27,7 @@ include: "workflow/rules/reporting.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/archive.smk"
 include: "workflow/rules/plan.smk"
-include: "workflow/rules/reasons.smk"
 include: "workflow/rules/stale.smk"
-include: "workflow/rules/cluster.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -49,7 +43,7 @@ rule all:
 
 
 onstart:
-    prepare_cluster()
+    prepare_cluster(workflow)
 
 
 onsuccess:
@@ -60,4 +54,4 @@ onsuccess:
 
 
 onerror:
-    report_what_there_is()
+    report_so_far(workflow, TARGETS, config)

@@ -207,7 +207,6 @@ def test_snakemake_says_which_file_of_the_code_has_changed(copied):
     (copied.folder / "config/config.yaml").write_text(
         yaml.safe_dump(configuration, sort_keys=False)
     )
-    printed, table = copied.snakemake("-n"), copied.snakemake("stale")
-    assert re.search(r"evaluation/bits_per_byte\.py: [0-9a-f]{8} -> [0-9a-f]{8}", printed)
-    assert "evaluation/bits_per_byte.py:" in table
-    assert "head_warmup.steps: 100 -> 101" in printed and "head_warmup.steps: 100 -> 101" in table
+    table = copied.snakemake("stale")
+    assert re.search(r"evaluation/bits_per_byte\.py: [0-9a-f]{8} -> [0-9a-f]{8}", table)
+    assert "head_warmup.steps: 100 -> 101" in table

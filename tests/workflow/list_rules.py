@@ -25,6 +25,7 @@ with SnakemakeApi(OutputSettings()) as api:
             "threads": rule.ruleinfo.threads,
             "params": list(rule.params.keys())
             + [None] * (len(rule.params) - len(rule.params.keys())),
+            "stage": rule.params.get("stage"),
             "shell": rule.shellcmd,
         }
         for rule in workflow.rules

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bld.hub import fetch, licence_of
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -113,9 +113,9 @@ def stage(online, tmp_path):
         if kind == "model":
             settings = {"weights": True, "trust_remote_code": False} | settings
         folder = tmp_path / "resources/small"
-        command = [sys.executable, "-m", "bld.stages.fetch", "--kind", kind]
+        files = files_line({}, {"manifest": folder / "manifest.json"})
+        command = [sys.executable, "-m", "bld.stages.fetch", "--files", files]
         command += ["--step", step_line("bld.stages.fetch", settings)]
-        command += ["--manifest", str(folder / "manifest.json")]
         done = subprocess.run(command, env=online, capture_output=True, text=True)
         return done.returncode, done.stderr, folder
 
@@ -244,7 +244,8 @@ def test_a_linked_folder_has_its_licence_too(offline, tmp_path):
     (source / "COPYING").write_text("You may.")
     manifest = tmp_path / "linked/manifest.json"
     line = step_line("bld.stages.link", {"path": str(source)})
-    command = [sys.executable, "-m", "bld.stages.link", "--step", line, "--manifest", manifest]
+    files = files_line({}, {"manifest": manifest})
+    command = [sys.executable, "-m", "bld.stages.link", "--step", line, "--files", files]
     subprocess.run(command, env=offline, check=True)
     found = json.loads(manifest.read_text())
     assert found["licence"] == {"license": "apache-2.0", "files": ["COPYING"]}

@@ -36,7 +36,7 @@ def edit_body(text):
         ("reporting/statistics.py", REPORTS),
         ("stages/prepare_student.py", {"prepare_student"}),
         # They tell of steps, of plans and of running trainings, and make none of what the steps make.
-        ("pipeline/staleness.py", set()),
+        ("pipeline/stale.py", set()),
         ("pipeline/plan/memory.py", set()),
         ("config.py", set()),
         ("config/checks.py", set()),
@@ -65,8 +65,12 @@ def test_comments_and_docstrings_of_all_modules_make_nothing_stale(made, change)
     assert made.stale() == set()
 
 
-def test_the_text_of_a_rule_makes_its_jobs_stale(made, with_followers):
-    made.edit("workflow/rules/students.smk", lambda text: text.replace("python -m", "python -u -m"))
+def test_the_command_of_a_rule_makes_its_jobs_stale(made, with_followers):
+    def other_command(text):
+        rule = text.index("rule prepare_student")
+        return text[:rule] + text[rule:].replace("RUN", '"nice " + RUN', 1)
+
+    made.edit("workflow/rules/models.smk", other_command)
     assert made.stale() == with_followers({"prepare_student"})
 
 
@@ -74,7 +78,7 @@ def test_the_name_of_a_log_makes_nothing_stale(made):
     def other_name(text):
         return text.replace("logs/prepare_student/{student}.log", "logs/prepared/{student}.log")
 
-    made.edit("workflow/rules/students.smk", other_name)
+    made.edit("workflow/rules/models.smk", other_name)
     assert made.stale() == set()
 
 

@@ -1,5 +1,6 @@
 """What trainings are told: where to leave checkpoints, how long they may run, what to look at on the way."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -31,6 +32,13 @@ def told(words, flag):
     """The words between a flag and the next."""
     after = words[words.index(flag) + 1 :]
     return after[: next(i for i, word in enumerate(after) if re.match("--|2>", word))]
+
+
+def inputs(words, name):
+    """The files that a stage gets under this name."""
+    [files] = told(words, "--files")
+    paths = json.loads(files)["inputs"][name]
+    return paths if isinstance(paths, list) else [paths]
 
 
 @pytest.mark.parametrize("stage, name", [("pretrain", "teacher"), ("distill", "bld")])
@@ -77,29 +85,29 @@ def test_runs_are_looked_at_on_their_development_split_with_what_the_teacher_say
 ):
     corpus, cache = "results/corpora/python_docs", "results/teachers/demo/python_docs"
     sft = commands(default(), SFT)["distill"]
-    assert told(sft, "--development") == [f"{corpus}/development/manifest.json"]
-    assert told(sft, "--development-cache") == []
+    assert inputs(sft, "development") == [f"{corpus}/development/manifest.json"]
+    assert inputs(sft, "development_cache") == []
     bld = commands(default(), BLD)
-    assert told(bld["distill"], "--development-cache") == [f"{cache}/development/manifest.json"]
-    assert told(bld["warm_up"], "--development") == [f"{corpus}/development/manifest.json"]
+    assert inputs(bld["distill"], "development_cache") == [f"{cache}/development/manifest.json"]
+    assert inputs(bld["warm_up"], "development") == [f"{corpus}/development/manifest.json"]
 
 
 def test_without_evaluation_a_training_is_told_of_no_development_split(commands, default):
     own = default()
     own["training"]["evaluate_every"] = 0
     jobs = commands(own, BLD)
-    assert told(jobs["distill"], "--development") == told(jobs["warm_up"], "--development") == []
-    assert told(jobs["distill"], "--development-cache") == []
+    assert inputs(jobs["distill"], "development") == inputs(jobs["warm_up"], "development") == []
+    assert inputs(jobs["distill"], "development_cache") == []
 
 
 def test_a_run_is_told_of_the_teacher_where_it_is_live_and_else_of_its_cache(commands, default):
     cached = commands(default(), BLD)["distill"]
-    assert told(cached, "--cache") == [
+    assert inputs(cached, "cache") == [
         "results/teachers/demo/python_docs/distillation/manifest.json"
     ]
-    assert told(cached, "--teacher") == []
+    assert inputs(cached, "teacher") == []
     own = default()
     own["teachers"]["demo"]["mode"] = "live"
     live = commands(own, BLD)["distill"]
-    assert told(live, "--teacher") == ["resources/models/teacher/manifest.json"]
-    assert told(live, "--cache") == told(live, "--development-cache") == []
+    assert inputs(live, "teacher") == ["resources/models/teacher/manifest.json"]
+    assert inputs(live, "cache") == inputs(live, "development_cache") == []

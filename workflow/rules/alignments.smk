@@ -1,4 +1,4 @@
-# How a student's tokens stand to a teacher's: maps of one vocabulary to the other, and how far both cut text alike.
+# How a student's tokens relate to a teacher's: maps of one vocabulary to the other, and how far both cut text alike.
 
 
 wildcard_constraints:
@@ -20,16 +20,11 @@ rule map_vocabulary:
         "../../envs/data.yaml"
     threads: 8
     params:
-        step=lambda wildcards: step("map_vocabulary", map_settings(wildcards)),
+        stage="map_vocabulary",
+        step=STEPS.map_vocabulary,
+        files=files,
     shell:
-        "python -m bld.stages.map_vocabulary"
-        " --step {params.step:q}"
-        " --student {input.student:q}"
-        " --teacher {input.teacher:q}"
-        " --map {output.map:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 rule measure_alignment:
@@ -48,14 +43,8 @@ rule measure_alignment:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("measure_alignment", alignment_settings(wildcards)),
+        stage="measure_alignment",
+        step=STEPS.measure_alignment,
+        files=files,
     shell:
-        "python -m bld.stages.measure_alignment"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --student {input.student:q}"
-        " --teacher {input.teacher:q}"
-        " --alignment {output.alignment:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN

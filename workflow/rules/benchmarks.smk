@@ -1,4 +1,4 @@
-# Benchmarks of lm-evaluation-harness: their data is fetched once or made from a corpus, then every model is judged by them.
+# Benchmarks of lm-evaluation-harness: their data is fetched once or made from a corpus, then every model is evaluated by them.
 
 
 rule fetch_benchmark:
@@ -16,17 +16,11 @@ rule fetch_benchmark:
         "../../envs/benchmark.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step(
-            "fetch_benchmark",
-            SETTINGS.benchmarks[wildcards.benchmark].model_dump(include={"data", "nltk"}),
-        ),
+        stage="fetch_benchmark",
+        step=STEPS.fetch_benchmark,
+        files=files,
     shell:
-        "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch_benchmark"
-        " --step {params.step:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        FETCH
 
 
 rule build_benchmark:
@@ -45,15 +39,11 @@ rule build_benchmark:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("build_benchmark", local_benchmark_settings(wildcards)),
+        stage="build_benchmark",
+        step=STEPS.build_benchmark,
+        files=files,
     shell:
-        "python -m bld.stages.build_benchmark"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 rule evaluate_benchmark:
@@ -75,13 +65,8 @@ rule evaluate_benchmark:
     resources:
         gpu=1,
     params:
-        step=lambda wildcards: step("evaluate_benchmark", benchmark_settings(wildcards)),
+        stage="evaluate_benchmark",
+        step=STEPS.evaluate_benchmark,
+        files=files,
     shell:
-        "python -m bld.stages.evaluate_benchmark"
-        " --step {params.step:q}"
-        " --data {input.data:q}"
-        " --model {input.model:q}"
-        " --evaluation {output.evaluation:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN

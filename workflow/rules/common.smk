@@ -11,8 +11,9 @@ PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
-from bld.pipeline.step import step_line
-from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets
+from bld.pipeline.hooks import prepare_cluster, report_so_far, stale_step
+from bld.pipeline.steps import Steps, files, step
+from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of
 from bld.pipeline.targets import model_folder, split_manifest
 
 try:
@@ -20,7 +21,9 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
+HAS_ENVIRONMENTS = bool(workflow.deployment_settings.deployment_method)
 TARGETS = Targets(SETTINGS)
+STEPS = Steps(TARGETS, HAS_ENVIRONMENTS)
 
 # Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the options of bash are
 # those that Snakemake sets itself where there is no prefix.
@@ -51,28 +54,14 @@ wildcard_constraints:
     evaluated=EVALUATED,
 
 
-def one_of(names):
-    """A wildcard constraint: one of these names; without any, nothing."""
-    return "|".join(re.escape(name) for name in names) or r"(?!)"
-
-
-def step(stage, settings):
-    """The one parameter of a rule: what its stage reads and the digest of what it runs."""
-    return step_line(f"bld.stages.{stage}", settings)
-
-
-def has_environments():
-    """Whether each rule runs in an environment of its own."""
-    return bool(workflow.deployment_settings.deployment_method)
-
-
-def snakemake_command(target):
-    """A Snakemake of its own for `target`, as this one was called; it still needs its `--configfile`."""
-    deployment = workflow.deployment_settings
-    methods = sorted(str(method) for method in deployment.deployment_method)
-    return (
-        [sys.executable, "-m", "snakemake", target, "--cores", "1", "--no-hooks"]
-        + ["--snakefile", workflow.main_snakefile]
-        + ["--software-deployment-method", *methods] * bool(methods)
-        + ["--conda-prefix", str(deployment.conda_prefix)] * bool(deployment.conda_prefix)
-    )
+# How rules call their stage: with its step and the files that they name as one text each; where it may be interrupted, with
+# a place for what it leaves; trainings by a launcher.
+CALL = "bld.stages.{params.stage} --step {params.step:q} --files {params.files:q} --log {log:q}"
+RESUME = "--checkpoints checkpoints/{params.name:q}"
+LIMITS = "--runtime {resources.runtime} --checkpoint-minutes {resources.checkpoint_minutes}"
+SHOWN = "--tracker {resources.tracker} --events logs/tensorboard/{params.name:q}"
+LAUNCH = "bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu}"
+RUN = f"python -m {CALL} 2>&1 | tee {{log:q}}"
+SCORE = f"python -m {CALL} {RESUME} 2>&1 | tee {{log:q}}"
+TRAIN = f"python -m {LAUNCH} -m {CALL} {RESUME} {LIMITS} {SHOWN} 2>&1 | tee {{log:q}}"
+FETCH = f"HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 {RUN}"

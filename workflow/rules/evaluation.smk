@@ -1,5 +1,5 @@
-# Every model is judged: the teachers, the students before training, and each run. {evaluated} is the folder of what is found
-# of one of them.
+# Every model is evaluated: the teachers, the students before training, and each run. {evaluated} is the folder of the
+# evaluations of one of them.
 
 
 rule evaluate_bits_per_byte:
@@ -19,54 +19,28 @@ rule evaluate_bits_per_byte:
     resources:
         gpu=1,
     params:
-        step=lambda wildcards: step("evaluate_bits_per_byte", evaluation_settings(wildcards)),
+        stage="evaluate_bits_per_byte",
+        step=STEPS.evaluate_bits_per_byte,
+        files=files,
     shell:
-        "python -m bld.stages.evaluate_bits_per_byte"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --model {input.model:q}"
-        " --evaluation {output.evaluation:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
-# Several models averaged have no tokens in common: their bytes are judged, in the same words.
-ruleorder: evaluate_average > evaluate_bits_per_byte
-
-
-rule evaluate_average:
-    input:
-        documents="results/corpora/{corpus}/{split}/manifest.json",
-        models=TARGETS.teacher_models,
+use rule evaluate_bits_per_byte as write_text with:
     output:
-        evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
-        record="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.record.json",
+        evaluation="results/{evaluated}/text.json",
+        record="results/{evaluated}/text.record.json",
     log:
-        "logs/evaluate_average/{teacher}/{corpus}/{split}.log",
+        "logs/write_text/{evaluated}.log",
     benchmark:
-        "logs/evaluate_average/{teacher}/{corpus}/{split}.benchmark.jsonl"
-    wildcard_constraints:
-        teacher=one_of(TARGETS.averages),
-    conda:
-        "../../envs/evaluate.yaml"
-    threads: 8
-    resources:
-        gpu=1,
+        "logs/write_text/{evaluated}.benchmark.jsonl"
     params:
-        step=lambda wildcards: step("evaluate_average", average_settings(wildcards)),
-    shell:
-        "python -m bld.stages.evaluate_average"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --models {input.models:q}"
-        " --evaluation {output.evaluation:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        stage="write_text",
+        step=STEPS.write_text,
+        files=files,
 
 
-rule evaluate_byte_divergence:
+use rule evaluate_bits_per_byte as evaluate_byte_divergence with:
     input:
         documents=TARGETS.evaluated_on,
         model=TARGETS.evaluated_model,
@@ -79,50 +53,30 @@ rule evaluate_byte_divergence:
         "logs/evaluate_byte_divergence/{evaluated}.log",
     benchmark:
         "logs/evaluate_byte_divergence/{evaluated}.benchmark.jsonl"
-    conda:
-        "../../envs/evaluate.yaml"
-    threads: 8
-    resources:
-        gpu=1,
     params:
-        step=lambda wildcards: step("evaluate_byte_divergence", divergence_settings(wildcards)),
-    shell:
-        "python -m bld.stages.evaluate_byte_divergence"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --model {input.model:q}"
-        " --head {input.head:q}"
-        " --teacher {input.teacher:q}"
-        " --evaluation {output.evaluation:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        stage="evaluate_byte_divergence",
+        step=STEPS.evaluate_byte_divergence,
+        files=files,
 
 
-rule write_text:
+# Several models averaged have no tokens in common: their bytes are evaluated.
+ruleorder: evaluate_average > evaluate_bits_per_byte
+
+
+use rule evaluate_bits_per_byte as evaluate_average with:
     input:
-        documents=TARGETS.evaluated_on,
-        model=TARGETS.evaluated_model,
+        documents="results/corpora/{corpus}/{split}/manifest.json",
+        models=TARGETS.teacher_models,
     output:
-        evaluation="results/{evaluated}/text.json",
-        record="results/{evaluated}/text.record.json",
+        evaluation="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.json",
+        record="results/evaluation/teachers/{teacher}/{corpus}/{split}/bits_per_byte.record.json",
     log:
-        "logs/write_text/{evaluated}.log",
+        "logs/evaluate_average/{teacher}/{corpus}/{split}.log",
     benchmark:
-        "logs/write_text/{evaluated}.benchmark.jsonl"
-    conda:
-        "../../envs/evaluate.yaml"
-    threads: 8
-    resources:
-        gpu=1,
+        "logs/evaluate_average/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    wildcard_constraints:
+        teacher=one_of(TARGETS.averages),
     params:
-        step=lambda wildcards: step("write_text", text_settings(wildcards)),
-    shell:
-        "python -m bld.stages.write_text"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --model {input.model:q}"
-        " --evaluation {output.evaluation:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        stage="evaluate_average",
+        step=STEPS.evaluate_average,
+        files=files,

@@ -1,4 +1,4 @@
-# Models from scratch, for demonstrations: once made, nothing tells them from fetched ones.
+# Models from scratch, for demonstrations: once made, nothing tells them from fetched ones; and students before training.
 
 
 rule train_tokenizer:
@@ -17,15 +17,11 @@ rule train_tokenizer:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("train_tokenizer", tokenizer_settings(wildcards)),
+        stage="train_tokenizer",
+        step=STEPS.train_tokenizer,
+        files=files,
     shell:
-        "python -m bld.stages.train_tokenizer"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 rule pretrain:
@@ -51,18 +47,31 @@ rule pretrain:
         nodes=1,
         gpu=1,
     params:
-        step=lambda wildcards: step("pretrain", pretrain_settings(wildcards)),
+        stage="pretrain",
+        step=STEPS.pretrain,
+        files=files,
+        name="pretrain/{model}",
     shell:
-        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.pretrain"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --tokenizer {input.tokenizer:q}"
-        " --manifest {output.manifest:q}"
-        " --checkpoints checkpoints/pretrain/{wildcards.model}"
-        " --tracker {resources.tracker}"
-        " --events logs/tensorboard/pretrain/{wildcards.model}"
-        " --runtime {resources.runtime}"
-        " --checkpoint-minutes {resources.checkpoint_minutes}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        TRAIN
+
+
+rule prepare_student:
+    input:
+        model=TARGETS.student_model,
+        tokenizer=TARGETS.student_tokenizer,
+    output:
+        manifest="results/students/{student}/manifest.json",
+        record="results/students/{student}/manifest.record.json",
+    log:
+        "logs/prepare_student/{student}.log",
+    benchmark:
+        "logs/prepare_student/{student}.benchmark.jsonl"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    params:
+        stage="prepare_student",
+        step=STEPS.prepare_student,
+        files=files,
+    shell:
+        RUN

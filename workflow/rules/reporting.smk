@@ -1,8 +1,5 @@
 # What the report shows, and the report of what there is where something failed.
 
-import json
-import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -72,21 +69,25 @@ def report_figures(names):
     }
 
 
+def report_settings(title, runs):
+    """What the report on these runs tells of and where it is found; of settings also those that are not as they are by
+    themselves."""
+    return {
+        "title": title,
+        "runs": {
+            name: {
+                "settings": SETTINGS.runs[name].own(),
+                "changed": SETTINGS.runs[name].own(exclude_defaults=True),
+                "files": TARGETS.run_files(name),
+            }
+            for name in runs
+        },
+        "caches": [
+            dict(zip(("teacher", "corpus", "split"), cache)) | {"files": TARGETS.cache_files(cache)}
+            for cache in sorted(TARGETS.caches(with_development=False, runs=runs))
+        ],
+        "figures": report_figures(runs),
+    }
+
+
 REPORT_STEP = step("report", report_settings(SETTINGS.report.title, SETTINGS.runs))
-
-
-def report_what_there_is():
-    """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's environment."""
-    is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)
-    if not (
-        is_wanted
-        and any(os.path.exists(TARGETS.run_files(run)["training"]) for run in SETTINGS.runs)
-    ):
-        return
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as settings:
-        json.dump(config, settings)
-        settings.flush()
-        command = snakemake_command("report_so_far")
-        done = subprocess.run([*command, "--configfile", settings.name, "--quiet", "all"])
-    if done.returncode == 0:
-        print(f"\nNot everything was made. The report of what there is: {os.path.abspath(REPORT)}")

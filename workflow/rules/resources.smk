@@ -1,8 +1,8 @@
-# What comes from outside: fetched once at a pinned commit, or linked from a folder on disk.
+# What comes from outside: fetched once at a pinned commit, or linked from a folder on disk; and documents made of it.
 
 
+# What the login node, with its internet, has to do for all others.
 rule fetch:
-    # What the login node, with its internet, has to do for all others.
     input:
         TARGETS.fetched(),
     localrule: True
@@ -23,23 +23,14 @@ rule fetch_model:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step(
-            "fetch",
-            SETTINGS.models[wildcards.model].model_dump(
-                include={"hub", "revision", "weights", "trust_remote_code"}
-            ),
-        ),
+        stage="fetch",
+        step=STEPS.fetch,
+        files=files,
     shell:
-        "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch"
-        " --kind model"
-        " --step {params.step:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        FETCH
 
 
-rule fetch_dataset:
+use rule fetch_model as fetch_dataset with:
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
         record="resources/datasets/{dataset}/manifest.record.json",
@@ -49,23 +40,10 @@ rule fetch_dataset:
         "logs/fetch_dataset/{dataset}.benchmark.jsonl"
     wildcard_constraints:
         dataset=one_of(TARGETS.hub_datasets),
-    localrule: True
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
     params:
-        step=lambda wildcards: step(
-            "fetch",
-            SETTINGS.datasets[wildcards.dataset].model_dump(include={"hub", "revision", "files"}),
-        ),
-    shell:
-        "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 python -m bld.stages.fetch"
-        " --kind dataset"
-        " --step {params.step:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        stage="fetch",
+        step=STEPS.fetch,
+        files=files,
 
 
 rule link_model:
@@ -85,19 +63,14 @@ rule link_model:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step(
-            "link", SETTINGS.models[wildcards.model].model_dump(include={"path"})
-        ),
+        stage="link",
+        step=STEPS.link,
+        files=files,
     shell:
-        "python -m bld.stages.link"
-        " --step {params.step:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
-rule link_dataset:
+use rule link_model as link_dataset with:
     input:
         TARGETS.linked_dataset,
     output:
@@ -109,18 +82,30 @@ rule link_dataset:
         "logs/link_dataset/{dataset}.benchmark.jsonl"
     wildcard_constraints:
         dataset=one_of(TARGETS.path_datasets),
-    localrule: True
+    params:
+        stage="link",
+        step=STEPS.link,
+        files=files,
+
+
+# Each split is a job of its own, so that what is asked of one split makes no other stale. Where a document falls is decided by
+# the fractions of the splits up to its own. The shards are named in the manifest, with their digests: there may be thousands.
+rule build_split:
+    input:
+        TARGETS.corpus_source,
+    output:
+        manifest="results/corpora/{corpus}/{split}/manifest.json",
+        record="results/corpora/{corpus}/{split}/manifest.record.json",
+    log:
+        "logs/build_split/{corpus}/{split}.log",
+    benchmark:
+        "logs/build_split/{corpus}/{split}.benchmark.jsonl"
     conda:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step(
-            "link", SETTINGS.datasets[wildcards.dataset].model_dump(include={"path"})
-        ),
+        stage="build_split",
+        step=STEPS.build_split,
+        files=files,
     shell:
-        "python -m bld.stages.link"
-        " --step {params.step:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN

@@ -23,25 +23,15 @@ rule warm_up:
         nodes=1,
         gpu=1,
     params:
-        step=lambda wildcards: step("warm_up", warm_up_settings(wildcards)),
+        stage="warm_up",
+        step=STEPS.warm_up,
+        files=files,
+        name="warm_up/{run}",
     shell:
-        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.warm_up"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --student {input.student:q}"
-        " --development {input.development:q}"
-        " --manifest {output.manifest:q}"
-        " --checkpoints checkpoints/warm_up/{wildcards.run}"
-        " --tracker {resources.tracker}"
-        " --events logs/tensorboard/warm_up/{wildcards.run}"
-        " --runtime {resources.runtime}"
-        " --checkpoint-minutes {resources.checkpoint_minutes}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        TRAIN
 
 
-rule distill:
+use rule warm_up as distill with:
     input:
         documents=TARGETS.run_documents,
         student=TARGETS.run_student,
@@ -61,37 +51,8 @@ rule distill:
         "logs/distill/{run}.log",
     benchmark:
         "logs/distill/{run}.benchmark.jsonl"
-    conda:
-        "../../envs/train.yaml"
-    threads: 8
-    resources:
-        runtime=240,
-        checkpoint_minutes=10,
-        tracker=lambda wildcards: SETTINGS.runs[wildcards.run].training.tracker,
-        nodes=1,
-        gpu=1,
     params:
-        step=lambda wildcards: step("distill", distill_settings(wildcards)),
-    shell:
-        "python -m bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu} -m bld.stages.distill"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --student {input.student:q}"
-        " --cache {input.cache:q}"
-        " --teacher {input.teacher:q}"
-        " --warmup {input.warmup:q}"
-        " --map {input.map:q}"
-        " --development {input.development:q}"
-        " --development-cache {input.development_cache:q}"
-        " --manifest {output.manifest:q}"
-        " --metrics {output.metrics:q}"
-        " --training {output.training:q}"
-        " --head {output.head:q}"
-        " --checkpoints checkpoints/distill/{wildcards.run}"
-        " --tracker {resources.tracker}"
-        " --events logs/tensorboard/distill/{wildcards.run}"
-        " --runtime {resources.runtime}"
-        " --checkpoint-minutes {resources.checkpoint_minutes}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        stage="distill",
+        step=STEPS.distill,
+        files=files,
+        name="distill/{run}",

@@ -11,6 +11,8 @@ rule stale:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("stale", stale_settings()),
+        stage="stale",
+        step=stale_step(workflow, config),
+        files=files,
     shell:
-        "python -m bld.stages.stale" " --step {params.step:q}" " 2>&1 | tee {log:q}"
+        RUN

@@ -1,4 +1,5 @@
-# The teacher's byte distributions: one job per shard, then one that checks and counts. No {run} in the names: runs share them.
+# The teacher's byte distributions: one job per shard, then one that checks and counts, and what they are worth. No {run} in
+# the names: runs share them.
 
 
 rule score_teacher:
@@ -18,25 +19,21 @@ rule score_teacher:
     resources:
         gpu=1,
     params:
-        step=lambda wildcards: step("score_teacher", teacher_settings(wildcards)),
+        stage="score_teacher",
+        step=STEPS.score_teacher,
+        files=files,
+        name="score_teacher/{teacher}/{corpus}/{split}/{shard}",
     shell:
-        "python -m bld.stages.score_teacher"
-        " --step {params.step:q}"
-        " --documents results/corpora/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}.parquet"
-        " --teacher {input.teacher:q}"
-        " --shard {output.shard:q}"
-        " --checkpoints checkpoints/score_teacher/{wildcards.teacher}/{wildcards.corpus}/{wildcards.split}/{wildcards.shard}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        SCORE
 
 
+# There may be thousands of shards, more than fit into an argument, so they have no name.
 rule gather_cache:
     input:
+        TARGETS.cache_records,
+        TARGETS.cache_shards,
         documents="results/corpora/{corpus}/{split}/manifest.json",
         teacher=TARGETS.teacher_models,
-        records=TARGETS.cache_records,
-        shards=TARGETS.cache_shards,
     output:
         manifest="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
         record="results/teachers/{teacher}/{corpus}/{split}/manifest.record.json",
@@ -48,13 +45,50 @@ rule gather_cache:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("gather_cache", teacher_settings(wildcards)),
+        stage="gather_cache",
+        step=STEPS.gather_cache,
+        files=files,
     shell:
-        "python -m bld.stages.gather_cache"
-        " --step {params.step:q}"
-        " --documents {input.documents:q}"
-        " --teacher {input.teacher:q}"
-        " --manifest {output.manifest:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
+
+
+rule audit_cache:
+    input:
+        documents="results/corpora/{corpus}/{split}/manifest.json",
+        teacher=TARGETS.teacher_models,
+        cache="results/teachers/{teacher}/{corpus}/{split}/manifest.json",
+    output:
+        audit="results/teachers/{teacher}/{corpus}/{split}/audit.json",
+        record="results/teachers/{teacher}/{corpus}/{split}/audit.record.json",
+    log:
+        "logs/audit_cache/{teacher}/{corpus}/{split}.log",
+    benchmark:
+        "logs/audit_cache/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        stage="audit_cache",
+        step=STEPS.audit_cache,
+        files=files,
+    shell:
+        RUN
+
+
+use rule audit_cache as measure_information with:
+    input:
+        documents="results/corpora/{corpus}/{split}/manifest.json",
+        teacher=TARGETS.teacher_models,
+    output:
+        information="results/teachers/{teacher}/{corpus}/{split}/information.json",
+        record="results/teachers/{teacher}/{corpus}/{split}/information.record.json",
+    log:
+        "logs/measure_information/{teacher}/{corpus}/{split}.log",
+    benchmark:
+        "logs/measure_information/{teacher}/{corpus}/{split}.benchmark.jsonl"
+    params:
+        stage="measure_information",
+        step=STEPS.measure_information,
+        files=files,

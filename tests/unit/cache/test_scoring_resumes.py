@@ -22,7 +22,7 @@ from bld.documents.document import make_document
 from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
 from bld.scoring.scorer import Scored
 from bld.scoring.tokens import TokenScores
 from bld.symbols import supervised_symbols
@@ -257,7 +257,7 @@ def inputs(tmp_path_factory):
         tokenizer.save_pretrained(teacher)
     reading = {"template": "plain", "template_arguments": {}, "end_tokens": []}
     reading["trust_remote_code"] = False
-    settings = {"scoring": Scoring(top_k_tokens=4).model_dump(), "reading": reading}
+    settings = {"scoring": Scoring(top_k_tokens=4).model_dump(), "rendering": reading}
     return {
         "step": step_line("bld.stages.score_teacher", settings),
         "documents": write_documents(folder / "corpus", some_documents(1280, 6)),
@@ -279,8 +279,9 @@ class Job:
     def __init__(self, inputs, folder):
         self.shard, self.checkpoints = folder / "cache/00000-of-00001.parquet", folder / "parts"
         self.log = folder / "log"
-        arguments = {**inputs, "shard": self.shard, "checkpoints": self.checkpoints}
-        flags = [str(part) for name, value in arguments.items() for part in (f"--{name}", value)]
+        named = {name: inputs[name] for name in ("documents", "teacher")}
+        files = files_line(named, {"shard": self.shard})
+        flags = ["--step", inputs["step"], "--files", files, "--checkpoints", str(self.checkpoints)]
         self.command = [sys.executable, "-m", "bld.stages.score_teacher", *flags]
 
     def launch(self):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
 from bld.stages import fetch_benchmark
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -32,7 +32,8 @@ def fetch(monkeypatch, tmp_path):
         monkeypatch.setattr(fetch_benchmark.nltk, "download", nltk)
         manifest = tmp_path / "resources/benchmarks/mine/manifest.json"
         line = step_line("bld.stages.fetch_benchmark", settings)
-        monkeypatch.setattr(sys, "argv", ["-", "--step", line, "--manifest", str(manifest)])
+        files = files_line({}, {"manifest": manifest})
+        monkeypatch.setattr(sys, "argv", ["-", "--step", line, "--files", files])
         fetch_benchmark.main()
         return asked, json.loads(manifest.read_text()), manifest.parent
 

@@ -12,6 +12,7 @@ from bld.documents.document import make_document
 from bld.evaluation.benchmarks.harness import ratio_of_sums, run_benchmark, stderr_of
 from bld.evaluation.benchmarks.local import write_benchmark
 from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.pipeline.step_settings import EvaluateBenchmark
 
 READING = {
     "template": "auto",
@@ -81,9 +82,9 @@ def run(data, folder):
             "batch_size": 4,
             "max_length": 2048,
             "precision": "fp32",
-            "reading": READING,
+            "rendering": READING,
         }
-        return run_benchmark(data[kind], folder[tokenizer], settings | others)
+        return run_benchmark(data[kind], folder[tokenizer], EvaluateBenchmark(**settings | others))
 
     return build
 
@@ -190,7 +191,7 @@ def test_a_chat_template_changes_the_prompts_and_so_their_hash(run):
         ("next_line", {"metric": "exact_match"}, "is not reported by next_line.*choose one of acc_mutual_info, acc, "),
         ("next_word", {"metric": "exact_match"}, "choose one of exact_match,first_word under benchmarks.mine.metric"),
         ("next_line", {"few_shot": 3}, "few_shot is 3, but next_line is defined without"),
-        ("next_line", {"chat_template": True, "reading": READING | {"template": "plain"}}, "asks for a chat template"),
+        ("next_line", {"chat_template": True, "rendering": READING | {"template": "plain"}}, "asks for a chat template"),
         ("next_word", {"max_length": 48}, "next_word may write 48 tokens, and the window is 48"),
     ],
 )  # fmt: skip

@@ -16,7 +16,8 @@ import yaml
 from bld.config.settings import Architecture
 from bld.evaluation.benchmarks.harness import run_benchmark
 from bld.evaluation.benchmarks.tasks import data_of, offline
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
+from bld.pipeline.step_settings import EvaluateBenchmark
 from bld.training.scratch import new_model
 
 TESTS = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def settings_of(task, **others):
         "batch_size": 8,
         "max_length": 2048,
         "precision": "fp32",
-        "reading": {
+        "rendering": {
             "template": "auto",
             "template_arguments": {},
             "end_tokens": [],
@@ -138,11 +139,11 @@ for sys.argv in json.loads(sys.argv[1]):
 def results(student, data, tmp_path_factory):
     """What the stage writes for each task, where no connection leaves the machine and nothing says that it should not."""
     folder = tmp_path_factory.mktemp("run")
-    where = ["--data", str(data / "manifest.json"), "--model", str(student / "manifest.json")]
+    where = {"data": data / "manifest.json", "model": student / "manifest.json"}
     commands = [
         [
             *("-", "--step", step_line(STAGE, settings_of(task, **others))),
-            *(*where, "--evaluation", f"results/{task}.json"),
+            *("--files", files_line(where, {"evaluation": f"results/{task}.json"})),
         ]
         for task, others in RUNS.items()
     ]
@@ -202,7 +203,7 @@ def test_answers_to_problems_of_seven_kinds_are_compared_as_formulas(results):
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_with_what_to_do(task, settings, words, data, student):
     with pytest.raises(ValueError, match=words):
-        run_benchmark(data, student, settings_of(task, **settings))
+        run_benchmark(data, student, EvaluateBenchmark(**settings_of(task, **settings)))
 
 
 def test_what_nltk_lacks_is_named_and_not_fetched(tmp_path):

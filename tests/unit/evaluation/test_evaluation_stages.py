@@ -8,6 +8,7 @@ import pytest
 
 from bld.documents.shards import write_splits
 from bld.folders import new_folder
+from bld.pipeline.step import files_line
 from bld.stages import evaluate_average, evaluate_byte_divergence, write_text
 from bld.training.heads import LinearHeads, save_head
 
@@ -20,7 +21,7 @@ READING = {
 COMMON = {
     "window": 256,
     "batch_tokens": 512,
-    "reading": READING,
+    "rendering": READING,
     "policy": {"histories": "prefix", "eps": 0.0},
 }
 
@@ -42,12 +43,13 @@ def manifests(tmp_path, model, tokenizers, documents):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """(stage, settings, options) -> what it writes."""
+    """(stage, settings, inputs) -> what it writes."""
 
-    def run(stage, settings, *options):
+    def run(stage, settings, **inputs):
         step = json.dumps({"code": "", "settings": COMMON | settings})
         out = tmp_path / "out.json"
-        monkeypatch.setattr(sys, "argv", ["", "--step", step, *options, "--evaluation", str(out)])
+        files = files_line(inputs, {"evaluation": out})
+        monkeypatch.setattr(sys, "argv", ["", "--step", step, "--files", files])
         stage.main()
         return json.loads(out.read_text())
 
@@ -56,10 +58,15 @@ def run(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("kind", [None, "linear"])
 def test_a_student_is_measured_with_its_trained_head_and_without_one(run, manifests, kind):
-    settings = {"documents": 3, "head": kind, "teacher_reading": READING}
-    options = ["--documents", manifests["documents"], "--model", manifests["student"]]
-    options += ["--head", *([manifests["head"]] if kind else [])]
-    found = run(evaluate_byte_divergence, settings, *options, "--teacher", manifests["teacher"])
+    settings = {"documents": 3, "head": kind, "teacher": {"rendering": READING}}
+    found = run(
+        evaluate_byte_divergence,
+        settings,
+        documents=manifests["documents"],
+        model=manifests["student"],
+        head=manifests["head"] if kind else [],
+        teacher=[manifests["teacher"]],
+    )
     assert (found["task"], found["documents"]) == ("byte_divergence", 3)
     assert found["policy"] == COMMON["policy"]
     assert bool(found["head"]) == bool(kind)
@@ -67,15 +74,22 @@ def test_a_student_is_measured_with_its_trained_head_and_without_one(run, manife
 
 def test_an_average_is_measured_and_is_a_teacher_to_be_held_against(run, manifests):
     models = [manifests["teacher"], manifests["student"]]
-    reading = {"teacher": READING, "student": READING}
+    rendering = {"teacher": READING, "student": READING}
     average = {"models": {"teacher": 1, "student": 2}, "mean": "geometric"}
-    documents = ["--documents", manifests["documents"]]
-    settings = {"reading": reading, "average": average}
-    found = run(evaluate_average, settings, *documents, "--models", *models)
+    documents = manifests["documents"]
+    teacher = {"rendering": rendering, "average": average}
+    found = run(evaluate_average, teacher, documents=documents, models=models)
     assert found["task"] == "bits_per_byte" and len(found["per_document"]) == found["documents"]
-    held = {"documents": 4, "head": None, "teacher_reading": reading, "teacher_average": average}
-    options = [*documents, "--model", manifests["student"], "--head", "--teacher", *models]
-    against = run(evaluate_byte_divergence, held, *options)
+    settings = {"documents": 4, "head": None, "teacher": teacher}
+    student = manifests["student"]
+    against = run(
+        evaluate_byte_divergence,
+        settings,
+        documents=documents,
+        model=student,
+        head=[],
+        teacher=models,
+    )
     bits = against["models"]["teacher"]["bits_per_byte"]
     assert bits == pytest.approx(found["bits_per_byte"], rel=1e-5)
 
@@ -87,8 +101,7 @@ def test_completions_and_a_passage_are_written(run, manifests, documents):
         "completion_bytes": 9,
         "passage_bytes": 21,
     }
-    options = ["--documents", manifests["documents"], "--model", manifests["student"]]
-    found = run(write_text, settings, *options)
+    found = run(write_text, settings, documents=manifests["documents"], model=manifests["student"])
     assert found["task"] == "text"
     assert [one["prompt"] for one in found["completions"]] == settings["prompts"]
     passage = found["passage"]

@@ -14,8 +14,8 @@ import pytest
 from bld.documents.document import make_document
 from bld.documents.shards import write_splits
 from bld.pipeline.code_digest import code_digest, code_modules
-from bld.pipeline.record import Record, only_seed
-from bld.pipeline.step import Step, parse_step, step_line
+from bld.pipeline.record import Record, Recorder, only_seed
+from bld.pipeline.step import StepLine, files_line, parse_step, step_line
 
 STAGE = "bld.stages.build_benchmark"
 SETTINGS = {"kind": "bits_per_byte", "documents": 3, "seed": 7}
@@ -44,9 +44,10 @@ def working(tmp_path):
 def call(working):
     """Run a stage as a process in the working folder; its exit code and the record, if there is one."""
 
-    def call(stage, settings, record, *flags, **variables):
-        line = step_line(stage, settings)
-        command = [sys.executable, "-m", stage, "--step", line, *flags, "--record", record]
+    def call(stage, settings, record, inputs, outputs, *flags, **variables):
+        files = files_line(inputs, outputs | {"record": record})
+        command = [sys.executable, "-m", stage, "--step", step_line(stage, settings)]
+        command += ["--files", files, *flags]
         given = {"HOME": str(working.parent), "USER": USER, "LOGNAME": USER, **variables}
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | given
         done = subprocess.run(command, env=environment, cwd=working, capture_output=True, text=True)
@@ -61,9 +62,9 @@ def run(call):
     """Make a benchmark from the split."""
 
     def run(settings=SETTINGS, documents=f"{SPLIT}/manifest.json", **variables):
-        flags = ["--documents", documents, "--manifest", f"{BENCHMARK}/manifest.json"]
-        flags += ["--log", "logs/build_benchmark/own.log"]
-        return call(STAGE, settings, RECORD, *flags, **variables)
+        inputs, outputs = {"documents": documents}, {"manifest": f"{BENCHMARK}/manifest.json"}
+        log = "--log", "logs/build_benchmark/own.log"
+        return call(STAGE, settings, RECORD, inputs, outputs, *log, **variables)
 
     return run
 
@@ -90,7 +91,8 @@ def test_a_record_tells_what_was_run_on_what(run, working):
         "code": {"digest": parse_step(line).code, "modules": code_modules(STAGE)},
     }
     split, benchmark = f"{SPLIT}/manifest.json", f"{BENCHMARK}/manifest.json"
-    assert record["command"][:5] == ["python", "-m", STAGE, "--documents", split]
+    assert record["command"][:4] == ["python", "-m", STAGE, "--files"]
+    assert Record.model_validate(record).model_dump(mode="json") == record
     assert record["inputs"] == {split: sha256(working / split)}
     assert record["outside"] == []
     made = working / benchmark
@@ -113,15 +115,11 @@ def test_a_record_tells_how_long_it_took_and_of_how_much(run):
 
 
 def test_nothing_in_a_record_tells_of_a_person(run, working):
-    settings = SETTINGS | {"folder": f"/scratch/{USER}/data", "home": f"{working.parent}/x"}
-    code, record = run(settings, documents=f"{working}/{SPLIT}/manifest.json")
+    code, record = run(documents=f"{working}/{SPLIT}/manifest.json")
     assert code == 0, record
     text = json.dumps(record)
     assert USER not in text and str(working.parents[1]) not in text
     assert not re.search(r'"/(?!scratch|data)', text)
-    assert record["step"]["redacted"]
-    assert record["step"]["settings"]["folder"] == "/scratch/USER/data"
-    assert record["step"]["settings"]["home"] == "~/x"
     assert list(record["inputs"]) == [f"{SPLIT}/manifest.json"]
     [source] = record["sources"].values()
     assert source == {"source": {"kind": "files", "paths": ["/data/USER/texts"]}, "licence": None}
@@ -161,7 +159,9 @@ def test_attempts_of_a_step_with_other_settings_do_not_count(run, working):
 
 def test_code_that_was_edited_after_the_job_was_planned_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="was edited after this job was planned"):
-        Record(tmp_path / "x.record.json", "link", Step({}, "identity", "before"), None, [], [])
+        Recorder(
+            tmp_path / "x.record.json", "link", StepLine({}, "identity", "before"), None, [], []
+        )
 
 
 def test_a_record_appears_by_rename(tmp_path, monkeypatch):
@@ -170,8 +170,8 @@ def test_a_record_appears_by_rename(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["", "--step", "{}"])
     path = tmp_path / "x.record.json"
-    record = Record(
-        path, "link", Step({}, "identity", code_digest("bld.stages.link")), None, [], []
+    record = Recorder(
+        path, "link", StepLine({}, "identity", code_digest("bld.stages.link")), None, [], []
     )
     with monkeypatch.context() as patched, pytest.raises(OSError, match="killed here"):
         patched.setattr(os, "replace", refuse)
@@ -198,13 +198,15 @@ def test_files_that_are_linked_are_inputs_with_their_digests(call, working):
     manifest = "resources/models/tiny/manifest.json"
     record = manifest.replace(".json", ".record.json")
     settings = {"path": str(folder)}
-    code, found = call("bld.stages.link", settings, record, "--manifest", manifest)
+    code, found = call("bld.stages.link", settings, record, {}, {"manifest": manifest})
     assert code == 0, found
     digests = {name: sha256(folder / name) for name in ("weights", "deep/LICENSE")}
     assert found["inputs"] == {f"~/models/tiny/{name}": sha for name, sha in digests.items()}
     assert found["outside"] == sorted(found["inputs"])
     assert list(found["outputs"]) == [manifest]
     assert (found["rule"], found["log"], found["benchmark"]) == (None, None, None)
+    assert found["step"]["redacted"]
+    assert found["step"]["settings"] == {"path": "~/models/tiny"}
 
 
 @pytest.mark.parametrize("kind", ["files", "dataset"])
@@ -219,11 +221,11 @@ def test_what_documents_are_read_from_is_an_input(call, working, kind):
     source = {"kind": "files", "paths": [str(data)], "format": "jsonl"}
     if kind == "dataset":
         source = {"kind": "dataset", "dataset": "own", "split": "train"}
-    splits = [["all", {"fraction": 1.0, "shards": 1}]]
-    settings = {"corpus": {"source": source | {"columns": columns}, "splits": splits, "seed": 2}}
+    splits = {"all": {"fraction": 1.0, "shards": 1}}
+    corpus = {"source": source | {"columns": columns}, "splits": splits, "seed": 2}
+    settings = {"corpus": corpus, "order": ["all"]}
     manifest, record = "results/corpora/own/all/manifest.json", "results/corpora/own/x.record.json"
-    flags = ["--datasets", "resources/datasets", "--manifest", manifest]
-    code, found = call("bld.stages.build_split", settings, record, *flags)
+    code, found = call("bld.stages.build_split", settings, record, {}, {"manifest": manifest})
     assert code == 0, found
     names = ["one.jsonl", "two.jsonl"] if kind == "files" else ["manifest.json"]
     expected = {f"resources/datasets/own/{name}": sha256(data / name) for name in names}

@@ -1,12 +1,27 @@
 import hashlib
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bld.folders import new_folder
 from bld.pipeline.code_digest import code_digest
-from bld.pipeline.step import StepParser, parse_step, step_line
+from bld.pipeline.step import (
+    File,
+    Files,
+    Folder,
+    OptionalFile,
+    OptionalFolder,
+    files_line,
+    line_of,
+    parse_step,
+    stage,
+    step_line,
+)
+from bld.pipeline.step_settings import StepSettings
 
 STAGE = "bld.stages.link"
 VALUES = st.recursive(
@@ -60,7 +75,79 @@ def test_a_number_makes_the_same_line_however_it_is_written(one, other):
     assert step_line(STAGE, {"rate": float(one)}) == step_line(STAGE, {"rate": float(other)})
 
 
-def test_a_stage_cannot_run_without_its_step(capsys):
-    with pytest.raises(SystemExit):
-        StepParser("A stage.").parse_args([])
-    assert "--step" in capsys.readouterr().err
+class Settings(StepSettings):
+    seed: int = 0
+    head: str | None = None
+
+
+class Inputs(Files):
+    documents: File
+    model: Folder
+    cache: OptionalFile
+    warmup: OptionalFolder
+    teacher: list[Folder]
+
+
+class Outputs(Files):
+    evaluation: File
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """(settings, inputs) -> the step of a stage that is called with them; its files lie in this folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        with new_folder(tmp_path / name, {}) as folder:
+            (folder / "weights").write_text(name)
+
+    def start(settings, **inputs):
+        given = {"documents": "split", "model": "one/manifest.json", "cache": [], "warmup": []}
+        files = files_line(given | {"teacher": []} | inputs, {"evaluation": "out.json"})
+        monkeypatch.setattr(sys, "argv", ["", "--step", line_of("", settings), "--files", files])
+        with stage(Settings, Inputs, Outputs) as step:
+            return step
+
+    return start
+
+
+def test_a_stage_gets_its_settings_and_files_as_it_declares_them(started):
+    step = started({"seed": 3}, teacher=["one/manifest.json", "two/manifest.json"])
+    assert (step.settings.seed, step.settings.head) == (3, None)
+    assert step.settings.dump() == {"seed": 3}
+    assert step.inputs.documents == Path("split") and step.inputs.model == Path("one")
+    assert step.inputs.teacher == [Path("one"), Path("two")]
+    assert step.inputs.cache is step.inputs.warmup is None
+    assert step.outputs.evaluation == Path("out.json")
+    assert step.record.inputs == [
+        *map(Path, ("split", "one/manifest.json")),
+        *(None, None),
+        *map(Path, ("one/manifest.json", "two/manifest.json")),
+    ]
+
+
+def test_a_list_of_one_is_a_file_as_well(started):
+    step = started({}, model=["two/manifest.json"], cache=["cache"], warmup=["one/manifest.json"])
+    assert (step.inputs.model, step.inputs.cache) == (Path("two"), Path("cache"))
+    assert step.inputs.warmup == Path("one")
+
+
+@pytest.mark.parametrize(
+    "settings, inputs, named",
+    [
+        ({"seed": "x"}, {}, "seed"),
+        ({"sed": 1}, {}, "sed"),
+        ({}, {"documents": []}, "documents"),
+        ({}, {"model": ["one/manifest.json", "two/manifest.json"]}, "model"),
+        ({}, {"model": "gone/manifest.json"}, "gone/manifest.json"),
+        ({}, {"other": "x"}, "other"),
+    ],
+)
+def test_what_a_stage_does_not_declare_or_find_is_refused_by_name(started, settings, inputs, named):
+    with pytest.raises(SystemExit, match=named):
+        started(settings, **inputs)
+
+
+def test_a_folder_that_is_not_whole_is_refused(started):
+    Path("one/weights").unlink()
+    with pytest.raises(SystemExit, match="one/weights"):
+        started({})

@@ -17,7 +17,7 @@ from bld.cache.live import LiveSignals
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import Origin
 from bld.cache.writing import score_part, score_shard
-from bld.config.settings import Architecture, Histories
+from bld.config.settings import Architecture, Average, Histories, Rendering
 from bld.documents.document import make_document
 from bld.documents.shards import read_split, write_splits
 from bld.files import read_manifest, sha256_of, sha256_of_all, write_json
@@ -228,13 +228,15 @@ def test_a_live_average_says_what_its_cache_says(both, documents, tmp_path, mean
 
 
 def test_the_folders_of_a_teacher_are_opened_as_their_names_say(tmp_path):
-    def open_one(folder, reading):
-        return Fixed(reading["symbol"])
+    def open_one(folder, rendering):
+        return Fixed(int(rendering.end_tokens[0]))
 
     folders = [tmp_path / "b", tmp_path / "a"]
-    reading = {"a": {"symbol": 1}, "b": {"symbol": 2}}
-    average = {"models": {"a": 1, "b": 3}, "mean": "arithmetic"}
-    (found,) = scored(open_models(folders, reading, average, open_one), [SimpleNamespace(id="x")])
+    renderings = {"a": Rendering(end_tokens=["1"]), "b": Rendering(end_tokens=["2"])}
+    average = Average(models={"a": 1, "b": 3}, mean="arithmetic")
+    (found,) = scored(
+        open_models(folders, renderings, average, open_one), [SimpleNamespace(id="x")]
+    )
     np.testing.assert_allclose(np.exp(found[0, 1:3]), [0.25, 0.75])
-    alone = open_models(folders[:1], {"symbol": 7}, None, open_one)
+    alone = open_models(folders[:1], Rendering(end_tokens=["7"]), None, open_one)
     assert isinstance(alone, Fixed) and alone._symbol == 7

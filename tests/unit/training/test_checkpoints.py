@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from argparse import Namespace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,8 +16,8 @@ import pytest
 from bld.config.settings import Training
 from bld.folders import new_folder
 from bld.pipeline.code_digest import code_digest
-from bld.pipeline.record import Record
-from bld.pipeline.step import Step
+from bld.pipeline.record import Recorder
+from bld.pipeline.step import StepLine
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, fingerprint, with_checkpoints
 from bld.training.deadline import Deadline
@@ -194,10 +194,10 @@ def run_step(tmp_path, monkeypatch):
 
     def run(text="made", step=make):
         path = tmp_path / "metrics.record.json"
-        this = Step({}, "identity", code_digest("bld.stages.link"))
-        arguments = Namespace(
-            step=this,
-            record=Record(path, "link", this, None, *files),
+        line = StepLine({}, "identity", code_digest("bld.stages.link"))
+        arguments = SimpleNamespace(
+            identity=line.identity,
+            record=Recorder(path, "link", line, None, *files),
             checkpoints=tmp_path / "run",
             runtime=0.0,
             checkpoint_minutes=0.0,

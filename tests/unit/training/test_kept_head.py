@@ -17,7 +17,7 @@ from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
@@ -71,17 +71,22 @@ def distill(made, tmp_path):
 
     def run(zero_stage=0, **settings):
         settings |= {"training": TRAINING | {"zero_stage": zero_stage}, "seed": 0}
-        settings |= {"reading": READING}
-        warmup = ["--warmup", made["warmup"]] if settings["method"] == "bld" else []
+        settings |= {"rendering": READING}
+        inputs = {"documents": made["train"], "student": made["student"]}
+        optional = ("cache", "teacher", "warmup", "map", "development", "development_cache")
+        inputs |= {name: [] for name in optional}
+        inputs |= {"warmup": made["warmup"]} if settings["method"] == "bld" else {}
+        outputs = {
+            "manifest": tmp_path / "run/model/manifest.json",
+            "metrics": tmp_path / "run/metrics.parquet",
+            "training": tmp_path / "run/training.json",
+            "head": tmp_path / "run/head/manifest.json",
+            "record": tmp_path / "run/model/manifest.record.json",
+        }
         command = [
             *(sys.executable, "-m", "bld.stages.distill"),
             *("--step", step_line("bld.stages.distill", settings)),
-            *("--documents", made["train"], "--student", made["student"], *warmup),
-            *("--manifest", tmp_path / "run/model/manifest.json"),
-            *("--metrics", tmp_path / "run/metrics.parquet"),
-            *("--training", tmp_path / "run/training.json"),
-            *("--head", tmp_path / "run/head/manifest.json"),
-            *("--record", tmp_path / "run/model/manifest.record.json"),
+            *("--files", files_line(inputs, outputs)),
             *("--checkpoints", tmp_path / "checkpoints"),
         ]
         (tmp_path / "run").mkdir(exist_ok=True)  # as Snakemake does before a job

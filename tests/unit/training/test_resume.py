@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bld.config.settings import Training
+from bld.pipeline.step import files_line
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints
 from bld.training.deadline import Deadline
@@ -122,8 +123,9 @@ class Job:
         self.out = folder / "out.pt"
         launch = ["-m", "bld.pipeline.launch", "--processes", str(processes), "-m", "toy_training"]
         step = json.dumps({"code": "", "settings": settings})
+        files = files_line({}, {"out": self.out})
         self.command = [
-            *(sys.executable, *launch, "--step", step, "--out", self.out),
+            *(sys.executable, *launch, "--step", step, "--files", files),
             *("--checkpoints", folder / "run", *options),
         ]
         self.environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED} | {
@@ -202,7 +204,7 @@ def assert_close(found, expected):
 
 def test_two_processes_that_were_stopped_agree_with_one(attempt, tmp_path):
     settings = SETTINGS | {"zero_stage": 2, "micro_batch_size": 1}
-    job = Job(tmp_path, settings, "--dropout", 0, "--checkpoint-minutes", 0, processes=2)
+    job = Job(tmp_path, settings | {"dropout": 0.0}, "--checkpoint-minutes", 0, processes=2)
     code, printed = job.stop_with(signal.SIGTERM, 1)
     assert code == 75, printed
     assert printed.count("SIGTERM came: saved at step") == 1
@@ -215,7 +217,8 @@ def test_two_processes_agree_with_one_at_every_zero_stage_and_resume_exactly(
     attempt, tmp_path, stage
 ):
     settings = SETTINGS | {"zero_stage": stage, "micro_batch_size": 1, "steps": 20}
-    options = ("--dropout", 0, "--checkpoint-minutes", 0)
+    settings |= {"dropout": 0.0}
+    options = ("--checkpoint-minutes", 0)
     (tmp_path / "whole").mkdir()
     whole = Job(tmp_path / "whole", settings, *options, processes=2).finish()
     job = Job(tmp_path, settings, *options, processes=2)

@@ -5,11 +5,12 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from bld.config.settings import Training
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import StepSettings
 from bld.symbols import END
 from bld.tokenization.rendering import Rendered
 from bld.training.batches import Batches
-from bld.training.checkpoints import add_checkpoint_arguments, with_checkpoints
+from bld.training.checkpoints import with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.export import trained_weights
@@ -64,19 +65,23 @@ class Mortal:
         return self._data.step(*arguments)
 
 
+class Toy(Training, StepSettings):
+    dropout: float = 0.1
+
+
+class Outputs(Files):
+    out: File
+
+
 def main():
-    parser = StepParser(__doc__)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.writes("--out")
-    add_checkpoint_arguments(parser)
-    with parser.recorded() as arguments:
-        with_checkpoints(arguments, run)
+    with stage(Toy, Files, Outputs) as step:
+        with_checkpoints(step, run)
 
 
-def run(arguments, checkpoints):
-    settings = Training.model_validate(arguments.step.settings)
+def run(step, checkpoints):
+    settings = step.settings
     engine, metrics = train(
-        new_trainee(arguments.dropout),
+        new_trainee(settings.dropout),
         Batches(documents(40, 0)),
         settings,
         0,
@@ -86,7 +91,7 @@ def run(arguments, checkpoints):
     )
     weights = trained_weights(engine, "lm") | trained_weights(engine, "head")
     if engine.global_rank == 0:
-        torch.save((weights, metrics.drop(columns="seconds")), arguments.out)
+        torch.save((weights, metrics.drop(columns="seconds")), step.outputs.out)
     stop_distributed()
 
 

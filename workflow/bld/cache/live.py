@@ -3,16 +3,15 @@ numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from bld.cache.top_k import Signal, keep_most_probable, keep_tokens, padded, padded_tokens
-from bld.config.settings import Scoring
 from bld.documents.document import Document
 from bld.documents.shards import read_split
+from bld.pipeline.step_settings import ScoreTeacher
 from bld.scoring.averaging import Scorer, open_models
 from bld.scoring.scorer import Scored, open_teacher
 
@@ -46,12 +45,12 @@ class LiveSignals:
 
 
 class LiveTeacher:
-    """A teacher as its settings (`scoring`, `reading` and, of several models, `average`) say,
-    opened once for all splits."""
+    """A teacher as its settings (`scoring`, `rendering` and, of several models, `average`) say, opened
+    once for all splits."""
 
-    def __init__(self, folders: Sequence[Path], settings: Mapping[str, Any]) -> None:
-        scoring = Scoring.model_validate(settings["scoring"])
-        rendered_as = settings["reading"], settings.get("average")
+    def __init__(self, folders: Sequence[Path], settings: ScoreTeacher) -> None:
+        scoring = settings.scoring
+        rendered_as = settings.rendering, settings.average
         self._scorer = open_models(folders, *rendered_as, partial(open_teacher, scoring=scoring))
         self._kept = scoring.top_p, scoring.top_k_symbols
 

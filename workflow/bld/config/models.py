@@ -166,6 +166,8 @@ class Shape(Section):
 class Rendering(Section):
     """How documents are rendered for a model."""
 
+    reruns = "everything that reads the model"
+
     template: Literal["auto", "plain"] = "auto"
     """Put conversations through the model's chat template if it has one, or never."""
     template_arguments: dict[str, Any] = Field({})

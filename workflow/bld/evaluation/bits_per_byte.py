@@ -17,7 +17,7 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from bld.config.settings import Rendering
 from bld.documents.document import Document
 from bld.models import context_of, hidden_states, load_language_model, output_logits
 from bld.tokenization.rendering import Rendered, Renderer, load_renderer
@@ -102,14 +103,14 @@ class Reader:
 
 def open_model(
     folder: Path,
-    rendering: Mapping[str, Any],
+    rendering: Rendering,
     window: int,
     batch_tokens: int,
     precision: str = "fp32",
 ) -> tuple[Renderer, Reader]:
     """How a model folder's documents are rendered, as `rendering` says, and what reads them."""
-    renderer = load_renderer(folder, **rendering)
-    lm = load_language_model(folder, precision, rendering["trust_remote_code"])
+    renderer = load_renderer(folder, **dict(rendering))
+    lm = load_language_model(folder, precision, rendering.trust_remote_code)
     return renderer, Reader(lm, renderer.vocabulary, window, batch_tokens)
 
 

@@ -4,8 +4,8 @@ its settings, and of every module of the package that these import, followed thr
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
 changes the digest; and in a form of our own, since Python's changes from version to version. The
 definitions of settings are left out: they do nothing, and the values that a step reads stand beside
-the digest. So is what tells of a step without changing what it makes. Templates and style sheets count
-as code of the modules in their folder.
+the digest. So is what tells of a step without changing what it makes. Templates, style sheets and
+tasks count as code of the modules beside them that name them.
 """
 
 from __future__ import annotations
@@ -108,9 +108,23 @@ def _digest(module: str, package: Path) -> str:
         if isinstance(body := getattr(node, "body", None), list):
             body[:] = [child for child in body if not _is_text(child)] or [ast.Pass()]
     digest = hashlib.sha256(repr(plain(tree)).encode())
-    for data in sorted(p for p in _path(module, package).parent.iterdir() if p.suffix in DATA):
+    for data in _data(tree, _path(module, package).parent):
         digest.update(data.read_bytes())
     return digest.hexdigest()
+
+
+def _data(tree: ast.AST, folder: Path) -> list[Path]:
+    """The data files of a folder that a module names, or that one of them names: by their name, or all that end in a text
+    of the module."""
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    files = {path for path in folder.iterdir() if path.suffix in DATA}
+    named, waiting = set[Path](), {path for path in files if {path.name, path.suffix} & texts}
+    while waiting:
+        path = waiting.pop()
+        named.add(path)
+        text = path.read_text(encoding="utf-8")
+        waiting |= {other for other in files - named if other.name in text}
+    return sorted(named)
 
 
 def plain(node: Any) -> Any:

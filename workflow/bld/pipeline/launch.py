@@ -23,8 +23,11 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from bld.pipeline.cluster import first_node, job_start
-from bld.training.deadline import STARTED, UNFINISHED
 
+UNFINISHED = os.EX_TEMPFAIL
+"""The exit code of a stage that has saved and wants to be sent again."""
+STARTED = "BLD_STARTED"
+"""The variable that says when the job began, in seconds of the epoch."""
 SECONDS_TO_SAVE = 1800
 FIRST_PORT, PORTS = 20000, 10000
 

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.pipeline.code_digest import code_modules, digest_of, loaded_modules
 from bld.pipeline.environment import environment, project_version
@@ -34,13 +36,115 @@ from bld.pipeline.hardware import (
 from bld.privacy import anonymised, portable_path
 
 if TYPE_CHECKING:
-    from bld.pipeline.step import Step
+    from bld.pipeline.step import StepLine
 
 FORMAT = 1
 SECONDS_PER_HOUR = 3600
 
 
-class Record:
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Made(_Part):
+    """A file that a step made."""
+
+    bytes: int
+    sha256: str
+
+
+class Code(_Part):
+    """The code that a step ran: a digest of all, and of every module."""
+
+    digest: str
+    modules: dict[str, str]
+
+
+class StepRead(_Part):
+    """What a step read besides its inputs; `redacted` if a path was taken out of the settings."""
+
+    identity: str
+    settings: dict[str, Any]
+    redacted: bool = False
+    code: Code
+
+
+class Source(_Part):
+    """Where the files of a manifest came from, and under which licence."""
+
+    source: Any
+    licence: Any
+
+
+class Version(_Part):
+    """The commit of the code and a digest of what differs from it; null where git does not know."""
+
+    commit: str | None
+    uncommitted: str | None
+
+
+class Environment(_Part):
+    """What a step ran in: Python and the packages that it imported, torch and the driver of GPUs."""
+
+    python: str
+    implementation: str | None = None
+    platform: str | None = None
+    packages: dict[str, str]
+    conda: str | None = None
+    torch: str | None = None
+    cuda: str | None = None
+    driver: str | None = None
+
+
+class Hardware(_Part):
+    """The class of the machine."""
+
+    host: str
+    cpu: str
+    cores: int | None
+    memory_bytes: int
+    gpus: list[str]
+
+
+class Attempt(_Part):
+    """A job that was sent, by the scheduler's id."""
+
+    job: str | None
+    started: AwareDatetime
+
+
+class Record(_Part):
+    """What a step did. `inputs`: their SHA-256 by path; `outside`: those of them that settings name and no step made.
+    `seconds`, `gpu_hours`, memory in bytes and energy are of the attempt that ended well."""
+
+    format: int = FORMAT
+    stage: str = Field(pattern=r"^[a-z_]+$")
+    rule: str | None = None
+    log: str | None = None
+    benchmark: str | None = None
+    step: StepRead
+    command: list[str] = []
+    inputs: dict[str, str]
+    outside: list[str] = []
+    outputs: dict[str, Made]
+    sources: dict[str, Source] = {}
+    version: Version
+    environment: Environment
+    seed: int | None = None
+    world_size: int = 1
+    hardware: Hardware | None = None
+    scheduler: str | None = None
+    attempts: list[Attempt] = []
+    started: AwareDatetime
+    ended: AwareDatetime
+    seconds: float = 0.0
+    gpu_hours: float = 0.0
+    peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
+    energy_joules: float | None = None
+
+
+class Recorder:
     """The record of this process's step, begun now.
 
     `path` is where it is to be, None for nowhere; `inputs` and `outputs` are those that the step
@@ -52,7 +156,7 @@ class Record:
         self,
         path: Path | None,
         stage: str,
-        step: Step,
+        step: StepLine,
         log: Path | None,
         inputs: Sequence[Path | None],
         outputs: Sequence[Path],
@@ -62,13 +166,13 @@ class Record:
         self._path = path if os.environ.get("RANK", "0") == "0" else None
         if not self._path:
             return
-        self._began, self._clock = datetime.now(UTC), time.monotonic()
+        self._began, self._clock = _now(), time.monotonic()
         self._step, self._log = step, log
         self._module = f"bld.stages.{stage}"
         self._made = list(outputs)
         self._attempts = self._count_attempt()
         self._modules = code_modules(self._module, loaded=loaded_modules(step.settings))
-        self._version = project_version()
+        self._version = Version(**project_version())
         if digest_of(self._modules) != step.code:
             raise SystemExit(
                 f"The code of `{stage}` was edited after this job was planned, so its outputs would pass for those of "
@@ -76,7 +180,7 @@ class Record:
             )
         self._read: dict[str, str] = {}
         self._outside: list[str] = []
-        self._sources: dict[str, Any] = {}
+        self._sources: dict[str, Source] = {}
         self.reads(path for path in inputs if path)
         self._energy = EnergyMeter()
 
@@ -102,7 +206,7 @@ class Record:
     def write(self) -> None:
         """Write the record of a step that has ended well; once."""
         if self._path:
-            write_json(self._path, self._content())
+            write_json(self._path, self._content().model_dump(mode="json"))
             self.was_put_back()
 
     def was_put_back(self) -> None:
@@ -111,50 +215,48 @@ class Record:
             _attempts_of(self._path).unlink(missing_ok=True)
             self._path = None
 
-    def _content(self) -> dict[str, Any]:
-        ended, seconds = datetime.now(UTC), time.monotonic() - self._clock
+    def _content(self) -> Record:
+        seconds = time.monotonic() - self._clock
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         gpus = world_size if uses_gpu() else 0
         settings = anonymised(self._step.settings)
-        return {
-            "format": FORMAT,
+        return Record(
             **self._names(),
-            "step": {
-                "identity": self._step.identity,
-                "settings": settings,
-                "redacted": settings != self._step.settings,
-                "code": {"digest": self._step.code, "modules": self._modules},
-            },
-            "command": ["python", "-m", self._module, *_arguments()],
-            "inputs": self._read,
-            "outside": sorted(self._outside),
-            "outputs": {
-                portable_path(path): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            step=StepRead(
+                identity=self._step.identity,
+                settings=settings,
+                redacted=settings != self._step.settings,
+                code=Code(digest=self._step.code, modules=self._modules),
+            ),
+            command=["python", "-m", self._module, *_arguments()],
+            inputs=self._read,
+            outside=sorted(self._outside),
+            outputs={
+                portable_path(path): Made(bytes=path.stat().st_size, sha256=sha256_of(path))
                 for path in self._made
             },
-            "sources": self._sources,
-            "version": self._version,
-            "environment": environment() | {"driver": driver()},
-            "seed": only_seed(self._step.settings),
-            "world_size": world_size,
-            "hardware": hardware(),
-            "scheduler": "slurm" if _job() else None,
-            "attempts": self._attempts,
-            "started": _written(self._began),
-            "ended": _written(ended),
-            "seconds": round(seconds, 3),
-            # Of the attempt that ended well; what those before it took is not known.
-            "gpu_hours": seconds * gpus / SECONDS_PER_HOUR,
-            "peak_memory_bytes": peak_memory(),
-            "peak_gpu_memory_bytes": peak_gpu_memory(),
-            "energy_joules": self._energy.joules(),
-        }
+            sources=self._sources,
+            version=self._version,
+            environment=Environment(**environment(), driver=driver()),
+            seed=only_seed(self._step.settings),
+            world_size=world_size,
+            hardware=Hardware(**hardware()),
+            scheduler="slurm" if _job() else None,
+            attempts=self._attempts,
+            started=self._began,
+            ended=_now(),
+            seconds=round(seconds, 3),
+            gpu_hours=seconds * gpus / SECONDS_PER_HOUR,
+            peak_memory_bytes=peak_memory(),
+            peak_gpu_memory_bytes=peak_gpu_memory(),
+            energy_joules=self._energy.joules(),
+        )
 
-    def _names(self) -> dict[str, str | None]:
+    def _names(self) -> dict[str, Any]:
         """Of the stage, and of the rule and its files, which are called like its log."""
-        names: dict[str, str | None] = {"stage": self._module.rpartition(".")[2]}
+        names = {"stage": self._module.rpartition(".")[2]}
         if self._log is None:
-            return names | {"rule": None, "log": None, "benchmark": None}
+            return names
         log = Path(portable_path(self._log))
         return names | {
             "rule": log.parts[1].removesuffix(".log"),
@@ -162,15 +264,16 @@ class Record:
             "benchmark": str(log.with_suffix(".benchmark.jsonl")),
         }
 
-    def _count_attempt(self) -> list[dict[str, str | None]]:
+    def _count_attempt(self) -> list[Attempt]:
         """All attempts of this step, the one that begins here being the last."""
         assert self._path
         path = _attempts_of(self._path)
-        this = {"job": _job(), "started": _written(self._began)}
+        this = Attempt(job=_job(), started=self._began)
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"identity": self._step.identity, **this}) + "\n")
+            line = {"identity": self._step.identity, **this.model_dump(mode="json")}
+            file.write(json.dumps(line) + "\n")
         return [*_attempts(before, self._step.identity), this]
 
 
@@ -212,32 +315,33 @@ def _attempts_of(record: Path) -> Path:
     return record.with_suffix(".attempts")
 
 
-def _attempts(lines: Sequence[str], identity: str) -> list[dict[str, str | None]]:
+def _attempts(lines: Sequence[str], identity: str) -> list[Attempt]:
     """Those of a step; a line of which a full disk has left a part tells nothing."""
-    found = []
+    attempts = []
     for line in lines:
         with suppress(ValueError):
             attempt = json.loads(line)
             if attempt.pop("identity") == identity:
-                found.append(attempt)
-    return found
+                attempts.append(Attempt.model_validate(attempt))
+    return attempts
 
 
-def _source(path: Path) -> dict[str, Any] | None:
-    """Where the files of a manifest came from and under which licence, if it says so."""
+def _source(path: Path) -> Source | None:
+    """What a manifest says of where its files came from, if it does."""
     if path.name != MANIFEST:
         return None
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if not manifest.keys() & {"source", "licence"}:
         return None
-    return {key: anonymised(manifest.get(key)) for key in ("source", "licence")}
+    about = {key: anonymised(manifest.get(key)) for key in ("source", "licence")}
+    return Source.model_validate(about)
 
 
 def _arguments() -> list[str]:
     """The command's arguments without the step line, which stands in the record by its parts."""
-    given = sys.argv[1:]
-    place = given.index("--step")
-    return anonymised([*given[:place], *given[place + 2 :]])
+    arguments = sys.argv[1:]
+    place = arguments.index("--step")
+    return [str(anonymised(x)) for x in [*arguments[:place], *arguments[place + 2 :]]]
 
 
 def _job() -> str | None:
@@ -246,5 +350,5 @@ def _job() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def _written(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

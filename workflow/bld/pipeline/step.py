@@ -1,8 +1,8 @@
-"""A step's identity: the settings that it reads and the digest of the code that it runs, as one
-line of sorted JSON; and how every stage reads it, with its other arguments.
+"""A step's identity: the settings that it reads and the digest of the code that it runs, as one line of sorted JSON; and how
+every stage reads it, with the files of its rule.
 
-Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a
-step can read is what it is rerun for.
+Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a step can read is what it
+is rerun for.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from bld.files import MANIFEST
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from bld.folders import whole_folder
 from bld.pipeline.code_digest import code_digest, loaded_modules
-from bld.pipeline.record import Record
+from bld.pipeline.record import Recorder
+from bld.pipeline.step_settings import StepSettings
+
+RECORD = "record"
 
 
-class Step(NamedTuple):
+class StepLine(NamedTuple):
     """`settings`: what the step reads; `identity`: digest of the whole line; `code`: that of the code."""
 
     settings: dict[str, Any]
@@ -40,55 +46,118 @@ def line_of(code: str, settings: Mapping[str, Any]) -> str:
     return json.dumps(step, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def parse_step(line: str) -> Step:
+def parse_step(line: str) -> StepLine:
     """Read a step line back."""
     step = json.loads(line)
-    return Step(step["settings"], hashlib.sha256(line.encode()).hexdigest(), step["code"])
+    return StepLine(step["settings"], hashlib.sha256(line.encode()).hexdigest(), step["code"])
 
 
-class StepParser(argparse.ArgumentParser):
-    """The arguments of a stage: its step, and the files that it reads and writes, so that the record of
-    what it did follows from what it declares."""
+def files_line(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
+    """The named files of a job as one line: each by its name a path, several, or none."""
+    files = {"inputs": _plain(inputs), "outputs": _plain(outputs)}
+    return json.dumps(files, separators=(",", ":"), ensure_ascii=False)
 
-    def __init__(self, description: str | None) -> None:
-        super().__init__(description=description)
-        self._inputs: list[str] = []
-        self._outputs: list[str] = []
-        self.add_argument("--step", type=parse_step, required=True, help="settings and code digest")
-        self.add_argument("--record", type=Path, help="where to write what was done")
-        self.add_argument("--log", type=Path, help="where what this prints is kept")
 
-    def reads(self, flag: str, **options: Any) -> None:
-        """An input: a file, or a folder by its manifest; `nargs="?"` where it may be missing, "+" or "*"
-        where there may be several."""
-        self._inputs.append(self._file(flag, options))
+def _plain(files: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    return {
+        name: str(paths) if isinstance(paths, str | Path) else [str(path) for path in paths]
+        for name, paths in files.items()
+    }
 
-    def writes(self, flag: str, **options: Any) -> None:
-        """An output: a file, or the manifest of a folder."""
-        self._outputs.append(self._file(flag, options))
 
-    def _file(self, flag: str, options: dict[str, Any]) -> str:
-        common: dict[str, Any] = {"type": Path, "required": "nargs" not in options}
-        return self.add_argument(flag, **common | options).dest
+class Files(BaseModel):
+    """The inputs or the outputs of a stage, by the names that its rule gives them."""
 
-    @contextmanager
-    def recorded(self) -> Iterator[argparse.Namespace]:
-        """The parsed arguments, with the `Record` of this step in place of its path; if the block ends
-        without an error, the record is written."""
-        arguments = self.parse_args()
-        arguments.record = Record(
-            arguments.record,
-            Path(sys.argv[0]).stem,
-            arguments.step,
-            arguments.log,
-            [path for name in self._inputs for path in _stand_for(getattr(arguments, name))],
-            [getattr(arguments, name) for name in self._outputs],
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _single(paths: Any) -> Any:
+    """The path of a list of one, and nothing of an empty one."""
+    if not isinstance(paths, list):
+        return paths
+    return (paths or [None])[0] if len(paths) < 2 else paths
+
+
+File = Annotated[Path, BeforeValidator(_single)]
+"""A file, or the manifest of a folder that is not looked into."""
+Folder = Annotated[Path, BeforeValidator(_single), AfterValidator(whole_folder)]
+"""The folder of a manifest, found whole."""
+OptionalFile = Annotated[Path | None, BeforeValidator(_single)]
+OptionalFolder = Annotated[
+    Annotated[Path, AfterValidator(whole_folder)] | None, BeforeValidator(_single)
+]
+
+S = TypeVar("S", bound=StepSettings)
+I = TypeVar("I", bound=Files)  # noqa: E741
+O = TypeVar("O", bound=Files)  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Step(Generic[S, I, O]):
+    """What a stage is given: settings, inputs and outputs as it declares them; the record of what it does; and, of a stage
+    that may be interrupted, the folder of its checkpoints and the minutes of its job and between checkpoints."""
+
+    settings: S
+    inputs: I
+    outputs: O
+    identity: str
+    record: Recorder
+    checkpoints: Path
+    runtime: float
+    checkpoint_minutes: float
+    options: argparse.Namespace
+
+
+@contextmanager
+def stage(
+    settings: type[S],
+    inputs: type[I],
+    outputs: type[O],
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> Iterator[Step[S, I, O]]:
+    """The step of this process, from its arguments; if the block ends without an error, its record is written. Arguments
+    that no result depends on may be added as `options`.
+
+    Exits with every problem of its settings and files: an input that is missing, a folder that is not whole.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--step", type=parse_step, required=True, help="settings and code digest")
+    parser.add_argument("--files", type=json.loads, required=True, help="inputs and outputs")
+    parser.add_argument("--log", type=Path, help="where what this prints is kept")
+    parser.add_argument("--checkpoints", type=Path, help="what an interrupted job left")
+    parser.add_argument("--runtime", type=float, default=0, help="minutes; 0 for no limit")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10, help="0: after every step")
+    if add_options:
+        add_options(parser)
+    arguments = parser.parse_args()
+    line, files = arguments.step, arguments.files
+    record = files["outputs"].pop(RECORD, None)
+    try:
+        parts = (
+            settings.model_validate(line.settings),
+            inputs.model_validate(files["inputs"]),
+            outputs.model_validate(files["outputs"]),
         )
-        yield arguments
-        arguments.record.write()
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in error.errors())
+        raise SystemExit("\n".join(problems)) from None
+    recorder = Recorder(
+        record and Path(record),
+        Path(sys.argv[0]).stem,
+        line,
+        arguments.log,
+        _paths(inputs, files["inputs"]),
+        [path for path in _paths(outputs, files["outputs"]) if path],
+    )
+    limits = arguments.runtime, arguments.checkpoint_minutes
+    yield Step(*parts, line.identity, recorder, arguments.checkpoints, *limits, arguments)
+    recorder.write()
 
 
-def _stand_for(given: Path | list[Path] | None) -> list[Path | None]:
-    """Of a folder its manifest; of nothing None."""
-    paths = given if isinstance(given, list) else [given]
-    return [path / MANIFEST if path and path.is_dir() else path for path in paths or [None]]
+def _paths(declared: type[Files], files: Mapping[str, Any]) -> list[Path | None]:
+    """All files in the order of their declaration, None for one that is not there."""
+    paths: list[Path | None] = []
+    for name in declared.model_fields:
+        given = files.get(name) or [None]
+        paths += [x and Path(x) for x in (given if isinstance(given, list) else [given])]
+    return paths

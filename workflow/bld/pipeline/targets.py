@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,11 @@ class Evaluated(NamedTuple):
     corpus: str | None = None
     split: str | None = None
     teacher: str | None = None
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A wildcard constraint: one of these names; without any, nothing."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
 
 
 def model_folder(name: str) -> str:

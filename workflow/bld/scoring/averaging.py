@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from bld.config.settings import Average, Rendering
 from bld.documents.document import Document
 from bld.scoring.scorer import ByteScorer, Scored
 
@@ -123,16 +124,16 @@ Scorer = ByteScorer | AverageScorer
 
 def open_models(
     folders: Sequence[Path],
-    rendering: Mapping[str, Any],
-    average: Mapping[str, Any] | None,
-    open_one: Callable[[Path, Mapping[str, Any]], ByteScorer],
+    rendering: Rendering | Mapping[str, Rendering],
+    average: Average | None,
+    open_one: Callable[[Path, Rendering], ByteScorer],
 ) -> Scorer:
-    """The scorer of a teacher's model folders: of one by itself; of several as `average` says
-    (`models`, the weight of each by the name of its folder, and `mean`), each read as `rendering`
-    says under that name."""
-    if average is None:
+    """The scorer of a teacher's model folders: of one by itself; of several as `average` says, each
+    with the `rendering` under its folder's name."""
+    if isinstance(rendering, Rendering):
         (folder,) = folders
         return open_one(folder, rendering)
+    assert average, "several models are averaged"
     scorers = [open_one(folder, rendering[folder.name]) for folder in folders]
-    weights = [average["models"][folder.name] for folder in folders]
-    return AverageScorer(scorers, weights, average["mean"])
+    weights = [average.models[folder.name] for folder in folders]
+    return AverageScorer(scorers, weights, average.mean)

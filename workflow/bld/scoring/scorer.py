@@ -9,19 +9,19 @@ Shapes: T tokens, N supervised symbols, S symbols.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.config.settings import Histories, Scoring
+from bld.config.settings import Histories, Rendering, Scoring
 from bld.documents.document import Document
 from bld.models import load_language_model
 from bld.scoring.history_batch import HistoryBatch, Part, part_of, trunk_tree
@@ -215,7 +215,7 @@ class ByteScorer:
 
 def open_scorer(
     folder: Path,
-    rendering: Mapping[str, Any],
+    rendering: Rendering,
     policy: Histories,
     window: int,
     batch_tokens: int,
@@ -223,12 +223,12 @@ def open_scorer(
     top_k_tokens: int = 0,
 ) -> ByteScorer:
     """The scorer of a model folder whose documents are rendered as `rendering` says."""
-    renderer = load_renderer(folder, **rendering)
-    lm = load_language_model(folder, precision, rendering["trust_remote_code"])
+    renderer = load_renderer(folder, **dict(rendering))
+    lm = load_language_model(folder, precision, rendering.trust_remote_code)
     return ByteScorer(renderer, lm, policy, window, batch_tokens, top_k_tokens)
 
 
-def open_teacher(folder: Path, rendering: Mapping[str, Any], scoring: Scoring) -> ByteScorer:
+def open_teacher(folder: Path, rendering: Rendering, scoring: Scoring) -> ByteScorer:
     """The scorer of a teacher's folder."""
     limits = scoring.window, scoring.batch_tokens, scoring.precision
     return open_scorer(folder, rendering, scoring, *limits, scoring.top_k_tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bld.pipeline.code_digest import PACKAGE
-from bld.pipeline.step import StepParser
+from bld.pipeline.step_parser import StepParser
 from bld.publishing.crate import CrateRequest, write_crate
 
 

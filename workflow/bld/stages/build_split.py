@@ -7,34 +7,34 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bld.config.settings import Corpus
 from bld.documents.shards import write_splits
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import BuildSplit
 from bld.privacy import anonymised
 from bld.progress import progress
+
+DATASETS = Path("resources/datasets")
+
+
+class Outputs(Files):
+    manifest: File
 
 
 def main() -> None:
     """Write the last of the splits in the settings into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.add_argument("--datasets", type=Path, required=True, help="folder of fetched data sets")
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        described = settings["corpus"]
-        corpus = Corpus.model_validate(described | {"splits": dict(described["splits"])})
+    with stage(BuildSplit, Files, Outputs) as step:
+        corpus, order = step.settings.corpus, step.settings.order
         source = corpus.source
         reader = import_module(f"bld.documents.sources.{source.kind_name}")
-        files = reader.inputs(source, arguments.datasets)
-        arguments.record.reads(files, bool(source.own_files))
+        step.record.reads(reader.inputs(source, DATASETS), bool(source.own_files))
         about: dict[str, Any] = {"source": anonymised(source.model_dump())}
         if source.reads_python:
             about["python"] = platform.python_version()
-        read = reader.read(source, arguments.datasets)
+        read = reader.read(source, DATASETS)
         documents = progress("documents", None, "documents", iterable=read)
-        name, _ = described["splits"][-1]
-        folders = {name: arguments.manifest.parent}
-        manifest = write_splits(documents, folders, corpus.splits, corpus.seed, about)[name]
+        name, folder = order[-1], step.outputs.manifest.parent
+        splits = {split: corpus.splits[split] for split in order}
+        manifest = write_splits(documents, {name: folder}, splits, corpus.seed, about)[name]
         print(f"{name}: {manifest['documents']:,} documents, {manifest['content_bytes']:,} bytes")
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 
 from bld.cache.live import LiveTeacher
 from bld.cache.reading import ByteCache, CachedSignals
-from bld.config.settings import RunTraining, Sampling
 from bld.documents.shards import read_split
-from bld.folders import new_folder, whole_folder
+from bld.folders import new_folder
 from bld.models import check_context, load_language_model
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, OptionalFile, OptionalFolder, Step, stage
+from bld.pipeline.step_settings import Distill
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches, Signals
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
+from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
@@ -30,53 +29,58 @@ from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
+class Inputs(Files):
+    """`documents` and `development` are manifests of splits, `cache` and `development_cache` of their byte caches; `teacher`:
+    the folders of its models; `warmup`: that of the byte head; `map`: from one vocabulary to the other."""
+
+    documents: File
+    student: Folder
+    cache: OptionalFile
+    teacher: list[Folder]
+    warmup: OptionalFolder
+    map: OptionalFile
+    development: OptionalFile
+    development_cache: OptionalFile
+
+
+class Outputs(Files):
+    """`head`: the manifest of the trained byte head."""
+
+    manifest: File
+    metrics: File
+    training: File
+    head: File
+
+
 def main() -> None:
     """Write the trained model into the folder of the manifest, its metrics beside that folder, and its
     byte head, for looking at, into a folder of its own."""
-    parser = StepParser(__doc__)
-    parser.reads("--documents", help="manifest of a split")
-    parser.reads("--student", type=whole_folder)
-    parser.reads("--cache", nargs="?", help="manifest of its byte cache")
-    parser.reads("--teacher", type=whole_folder, nargs="*", help="folders of its teacher's models")
-    parser.reads("--warmup", type=whole_folder, nargs="?", help="folder of the byte head")
-    parser.reads("--map", nargs="?", help="from one vocabulary to the other")
-    parser.reads("--development", nargs="?", help="manifest of a split")
-    parser.reads("--development-cache", nargs="?", help="its byte cache")
-    parser.writes("--manifest")
-    parser.writes("--metrics")
-    parser.writes("--training")
-    parser.writes("--head", help="manifest of the trained head")
-    add_checkpoint_arguments(parser)
-    add_tracker_arguments(parser)
-    with parser.recorded() as arguments:
-        with_checkpoints(arguments, _distill)
+    with stage(Distill, Inputs, Outputs, add_tracker_arguments) as step:
+        with_checkpoints(step, _distill)
 
 
-def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
-    settings = arguments.step.settings
-    training = RunTraining.model_validate(settings["training"])
-    renderer = load_renderer(arguments.student, **settings["reading"])
-    trained_body = arguments.warmup and arguments.warmup / "body"
-    body = trained_body if trained_body and trained_body.exists() else arguments.student
-    lm = load_language_model(body, trust_remote_code=settings["reading"]["trust_remote_code"])
+def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> None:
+    settings, inputs, outputs = step.settings, step.inputs, step.outputs
+    training, taught = settings.training, settings.taught
+    renderer = load_renderer(inputs.student, **dict(settings.rendering))
+    trained_body = inputs.warmup and inputs.warmup / "body"
+    body = trained_body if trained_body and trained_body.exists() else inputs.student
+    lm = load_language_model(body, trust_remote_code=settings.rendering.trust_remote_code)
     vocabulary = None
-    if "teacher_reading" in settings:
-        (folder,) = arguments.teacher
-        vocabulary = load_renderer(folder, **settings["teacher_reading"]).vocabulary
-    method = settings["method"]
-    of_method = settings.get(method, {})
-    context = ObjectiveContext(lm, renderer, vocabulary, arguments.warmup, arguments.map)
-    module = import_module(f"bld.training.objectives.{method}")
+    if settings.teacher_rendering:
+        (folder,) = inputs.teacher
+        vocabulary = load_renderer(folder, **dict(settings.teacher_rendering)).vocabulary
+    context = ObjectiveContext(lm, renderer, vocabulary, inputs.warmup, inputs.map)
+    of_method = taught.model_dump() if taught else {}
+    module = import_module(f"bld.training.objectives.{settings.method}")
     parts: ObjectiveParts = module.build(of_method, context)
     objective, head, histories = parts
     if histories:
         check_context(lm, training.sequence_length + histories.extra_positions)
     if training.lora:
-        add_lora(lm, training.lora, settings["seed"])
+        add_lora(lm, training.lora, settings.seed)
 
-    teacher = None
-    if "teacher" in settings:
-        teacher = LiveTeacher(arguments.teacher, settings["teacher"])
+    teacher = LiveTeacher(inputs.teacher, settings.teacher) if settings.teacher else None
 
     def batches(manifest: Path, cache: Path | None, at_most: int | None = None) -> Batches:
         ids, documents = render_split(manifest, renderer, at_most)
@@ -89,41 +93,40 @@ def _distill(arguments: Namespace, checkpoints: Checkpoints) -> None:
         return Batches(documents, signals, histories)
 
     development = None
-    if arguments.development:
+    if inputs.development:
         held_out = batches(
-            arguments.development, arguments.development_cache, training.evaluate_documents
+            inputs.development, inputs.development_cache, training.evaluate_documents
         )
         development = Development(held_out, training.evaluate_every)
-    data: Batches | OnPolicy = batches(arguments.documents, arguments.cache)
-    if "sampling" in settings:
+    data: Batches | OnPolicy = batches(inputs.documents, inputs.cache)
+    if settings.sampling:
         assert teacher, "the configuration is refused without a live teacher"
-        sampling = Sampling.model_validate(settings["sampling"])
-        sampler = OnPolicySampler(lm, renderer, sampling, settings["seed"])
-        texts = list(read_split(arguments.documents.parent))
+        sampler = OnPolicySampler(lm, renderer, settings.sampling, settings.seed)
+        texts = list(read_split(inputs.documents.parent))
         corpus = Batches(data.documents, teacher.of(texts), histories)
         data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),
         data,
         training,
-        settings["seed"],
+        settings.seed,
         "distill",
         development=development,
         checkpoints=checkpoints,
-        tracking=Tracking(arguments.tracker, arguments.events),
+        tracking=Tracking(step.options.tracker, step.options.events),
     )
     weights = trained_weights(engine, "lm")
-    kept = of_method.get("head") if of_method.get("head") in TRAINED_HEADS else None
-    head_weights = trained_weights(engine, "head") if kept else {}
+    kind = of_method.get("head") if of_method.get("head") in TRAINED_HEADS else None
+    head_weights = trained_weights(engine, "head") if kind else {}
     if engine.global_rank == 0:
         if training.lora:
             weights = merged_weights(lm, weights)
-        phases = join_phases(arguments.warmup, metrics)
-        save_records(engine, phases, arguments.metrics, arguments.training)
-        with new_folder(arguments.manifest.parent, {"settings": settings}) as folder:
-            save_model(lm, weights, arguments.student, folder)
-        with new_folder(arguments.head.parent, {"head": kept}) as folder:
-            if kept:
+        phases = join_phases(inputs.warmup, metrics)
+        save_records(engine, phases, outputs.metrics, outputs.training)
+        with new_folder(outputs.manifest.parent, {"settings": settings.dump()}) as folder:
+            save_model(lm, weights, inputs.student, folder)
+        with new_folder(outputs.head.parent, {"head": kind}) as folder:
+            if kind:
                 save_head(head_weights, folder)
     stop_distributed()
 

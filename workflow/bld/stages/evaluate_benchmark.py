@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from bld.evaluation.benchmarks.harness import run_benchmark
 from bld.evaluation.files import write_evaluation
-from bld.folders import whole_folder
 from bld.models import memory_explained
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, stage
+from bld.pipeline.step_settings import EvaluateBenchmark
+
+
+class Inputs(Files):
+    data: Folder
+    model: Folder
+
+
+class Outputs(Files):
+    evaluation: File
 
 
 @memory_explained("lower `batch_size` of the benchmark, or `window` under `evaluation`")
 def main() -> None:
     """Write the results of one benchmark on one model."""
-    parser = StepParser(__doc__)
-    parser.reads("--data", type=whole_folder, help="manifest of its data")
-    parser.reads("--model", type=whole_folder)
-    parser.writes("--evaluation")
-    with parser.recorded() as arguments:
-        result = run_benchmark(arguments.data, arguments.model, arguments.step.settings)
-        write_evaluation(arguments.evaluation, result, arguments.model)
+    with stage(EvaluateBenchmark, Inputs, Outputs) as step:
+        result = run_benchmark(step.inputs.data, step.inputs.model, step.settings)
+        write_evaluation(step.outputs.evaluation, result, step.inputs.model)
         error = "" if result["stderr"] is None else f" ± {result['stderr']:.4f}"
         print(
             f"{result['task']}: {result['metric']} {result['value']:.4f}{error} over "

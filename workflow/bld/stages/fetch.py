@@ -6,27 +6,30 @@ from typing import Any
 
 from bld.folders import new_folder
 from bld.hub import CARD, LICENCE_FILES, fetch, licence_of
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import Fetch
 
 MODEL_FILES = ["*.json", "*.model", "*.txt", "*.jinja", CARD, *LICENCE_FILES]
 
 
+class Outputs(Files):
+    manifest: File
+
+
 def main() -> None:
     """Fetch into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.add_argument("--kind", choices=["model", "dataset"], required=True)
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        files = settings.get("files") or [
+    with stage(Fetch, Files, Outputs) as step:
+        settings = step.settings
+        kind = "model" if settings.files is None else "dataset"
+        files = settings.files or [
             *MODEL_FILES,
-            *["*.safetensors"] * settings["weights"],
-            *["*.py"] * settings["trust_remote_code"],
+            *["*.safetensors"] * settings.weights,
+            *["*.py"] * settings.trust_remote_code,
         ]
-        about: dict[str, Any] = {"source": settings}
-        with new_folder(arguments.manifest.parent, about) as folder:
+        about: dict[str, Any] = {"source": settings.dump()}
+        with new_folder(step.outputs.manifest.parent, about) as folder:
             try:
-                fetch(settings["hub"], settings["revision"], arguments.kind, files, folder)
+                fetch(settings.hub, settings.revision, kind, files, folder)
             except ValueError as error:
                 raise SystemExit(str(error)) from None
             about["licence"] = licence_of(folder)

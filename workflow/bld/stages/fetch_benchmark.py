@@ -13,22 +13,25 @@ import nltk
 from bld.evaluation.benchmarks.tasks import NLTK_DATA
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import FetchBenchmark
+
+
+class Outputs(Files):
+    manifest: File
 
 
 def main() -> None:
     """Fetch data sets, and what NLTK needs, into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        about: dict[str, Any] = {"source": settings, "licence": {}}
-        with new_folder(arguments.manifest.parent, about) as folder:
+    with stage(FetchBenchmark, Files, Outputs) as step:
+        settings = step.settings
+        about: dict[str, Any] = {"source": settings.dump(), "licence": {}}
+        with new_folder(step.outputs.manifest.parent, about) as folder:
             try:
-                for name, revision in sorted(settings["data"].items()):
+                for name, revision in sorted(settings.data.items()):
                     fetch(name, revision, "dataset", ["*"], folder / name)
                     about["licence"][name] = licence_of(folder / name)
-                for resource in settings["nltk"]:
+                for resource in settings.nltk:
                     _fetch_for_nltk(resource, folder / NLTK_DATA)
             except ValueError as error:
                 raise SystemExit(str(error)) from None

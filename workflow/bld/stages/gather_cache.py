@@ -4,23 +4,29 @@ the manifest."""
 from __future__ import annotations
 
 from bld.cache.gathering import write_manifest
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import GatherCache
+
+
+class Inputs(Files):
+    documents: File
+    teacher: list[File]
+
+
+class Outputs(Files):
+    manifest: File
 
 
 def main() -> None:
     """Write the manifest of the cache."""
-    parser = StepParser(__doc__)
-    parser.reads("--documents", help="manifest of the split")
-    parser.reads("--teacher", nargs="+", help="manifest of its model, or of several")
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
+    with stage(GatherCache, Inputs, Outputs) as step:
         shards = write_manifest(
-            arguments.manifest.parent,
-            arguments.documents.parent,
-            arguments.teacher,
-            arguments.step.settings,
+            step.outputs.manifest.parent,
+            step.inputs.documents.parent,
+            step.inputs.teacher,
+            step.settings.dump(),
         )
-        arguments.record.knows(shards)
+        step.record.knows(shards)
 
 
 if __name__ == "__main__":

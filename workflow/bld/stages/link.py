@@ -8,23 +8,26 @@ from typing import Any
 from bld.files import read_manifest
 from bld.folders import link_files, new_folder
 from bld.hub import licence_of
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, stage
+from bld.pipeline.step_settings import Link
 from bld.privacy import anonymised
+
+
+class Outputs(Files):
+    manifest: File
 
 
 def main() -> None:
     """Link into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
-        about: dict[str, Any] = {"source": anonymised(arguments.step.settings)}
-        source = Path(arguments.step.settings["path"])
-        with new_folder(arguments.manifest.parent, about) as folder:
+    with stage(Link, Files, Outputs) as step:
+        about: dict[str, Any] = {"source": anonymised(step.settings.dump())}
+        source = Path(step.settings.path)
+        with new_folder(step.outputs.manifest.parent, about) as folder:
             link_files(source, folder)
             about["licence"] = licence_of(folder)
-        files = read_manifest(arguments.manifest)["files"]
+        files = read_manifest(step.outputs.manifest)["files"]
         digests = {source / name: file["sha256"] for name, file in files.items()}
-        arguments.record.knows(digests, outside=True)
+        step.record.knows(digests, outside=True)
 
 
 if __name__ == "__main__":

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from bld.folders import whole_folder
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, stage
+from bld.pipeline.step_settings import MapVocabulary
 from bld.tokenization.maps.files import VocabularyMap, save_map
 from bld.tokenization.rendering import load_renderer
 
 
+class Inputs(Files):
+    student: Folder
+    teacher: Folder
+
+
+class Outputs(Files):
+    map: File
+
+
 def main() -> None:
     """Write the map of one student and one teacher."""
-    parser = StepParser(__doc__)
-    parser.reads("--student", type=whole_folder)
-    parser.reads("--teacher", type=whole_folder)
-    parser.writes("--map")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        student = load_renderer(arguments.student, **settings["student_reading"])
-        teacher = load_renderer(arguments.teacher, **settings["teacher_reading"])
-        maker = import_module(f"bld.tokenization.maps.{settings['kind']}")
+    with stage(MapVocabulary, Inputs, Outputs) as step:
+        settings = step.settings
+        student = load_renderer(step.inputs.student, **dict(settings.student_rendering))
+        teacher = load_renderer(step.inputs.teacher, **dict(settings.teacher_rendering))
+        maker = import_module(f"bld.tokenization.maps.{settings.kind}")
         pairs: VocabularyMap = maker.make_map(student, teacher)
-        save_map(arguments.map, pairs)
+        save_map(step.outputs.map, pairs)
         students, teachers = len(set(pairs.student_M)), len(set(pairs.teacher_M))
         print(
             f"{len(pairs.weight_M):,} pairs of {students:,} of the student's {len(student.vocabulary):,} ids "

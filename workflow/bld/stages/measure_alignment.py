@@ -7,25 +7,30 @@ from itertools import islice
 from bld.documents.shards import read_split
 from bld.evaluation.alignment import alignment
 from bld.files import write_json
-from bld.folders import whole_folder
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, stage
+from bld.pipeline.step_settings import MeasureAlignment
 from bld.tokenization.rendering import load_renderer
+
+
+class Inputs(Files):
+    documents: File
+    student: Folder
+    teacher: Folder
+
+
+class Outputs(Files):
+    alignment: File
 
 
 def main() -> None:
     """Write the counts of one student, teacher and split."""
-    parser = StepParser(__doc__)
-    parser.reads("--documents", help="manifest of a split")
-    parser.reads("--student", type=whole_folder)
-    parser.reads("--teacher", type=whole_folder)
-    parser.writes("--alignment")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        student = load_renderer(arguments.student, **settings["student_reading"])
-        teacher = load_renderer(arguments.teacher, **settings["teacher_reading"])
-        documents = islice(read_split(arguments.documents.parent), settings["documents"])
+    with stage(MeasureAlignment, Inputs, Outputs) as step:
+        settings = step.settings
+        student = load_renderer(step.inputs.student, **dict(settings.student_rendering))
+        teacher = load_renderer(step.inputs.teacher, **dict(settings.teacher_rendering))
+        documents = islice(read_split(step.inputs.documents.parent), settings.documents)
         result = alignment(documents, student, teacher)
-        write_json(arguments.alignment, result)
+        write_json(step.outputs.alignment, result)
         tokens, positions = result["tokens"], result["bytes"]
         print(
             f"{tokens['aligned']:,} of {tokens['student']:,} tokens are aligned, and "

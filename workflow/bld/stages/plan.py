@@ -8,7 +8,7 @@ from bld.config.settings import Settings
 from bld.pipeline.plan.costs import make_plan
 from bld.pipeline.plan.jobs import limits_of
 from bld.pipeline.plan.page import print_plan
-from bld.pipeline.step import StepParser
+from bld.pipeline.step_parser import StepParser
 
 
 def main() -> None:

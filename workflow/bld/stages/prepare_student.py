@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch.nn import Module
 
-from bld.folders import link_files, new_folder, whole_folder
+from bld.folders import link_files, new_folder
 from bld.models import load_language_model
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, OptionalFolder, stage
+from bld.pipeline.step_settings import NewTokenizer, PrepareStudent
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.rendering import load_renderer
@@ -14,44 +17,50 @@ from bld.tokenization.transfer import transfer_vocabulary
 from bld.training.export import stored_dtype
 
 
+class Inputs(Files):
+    """`tokenizer`: the folder of another one, where the student is given that of a model."""
+
+    model: Folder
+    tokenizer: OptionalFolder
+
+
+class Outputs(Files):
+    manifest: File
+
+
 def main() -> None:
     """Write the student into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.reads("--model", type=whole_folder)
-    parser.reads("--tokenizer", type=whole_folder, nargs="?", help="folder of another tokenizer")
-    parser.writes("--manifest")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
-        about = {"tokenizer": settings["tokenizer"]}
-        with new_folder(arguments.manifest.parent, about) as folder:
-            if settings["tokenizer"] is None:
-                link_files(arguments.model, folder)
-                return
-            trusted = settings["reading"]["trust_remote_code"]
-            old_tokenizer = load_tokenizer(arguments.model, trusted)
-            old_renderer = load_renderer(arguments.model, **settings["model_reading"])
-            new_tokenizer = (
-                byte_tokenizer_like(old_tokenizer)
-                if settings["tokenizer"] == "bytes"
-                else load_tokenizer(arguments.tokenizer)
-            )
-            new_tokenizer.save_pretrained(folder)
-            new_renderer = load_renderer(folder, **settings["reading"])
-            lm = load_language_model(arguments.model, trust_remote_code=trusted)
-            transfer_vocabulary(
-                lm,
-                (old_tokenizer, old_renderer),
-                (new_tokenizer, new_renderer),
-                **settings["transfer"],
-            )
-            Module.to(lm, dtype=stored_dtype(arguments.model))
-            lm.save_pretrained(folder)
-            if otherwise := made_anew(new_tokenizer, folder, trusted):
-                raise ValueError(
-                    f"{otherwise}. A student of this model type cannot keep such a tokenizer: wherever it "
-                    "is loaded it would read other tokens than it was trained on. Choose a student of "
-                    "another type, or a tokenizer of its own family"
-                )
+    with stage(PrepareStudent, Inputs, Outputs) as step:
+        new = step.settings.tokenizer
+        about = {"tokenizer": new and new.name}
+        with new_folder(step.outputs.manifest.parent, about) as folder:
+            if new:
+                _with_tokenizer(new, step.inputs, folder)
+            else:
+                link_files(step.inputs.model, folder)
+
+
+def _with_tokenizer(new: NewTokenizer, inputs: Inputs, folder: Path) -> None:
+    is_trusted = new.rendering.trust_remote_code
+    old_tokenizer = load_tokenizer(inputs.model, is_trusted)
+    old_renderer = load_renderer(inputs.model, **dict(new.model_rendering))
+    new_tokenizer = (
+        load_tokenizer(inputs.tokenizer) if inputs.tokenizer else byte_tokenizer_like(old_tokenizer)
+    )
+    new_tokenizer.save_pretrained(folder)
+    new_renderer = load_renderer(folder, **dict(new.rendering))
+    lm = load_language_model(inputs.model, trust_remote_code=is_trusted)
+    transfer_vocabulary(
+        lm, (old_tokenizer, old_renderer), (new_tokenizer, new_renderer), **dict(new.transfer)
+    )
+    Module.to(lm, dtype=stored_dtype(inputs.model))
+    lm.save_pretrained(folder)
+    if otherwise := made_anew(new_tokenizer, folder, is_trusted):
+        raise ValueError(
+            f"{otherwise}. A student of this model type cannot keep such a tokenizer: wherever it "
+            "is loaded it would read other tokens than it was trained on. Choose a student of "
+            "another type, or a tokenizer of its own family"
+        )
 
 
 if __name__ == "__main__":

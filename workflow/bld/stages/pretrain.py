@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
-from bld.config.settings import Scratch
-from bld.folders import new_folder, whole_folder
-from bld.pipeline.step import StepParser
+from bld.folders import new_folder
+from bld.pipeline.step import File, Files, Folder, Step, stage
+from bld.pipeline.step_settings import Pretrain
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
+from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
 from bld.training.loop import train
@@ -22,23 +20,26 @@ from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
+class Inputs(Files):
+    documents: File
+    tokenizer: Folder
+
+
+class Outputs(Files):
+    manifest: File
+
+
 def main() -> None:
     """Write the model into the folder of the manifest, with the metrics of its training."""
-    parser = StepParser(__doc__)
-    parser.reads("--documents", help="manifest of a split")
-    parser.reads("--tokenizer", type=whole_folder)
-    parser.writes("--manifest")
-    add_checkpoint_arguments(parser)
-    add_tracker_arguments(parser)
-    with parser.recorded() as arguments:
-        with_checkpoints(arguments, _pretrain)
+    with stage(Pretrain, Inputs, Outputs, add_tracker_arguments) as step:
+        with_checkpoints(step, _pretrain)
 
 
-def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:
-    scratch = Scratch.model_validate(arguments.step.settings["scratch"])
-    renderer = load_renderer(arguments.tokenizer, **arguments.step.settings["reading"])
-    _, documents = render_split(arguments.documents, renderer, scratch.documents)
-    tokenizer = load_tokenizer(arguments.tokenizer)
+def _pretrain(step: Step[Pretrain, Inputs, Outputs], checkpoints: Checkpoints) -> None:
+    scratch, folder = step.settings.scratch, step.inputs.tokenizer
+    renderer = load_renderer(folder, **dict(step.settings.rendering))
+    _, documents = render_split(step.inputs.documents, renderer, scratch.documents)
+    tokenizer = load_tokenizer(folder)
     assert scratch.architecture and scratch.training, "checked with the configuration"
     lm = new_model(scratch.architecture, tokenizer, scratch.seed)
     engine, metrics = train(
@@ -48,13 +49,14 @@ def _pretrain(arguments: Namespace, checkpoints: Checkpoints) -> None:
         scratch.seed,
         "pretrain",
         checkpoints=checkpoints,
-        tracking=Tracking(arguments.tracker, arguments.events),
+        tracking=Tracking(step.options.tracker, step.options.events),
     )
     weights = trained_weights(engine, "lm")
     if engine.global_rank == 0:
-        with new_folder(arguments.manifest.parent, {"scratch": scratch.model_dump()}) as folder:
-            save_model(lm, weights, arguments.tokenizer, folder)
-            save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
+        about = {"scratch": scratch.model_dump()}
+        with new_folder(step.outputs.manifest.parent, about) as made:
+            save_model(lm, weights, folder, made)
+            save_records(engine, metrics, made / "metrics.parquet", made / "training.json")
     stop_distributed()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bld.pipeline.step import StepParser
+from bld.pipeline.step_parser import StepParser
 from bld.reporting.inputs import RunInputs
 from bld.reporting.report import Figure, build_report
 from bld.reporting.teacher_bytes import CacheInputs

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import tempfile
-from pathlib import Path
 
-from bld.pipeline.stale_page import print_stale
-from bld.pipeline.step import StepParser
+from bld.pipeline.stale import print_stale, stale_jobs
+from bld.pipeline.step import Files, stage
+from bld.pipeline.step_settings import Stale
 
 
 def main() -> None:
-    """Ask Snakemake, by its command in the settings, and print a table of the reasons that it gives."""
-    settings = StepParser(__doc__).parse_args().step.settings
-    with tempfile.TemporaryDirectory() as folder:
-        configuration, reasons = Path(folder, "configuration.json"), Path(folder, "reasons.jsonl")
-        configuration.write_text(settings["configuration"], encoding="utf-8")
-        done = subprocess.run(
-            [*settings["command"], "--configfile", str(configuration)],
-            env=os.environ | {"BLD_REASONS": str(reasons)},
-            capture_output=True,
-            text=True,
-        )
+    """Ask Snakemake, by its command in the settings, and print a table of the jobs that it would run."""
+    with (
+        stage(Stale, Files, Files) as step,
+        tempfile.NamedTemporaryFile("w", suffix=".json") as file,
+    ):
+        file.write(step.settings.configuration)
+        file.flush()
+        command = [*step.settings.command, "--configfile", file.name]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr or done.stdout)
-        lines = reasons.read_text(encoding="utf-8").splitlines() if reasons.exists() else []
-    print_stale([json.loads(line) for line in lines])
+        print_stale(stale_jobs(done.stdout))
 
 
 if __name__ == "__main__":

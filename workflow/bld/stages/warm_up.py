@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
-from bld.config.settings import BldSettings, HeadWarmup, RunTraining
-from bld.folders import new_folder, whole_folder
+from bld.folders import new_folder
 from bld.models import load_language_model
-from bld.pipeline.step import StepParser
+from bld.pipeline.step import File, Files, Folder, OptionalFile, Step, stage
+from bld.pipeline.step_settings import WarmUp
 from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
-from bld.training.checkpoints import Checkpoints, add_checkpoint_arguments, with_checkpoints
+from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
@@ -23,30 +21,31 @@ from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
 
 
+class Inputs(Files):
+    documents: File
+    student: Folder
+    development: OptionalFile
+
+
+class Outputs(Files):
+    manifest: File
+
+
 def main() -> None:
     """Write the head (and the body, if it was trained too) into the folder of the manifest."""
-    parser = StepParser(__doc__)
-    parser.reads("--documents", help="manifest of a split")
-    parser.reads("--student", type=whole_folder)
-    parser.reads("--development", nargs="?", help="manifest of a split")
-    parser.writes("--manifest")
-    add_checkpoint_arguments(parser)
-    add_tracker_arguments(parser)
-    with parser.recorded() as arguments:
-        with_checkpoints(arguments, _warm_up)
+    with stage(WarmUp, Inputs, Outputs, add_tracker_arguments) as step:
+        with_checkpoints(step, _warm_up)
 
 
-def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
-    settings = arguments.step.settings
-    warmup = HeadWarmup.model_validate(settings["head_warmup"])
-    weights = BldSettings.model_validate(settings["bld"])
-    common, seed = RunTraining.model_validate(settings["training"]), settings["seed"]
-    renderer = load_renderer(arguments.student, **settings["reading"])
-    _, documents = render_split(arguments.documents, renderer)
-    lm = load_language_model(
-        arguments.student, trust_remote_code=settings["reading"]["trust_remote_code"]
-    )
-    head = TRAINED_HEADS[settings["bld"]["head"]](lm.config.get_text_config().hidden_size, seed)
+def _warm_up(step: Step[WarmUp, Inputs, Outputs], checkpoints: Checkpoints) -> None:
+    settings, inputs = step.settings, step.inputs
+    warmup, weights = settings.head_warmup, settings.bld
+    common, seed = settings.training, settings.seed
+    renderer = load_renderer(inputs.student, **dict(settings.rendering))
+    _, documents = render_split(inputs.documents, renderer)
+    is_trusted = settings.rendering.trust_remote_code
+    lm = load_language_model(inputs.student, trust_remote_code=is_trusted)
+    head = TRAINED_HEADS[weights.head](lm.config.get_text_config().hidden_size, seed)
     objective = Bld(
         byte_weight=weights.byte_weight or 1.0,  # without it the head would learn nothing here
         kl_weight=0.0,
@@ -66,8 +65,8 @@ def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
         }
     )
     development = None
-    if arguments.development:
-        _, held_out = render_split(arguments.development, renderer, common.evaluate_documents)
+    if inputs.development:
+        _, held_out = render_split(inputs.development, renderer, common.evaluate_documents)
         development = Development(Batches(held_out), common.evaluate_every, warmup.patience)
     engine, metrics = train(
         trainee,
@@ -77,15 +76,15 @@ def _warm_up(arguments: Namespace, checkpoints: Checkpoints) -> None:
         "warmup",
         development=development,
         checkpoints=checkpoints,
-        tracking=Tracking(arguments.tracker, arguments.events),
+        tracking=Tracking(step.options.tracker, step.options.events),
     )
     head_weights = trained_weights(engine, "head")
     body_weights = trained_weights(engine, "lm") if warmup.train_body else {}
     if engine.global_rank == 0:
-        with new_folder(arguments.manifest.parent, {"warmup": warmup.model_dump()}) as folder:
+        with new_folder(step.outputs.manifest.parent, {"warmup": warmup.model_dump()}) as folder:
             save_head(head_weights, folder)
             if warmup.train_body:
-                save_model(lm, body_weights, arguments.student, folder / "body")
+                save_model(lm, body_weights, inputs.student, folder / "body")
             save_records(engine, metrics, folder / "metrics.parquet", folder / "training.json")
     stop_distributed()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bld.pipeline.step import StepParser
+from bld.pipeline.step_parser import StepParser
 from bld.publishing.card.card import CardInputs, write_card
 from bld.publishing.card.results import TABLES
 

@@ -29,12 +29,11 @@ import os
 import random
 import shutil
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,9 @@ from torch import distributed
 from bld.files import MANIFEST, appearing, read_manifest, sha256_of, write_json, write_text
 from bld.folders import hard_link, whole_folder
 from bld.models import device
-from bld.training.deadline import SECONDS_PER_MINUTE, UNFINISHED, Deadline, say_last
+from bld.pipeline.launch import UNFINISHED
+from bld.pipeline.step import Step
+from bld.training.deadline import SECONDS_PER_MINUTE, Deadline, say_last
 from bld.training.lock import locked
 
 if TYPE_CHECKING:
@@ -55,32 +56,21 @@ HEARTBEAT_SECONDS = 10
 STATE = "state"
 FINISHED = "finished"
 Table = list[dict[str, Any]]
+S = TypeVar("S", bound=Step[Any, Any, Any])
 
 
-def add_checkpoint_arguments(parser: ArgumentParser) -> None:
-    """The options that `with_checkpoints` reads."""
-    parser.add_argument(
-        "--checkpoints", type=Path, required=True, help="folder for what an interrupted job left"
-    )
-    parser.add_argument("--runtime", type=float, default=0, help="minutes; 0 for no limit")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=10, help="0 for one after every step"
-    )
+def with_checkpoints(step: S, train: Callable[[S, Checkpoints], None]) -> None:
+    """Run a training with its checkpoints, under their lock; a step that was finished before with the same
+    settings, code and inputs is not run: its outputs are put back, and the record of how they were made.
 
-
-def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoints], None]) -> None:
-    """Run a step with its checkpoints, under their lock; a step that was finished before with the
-    same settings, code and inputs is not run: its outputs are put back, and the record of how they
-    were made.
-
-    `arguments.record` knows the manifests that the step reads and its outputs. What other settings
-    have left in the folder is removed when the step is done: their outputs were just replaced.
-    Raises RuntimeError if another process works here.
+    `step.record` knows the manifests that the step reads and its outputs. What other settings have
+    left in the folder is removed when the step is done: their outputs were just replaced. Raises
+    RuntimeError if another process works here.
     """
-    record, outputs = arguments.record, arguments.record.outputs
-    own = arguments.checkpoints / fingerprint(arguments.step.identity, *record.inputs)
+    record, outputs = step.record, step.record.outputs
+    own = step.checkpoints / fingerprint(step.identity, *record.inputs)
     is_first = os.environ.get("RANK", "0") == "0"
-    with locked(arguments.checkpoints) if is_first else nullcontext():
+    with locked(step.checkpoints) if is_first else nullcontext():
         if _is_kept(outputs, own / FINISHED):
             if is_first:
                 _put_back(outputs, own / FINISHED)
@@ -90,10 +80,10 @@ def with_checkpoints(arguments: Namespace, step: Callable[[Namespace, Checkpoint
                     f"{own / FINISHED}"
                 )
             return
-        step(arguments, Checkpoints(own, Deadline(arguments.runtime, arguments.checkpoint_minutes)))
+        train(step, Checkpoints(own, Deadline(step.runtime, step.checkpoint_minutes)))
         record.write()
         if is_first:
-            for path in arguments.checkpoints.iterdir():
+            for path in step.checkpoints.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
             _keep(outputs, own / FINISHED)

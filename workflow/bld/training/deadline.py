@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 import psutil
 
-UNFINISHED = os.EX_TEMPFAIL
-STARTED = "BLD_STARTED"
+from bld.pipeline.launch import STARTED
+
 RESERVE_SECONDS = 30
 SECONDS_PER_MINUTE = 60
 

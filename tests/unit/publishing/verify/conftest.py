@@ -13,7 +13,7 @@ import pytest
 
 from bld.config.settings import Settings
 from bld.files import sha256_of, write_json
-from bld.pipeline.record import Record
+from bld.pipeline.record import Recorder
 from bld.pipeline.step import parse_step, step_line
 from bld.publishing.crate import CrateRequest, write_crate
 from bld.publishing.verify import verify
@@ -73,7 +73,7 @@ class Small:
         path = Path(outputs[0]).with_suffix(".record.json")
         self.monkeypatch.setattr("sys.argv", [f"{stage}.py", "--step", step])
         files = [Path(name) for name in inputs], [Path(name) for name in outputs]
-        Record(path, stage, parse_step(step), self.log(stage, path), *files).write()
+        Recorder(path, stage, parse_step(step), self.log(stage, path), *files).write()
         self.as_committed(path)
 
     def log(self, stage, path):

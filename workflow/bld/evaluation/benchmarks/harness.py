@@ -20,6 +20,7 @@ from lm_eval.utils import hash_string
 from bld.evaluation.benchmarks import tasks as checks
 from bld.evaluation.benchmarks.tasks import offline
 from bld.models import context_of, load_language_model
+from bld.pipeline.step_settings import EvaluateBenchmark
 from bld.tokenization.chat_template import FIXED_DAY
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import Renderer, load_renderer
@@ -27,69 +28,69 @@ from bld.tokenization.rendering import Renderer, load_renderer
 ROLLING = "bits_per_byte"
 
 
-def run_benchmark(data: Path, model: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+def run_benchmark(data: Path, model: Path, settings: EvaluateBenchmark) -> dict[str, Any]:
     """The results of a benchmark whose data lies in `data` on the model in `model`.
 
     The metrics of a group or tag are means over the documents of all its tasks. Raises ValueError
     before the model is loaded if the task is unknown, its data is missing, or it does not report
     the metric.
     """
-    name, few_shot = settings["name"], settings["few_shot"]
+    name, few_shot = settings.name, settings.few_shot
     data, model = data.resolve(), model.resolve()
-    if settings["task"] is not None:
-        checks.check_name(settings["task"])
+    if settings.task is not None:
+        checks.check_name(settings.task)
     with offline(data, name):
-        tasks, group = checks.load(name, settings["task"], data)
-        metric = checks.check_metric(name, tasks, settings["metric"])
+        tasks, group = checks.load(name, settings.task, data)
+        metric = checks.check_metric(name, tasks, settings.metric)
         checks.check_few_shot(name, tasks, few_shot)
         results = lm_eval.simple_evaluate(
             open_for_harness(model, tasks, settings),
             tasks=[group] if group else list(tasks.values()),
             num_fewshot=few_shot,
-            limit=settings["limit"],
-            apply_chat_template=settings["chat_template"],
+            limit=settings.limit,
+            apply_chat_template=settings.chat_template,
             # The tasks are loaded: without this it would read all definitions for itself.
             task_manager=TaskManager(include_defaults=False),
         )
     return {
         "task": name,
         **summary(results, tasks, group, metric),
-        "chat_template": settings["chat_template"],
-        "limit": settings["limit"],
+        "chat_template": settings.chat_template,
+        "limit": settings.limit,
     }
 
 
-def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: Mapping[str, Any]) -> HFLM:
-    """A model folder as lm-eval runs it, reading text as `settings["reading"]` says.
+def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: EvaluateBenchmark) -> HFLM:
+    """A model folder as lm-eval runs it, reading text as `settings.rendering` says.
 
     Questions go through the tokenizer as anybody would load it. Raises ValueError for a chat
     template that there is not, and for a task that may write more than the window holds.
     """
-    name, reading = settings["name"], settings["reading"]
-    tokenizer = load_tokenizer(model, reading["trust_remote_code"])
-    if settings["chat_template"]:
-        if reading["template"] == "plain" or not tokenizer.chat_template:
+    name, rendering = settings.name, settings.rendering
+    tokenizer = load_tokenizer(model, rendering.trust_remote_code)
+    if settings.chat_template:
+        if rendering.template == "plain" or not tokenizer.chat_template:
             raise ValueError(
                 f"benchmark {name} asks for a chat template, and the tokenizer in {model} has none "
-                f"to use (template: {reading['template']}); write `chat_template: false` under "
+                f"to use (template: {rendering.template}); write `chat_template: false` under "
                 f"benchmarks.{name}, or give the model a template"
             )
         if "strftime_now" in tokenizer.chat_template:
             tokenizer.chat_template = FIXED_DAY + tokenizer.chat_template
-    lm = load_language_model(model, settings["precision"], reading["trust_remote_code"])
-    max_length = min(settings["max_length"], context_of(lm) or settings["max_length"])
+    lm = load_language_model(model, settings.precision, rendering.trust_remote_code)
+    max_length = min(settings.max_length, context_of(lm) or settings.max_length)
     checks.check_room(name, tasks, max_length)
     arguments = {
         "pretrained": lm,
         "tokenizer": tokenizer,
-        "batch_size": settings["batch_size"],
+        "batch_size": settings.batch_size,
         "max_length": max_length,
         "softmax_dtype": torch.float32,
-        "chat_template_args": dict(reading["template_arguments"]),
+        "chat_template_args": dict(rendering.template_arguments),
     }
     if {task.OUTPUT_TYPE for task in tasks.values()} != {"loglikelihood_rolling"}:
         return HFLM(**arguments)
-    return WholeTexts(load_renderer(model, **reading), **arguments)
+    return WholeTexts(load_renderer(model, **dict(rendering)), **arguments)
 
 
 class WholeTexts(HFLM):  # type: ignore[misc]
