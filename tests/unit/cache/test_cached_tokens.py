@@ -13,7 +13,7 @@ from bld.cache.writing import score_part
 from bld.documents.shards import read_split, write_splits
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.scoring.scorer import Scored
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.symbols import supervised_symbols
 
 NAME = "00000-of-00001.parquet"

@@ -24,7 +24,7 @@ from bld.files import sha256_of
 from bld.folders import new_folder
 from bld.pipeline.step import files_line, step_line
 from bld.scoring.scorer import Scored
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.symbols import supervised_symbols
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.scratch import new_model

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bld.cache.top_k import keep_most_probable, keep_tokens, padded, padded_tokens
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.symbols import PAD
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from bld.cache.top_k import Signal
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer

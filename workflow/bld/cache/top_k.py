@@ -23,7 +23,7 @@ from bld.cache.schema import (
     columns_of,
     computed,
 )
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 
 FLOAT16_MANTISSA = 10
 SYMBOL_BITS = 9

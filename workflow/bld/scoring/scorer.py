@@ -28,7 +28,8 @@ from bld.scoring.history_batch import HistoryBatch, Part, part_of, trunk_tree
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.search import byte_distributions
-from bld.scoring.tokens import TokenScores, TrunkTokens, joined, no_scores
+from bld.scoring.token_scores import TokenScores, joined, no_scores
+from bld.scoring.tokens import TrunkTokens
 from bld.scoring.trie import TRIE_SYMBOLS, Trie
 from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
 from bld.windows import Window, batches_of_like_length, windows

@@ -10,61 +10,16 @@ tokens kept of a distribution.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from bld.scoring.history_batch import HistoryBatch, Part
 from bld.scoring.search import NextTokens
+from bld.scoring.token_scores import TokenScores, joined
 from bld.scoring.trie import Trie
 from bld.tokenization.rendering import Rendered
-
-Array = TypeVar("Array", bound=np.ndarray | torch.Tensor)
-Other = TypeVar("Other", bound=np.ndarray | torch.Tensor)
-
-
-class TokenScores(NamedTuple, Generic[Array]):
-    """Of the supervised tokens of a model's own tokenization, in their order (content tokens and
-    the end tokens of turns): where they stand and what the model says of them; as arrays or
-    tensors.
-
-    Token u is `token_U` (int32) and spells `count_U` (int32) symbols from supervised symbol
-    `symbol_U` (int32) on. `log_prob_U`: float32, its log-probability given all before it. `ids_UK`:
-    int32, the most probable tokens, falling (-1 where unused); `log_probs_UK`: float32 (-inf where
-    unused); `log_tail_U`: float32, all the others together (-inf where nothing is left).
-    Probabilities are among the entries that the tokenizer has.
-    """
-
-    symbol_U: Array
-    count_U: Array
-    token_U: Array
-    log_prob_U: Array
-    ids_UK: Array
-    log_probs_UK: Array
-    log_tail_U: Array
-
-    def map(self, function: Callable[[Array], Other]) -> TokenScores[Other]:
-        """The scores with a function applied to every column."""
-        return TokenScores(*(function(column) for column in self))
-
-    def of(self, which: slice | np.ndarray) -> TokenScores[Array]:
-        """The scores of some tokens, by a range or a mask."""
-        return self.map(itemgetter(which))
-
-
-def joined(parts: Sequence[TokenScores[np.ndarray]]) -> TokenScores[np.ndarray]:
-    """The scores of several parts, one after the other."""
-    return TokenScores(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def no_scores(kept: int) -> TokenScores[np.ndarray]:
-    """The scores of no token, with K = `kept`."""
-    whole, real = np.zeros((2, 0), np.int32), np.zeros((2, 0), np.float32)
-    ids_UK, log_probs_UK = np.zeros((0, kept), np.int32), np.zeros((0, kept), np.float32)
-    return TokenScores(whole[0], whole[0], whole[0], real[0], ids_UK, log_probs_UK, real[0])
 
 
 class TrunkTokens:

@@ -15,7 +15,7 @@ import torch
 
 from bld.arrays import ragged_range
 from bld.cache.top_k import Signal
-from bld.scoring.tokens import TokenScores, joined
+from bld.scoring.token_scores import TokenScores, joined
 from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
 from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols

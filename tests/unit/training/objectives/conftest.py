@@ -9,7 +9,7 @@ import torch
 
 from bld.cache.top_k import Signal
 from bld.models import hidden_states
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches, TeacherTokens

@@ -8,7 +8,7 @@ from bld.cache.top_k import Signal
 from bld.config.methods.bld import BldSettings
 from bld.config.methods.one_to_one import OneToOneSettings as Settings
 from bld.models import hidden_states
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches

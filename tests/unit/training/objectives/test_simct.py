@@ -10,7 +10,7 @@ from bld.cache.top_k import Signal
 from bld.config.methods.simct import SimCtSettings as Settings
 from bld.documents.document import make_document
 from bld.models import hidden_states
-from bld.scoring.tokens import TokenScores
+from bld.scoring.token_scores import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
