@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 END = 256
 SPECIAL = 257
+TRIE_SYMBOLS = SPECIAL + 1  # 256 bytes, END, SPECIAL
 BOS = 258
 PAD = 259
 SYMBOLS = 260

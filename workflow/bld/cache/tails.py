@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 
 from bld.cache.schema import StoredBytes
-from bld.scoring.trie import TRIE_SYMBOLS
+from bld.symbols import TRIE_SYMBOLS
 
 ONE_IN = 8  # bytes of a document that are counted
 WEIGHT_OF_ALL = 0.1  # tail mass at which a symbol's own average counts as much as that of all

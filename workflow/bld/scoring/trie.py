@@ -24,10 +24,8 @@ import numpy as np
 import torch
 
 from bld.arrays import ragged_range
-from bld.symbols import END, SPECIAL
+from bld.symbols import END, SPECIAL, TRIE_SYMBOLS
 from bld.tokenization.vocabulary import Vocabulary
-
-TRIE_SYMBOLS = SPECIAL + 1  # 256 bytes, END, SPECIAL
 
 
 class Alive(NamedTuple):
