@@ -13,12 +13,14 @@ rule report:
         figures=[
             report(
                 f"results/report/{name}.svg",
-                caption=f"../report/{name}.rst",
+                # The caption is written with the figure.
+                caption=os.path.abspath(f"results/report/{name}.rst"),
                 category="Figures",
-                labels={"figure": title},
+                labels={"figure": figure.title},
             )
-            for name, title in FIGURES.items()
+            for name, figure in FIGURES.items()
         ],
+        captions=[f"results/report/{name}.rst" for name in FIGURES],
         record="results/report/index.record.json",
     log:
         "logs/report.log",

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bld.reporting.figures import FIGURES
-from bld.reporting.inputs import RunInputs
-from bld.reporting.report import Figure, build_report
-from bld.reporting.teacher_bytes import CacheInputs
+from bld.reporting.inputs import CacheInputs, RunInputs
+from bld.reporting.registry import all_figures
+from bld.reporting.report_page import build_report
 
 KINDS = ("class", "function", "module")
 PASSAGE = "na\u00efve \U0001f40d <b>\n"
@@ -67,17 +66,17 @@ class Factory:
             "metrics": self.metrics(name, 20 if taught else 0, taught, method),
             "training": self.training(name, method, **changes.get("costs", {})),
             "model": manifest,
-            **self.judged("run", name, corpus, level, stamp, head if taught else None, changes),
-            **self.judged("student", student, corpus, 3.0),
+            **self.evaluated("run", name, corpus, level, stamp, head if taught else None, changes),
+            **self.evaluated("student", student, corpus, 3.0),
         }
         if teacher:
-            files |= self.judged("teacher", teacher, corpus, 2.2)
+            files |= self.evaluated("teacher", teacher, corpus, 2.2)
             files["alignment"] = self.write(f"{student} {teacher} {corpus}", CACHE["alignment"])
         else:
             files = {key: path for key, path in files.items() if "divergence" not in key}
         return RunInputs(name, settings, files, {"training": settings["training"]})
 
-    def judged(self, whose, name, corpus, level, stamp=None, head=None, changes=None):
+    def evaluated(self, whose, name, corpus, level, stamp=None, head=None, changes=None):
         """All that is found of a model."""
         changes = changes or {}
         found = {
@@ -247,13 +246,15 @@ class Factory:
         }
         return self.write(f"{name}.training", costs | figures)
 
-    def metrics(self, name, warmup, taught, method, steps=60, looks=(2.7, 2.6, 2.55)):
-        """Losses of every step, and looks at the development split, the last at the last step."""
+    def metrics(self, name, warmup, taught, method, steps=60, development=(2.7, 2.6, 2.55)):
+        """Losses of every step, and development evaluations, the last at the last step."""
         rows = [
             {"phase": "warmup", "step": step, "byte_loss": 4.0 - step / 20}
             for step in range(1, warmup + 1)
         ]
-        at = {steps * (look + 1) // len(looks): bits for look, bits in enumerate(looks)}
+        at = {
+            steps * (place + 1) // len(development): bits for place, bits in enumerate(development)
+        }
         rows += [
             {
                 "phase": "distill",
@@ -358,9 +359,6 @@ class Page(HTMLParser):
         return [self.words(item) for ul in self.by_class("notes") for item in ul]
 
 
-CAPTIONS = {name: Figure(f"On {name}", f"What {name} shows.") for name in FIGURES}
-
-
 @pytest.fixture
 def factory(tmp_path):
     return Factory(tmp_path / "inputs")
@@ -371,8 +369,7 @@ def build(tmp_path):
     """Builds the report of runs and reads its page; without figures, which take seconds."""
 
     def built(*runs, caches=(), title="A title", figures=()):
-        wanted = {name: CAPTIONS[name] for name in figures}
-        build_report(runs, caches, wanted, title, tmp_path / "report")
+        build_report(runs, caches, list(figures), title, tmp_path / "report")
         return Page(tmp_path / "report")
 
     return built
@@ -392,7 +389,7 @@ def whole(tmp_path_factory):
     ]
     caches = [factory.cache(), factory.cache("larger")]
     output = tmp_path_factory.mktemp("whole") / "report"
-    build_report(runs, caches, CAPTIONS, "Byte-level distillation", output)
+    build_report(runs, caches, list(all_figures()), "Byte-level distillation", output)
     page = Page(output)
-    page.runs, page.caches, page.captions = runs, caches, CAPTIONS
+    page.runs, page.caches = runs, caches
     return page

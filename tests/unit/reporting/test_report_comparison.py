@@ -13,8 +13,8 @@ def read(*inputs):
     return read_runs(inputs)
 
 
-def judged(*inputs):
-    return [run.judged for run in read(*inputs)]
+def evaluated(*inputs):
+    return [run.model for run in read(*inputs)]
 
 
 def only(comparisons, against="sft", metric="bits_per_byte"):
@@ -162,7 +162,7 @@ def test_costs_that_a_training_did_not_note_are_not_compared(factory):
 
 
 @pytest.mark.parametrize("missing", ["sft-1", "bld-1"])
-def test_what_one_of_two_was_not_judged_by_is_not_compared(factory, missing):
+def test_what_one_of_two_was_not_evaluated_by_is_not_compared(factory, missing):
     inputs = {run.name: run for run in (factory.run("sft-1"), factory.run("bld-1", "bld"))}
     for task in ("byte_divergence", "recall"):
         inputs[missing].files[f"run/{task}"].unlink()
@@ -170,7 +170,7 @@ def test_what_one_of_two_was_not_judged_by_is_not_compared(factory, missing):
     assert found == ["bits_per_byte", "prose"]
 
 
-def test_a_seed_that_was_not_judged_leaves_its_series_without_that_comparison(factory):
+def test_a_seed_that_was_not_evaluated_leaves_its_series_without_that_comparison(factory):
     runs = [factory.run("sft-1"), factory.run("sft-2", seed=2),
             factory.run("bld-1", "bld"), factory.run("bld-2", "bld", seed=2)]  # fmt: skip
     runs[3].files["run/recall"].unlink()
@@ -180,7 +180,7 @@ def test_a_seed_that_was_not_judged_leaves_its_series_without_that_comparison(fa
 
 def test_documents_are_drawn_together_so_their_shared_difficulty_cancels(factory):
     factory.spread = 0.0
-    first, second = judged(factory.run("a", level=2.4), factory.run("b", seed=2, level=2.5))
+    first, second = evaluated(factory.run("a", level=2.4), factory.run("b", seed=2, level=2.5))
     estimate = difference([first], [second], "bits_per_byte")
     assert estimate.low == pytest.approx(-0.1)
     assert estimate.high == pytest.approx(-0.1)
@@ -222,7 +222,7 @@ def test_the_same_document_with_another_length_is_an_error_that_names_it(factory
 def test_a_document_that_was_scored_twice_is_an_error_that_names_it(factory):
     ids = [f"doc-{index:03d}" for index in range(len(factory.sizes_D))]
     ids[7] = "doc-003"
-    (model,) = judged(factory.run("a", scores={"ids": ids}))
+    (model,) = evaluated(factory.run("a", scores={"ids": ids}))
     with pytest.raises(ValueError, match="'doc-003' was scored twice for 'a'"):
         paired(model, "bits_per_byte")
 
@@ -232,7 +232,7 @@ def test_a_question_that_was_asked_twice_is_an_error_that_names_it(factory):
     rows = [{"id": "recall:1", "value": 1.0}, {"id": "recall:1", "value": 0.0}]
     factory.edit(run.files["run/recall"], per_document=rows)
     with pytest.raises(ValueError, match="'recall:1' was scored twice for 'a'"):
-        paired(read_runs([run])[0].judged, "recall")
+        paired(read_runs([run])[0].model, "recall")
 
 
 @pytest.mark.parametrize("metric", ["bits_per_byte", "byte_jsd", "recall", "prose"])
@@ -242,7 +242,7 @@ def test_the_order_of_documents_in_a_file_does_not_matter(factory, metric):
         if key.startswith("run/") and not key.endswith("text"):
             rows = json.loads(path.read_text())["per_document"]
             factory.edit(path, per_document=rows[::-1])
-    ours, theirs = (read_runs([run])[0].judged for run in (first, second))
+    ours, theirs = (read_runs([run])[0].model for run in (first, second))
     assert difference([ours], [theirs], metric).value == pytest.approx(0)
     assert paired(ours, metric).documents.index.is_monotonic_increasing
 
@@ -252,14 +252,14 @@ def test_nothing_is_paired_where_nothing_was_measured(factory):
     for key, path in run.files.items():
         if key.startswith("run/"):
             path.unlink()
-    model = read_runs([run])[0].judged
+    model = read_runs([run])[0].model
     assert model.bits_per_byte is None
     for metric in ("bits_per_byte", "byte_jsd", "recall"):
         assert paired(model, metric) is None
         assert difference([model], [model], metric) is None
 
 
-def test_comparisons_of_models_judged_on_other_documents_are_left_out_and_told(factory, build):
+def test_comparisons_of_models_evaluated_on_other_documents_are_left_out_and_told(factory, build):
     sft, bld = factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4)
     ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
     factory.edit(bld.files["run/bits_per_byte"], **factory.scores("bld-1", 2.4, ids=ids))
@@ -283,7 +283,7 @@ def test_costs_on_other_machines_are_not_divided(factory):
 
 
 @pytest.mark.parametrize("failed", ["sft-1", "bld-1"])
-def test_a_run_that_was_not_judged_takes_only_its_own_seed_from_the_comparison(factory, failed):
+def test_a_run_that_was_not_evaluated_takes_only_its_own_seed_from_the_comparison(factory, failed):
     inputs = {
         f"{method}-{seed}": factory.run(f"{method}-{seed}", method, seed=seed, costs=costs)
         for method in ("sft", "bld")

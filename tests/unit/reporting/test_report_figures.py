@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from bld.reporting.inputs import UNTRAINED
 from bld.reporting.plotting import legend_columns, uncrowded
 from bld.reporting.style import FIXED, INK, MUTED, PALETTE
+from bld.reporting.words import UNTRAINED
 
 SVG = "{http://www.w3.org/2000/svg}"
 

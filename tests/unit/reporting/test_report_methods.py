@@ -130,7 +130,7 @@ def test_students_have_rows_of_their_own_one_student_after_another(factory):
     assert table["models"].tolist() == ["uld-1", "sft-1", "sft-m", "uld-m"]
 
 
-def test_a_method_whose_seeds_were_judged_on_other_documents_has_no_level(factory):
+def test_a_method_whose_seeds_were_evaluated_on_other_documents_has_no_level(factory):
     ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
     runs = [factory.run("sft-1"), factory.run("sft-2", seed=2, scores={"ids": ids})]
     assert frames(*runs)["methods"]["bits_per_byte"].isna().all()
@@ -195,7 +195,7 @@ def test_methods_of_another_student_corpus_or_seed_are_not_ranked_with_others(fa
     assert frames(*runs)["ranks"].empty
 
 
-def test_methods_that_were_judged_on_other_documents_are_not_ranked_with_others(factory):
+def test_methods_that_were_evaluated_on_other_documents_are_not_ranked_with_others(factory):
     ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
     runs = [factory.run(one, one) for one in ("sft", "uld", "mined")]
     other = factory.run("alm", "alm", scores={"ids": ids})
@@ -216,7 +216,7 @@ def test_the_page_shows_methods_with_costs_and_how_many_times_those_of_sft(build
     page = build(*three, figures=["ranks"])
     uld, *_ = page.table("methods")
     assert uld[0] == "ULD" and uld[1] == "1 2" and uld[4] == "better"
-    assert uld[5] == "452.25 \u00d7" and uld[6] == "1.501.50 \u00d7"
+    assert uld[5] == "452.25 \u00d7" and uld[8] == "1.501.50 \u00d7"
     *_, sft = page.table("methods")
     assert sft[3] == "\u2013" and sft[4] == "the baseline" and sft[5] == "20"
     assert (page.folder / "ranks.svg").exists()
@@ -228,7 +228,7 @@ def test_gpu_hours_are_left_out_where_there_was_no_gpu(build, factory):
     assert len(row) == 8
 
 
-def test_a_method_tells_of_the_seeds_that_were_judged(three):
+def test_a_method_tells_of_the_seeds_that_were_evaluated(three):
     uld_1, uld_2 = three[2:4]
     uld_1.files["run/bits_per_byte"].unlink()
     row = frames(*three)["methods"].set_index("series").loc["uld"]
@@ -237,7 +237,7 @@ def test_a_method_tells_of_the_seeds_that_were_judged(three):
     assert row["difference"] == pytest.approx(bits(uld_2) - bits(three[1]))
 
 
-def test_a_method_of_which_nothing_was_judged_has_its_runs_and_their_costs(three):
+def test_a_method_of_which_nothing_was_evaluated_has_its_runs_and_their_costs(three):
     for run in three[2:4]:
         run.files["run/bits_per_byte"].unlink()
     row = frames(*three)["methods"].set_index("series").loc["uld"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bld.reporting.figures import FIGURES
+from bld.reporting.registry import all_figures
 
 KEYS = [
     "metrics", "training", "model", "alignment",
@@ -39,7 +39,7 @@ def test_the_page_is_built_without_a_file_of_one_run_and_says_so(build, pair, ke
     page = build(*pair)
     (note, *_) = [note for note in page.notes() if note.startswith("Failed: ")]
     if key == "training":
-        assert "bld-1 has not been trained to the end" in note
+        assert "bld-1 was not trained to its end" in note
     else:
         assert str(pair[1].files[key]) in note
     assert len(page.answers()) == 4
@@ -49,7 +49,7 @@ def test_the_page_is_built_without_a_file_of_one_run_and_says_so(build, pair, ke
 def test_the_page_is_built_without_a_file_of_every_run(build, pair, key):
     for run in pair:
         run.files[key].unlink(missing_ok=True)
-    page = build(*pair, figures=FIGURES if key in ("metrics", "run/bits_per_byte") else ())
+    page = build(*pair, figures=all_figures() if key in ("metrics", "run/bits_per_byte") else ())
     assert page.notes() and len(page.answers()) == 4
 
 
@@ -61,10 +61,10 @@ def test_everything_but_one_training_may_be_missing(build, pair, factory):
         for key, path in run.files.items():
             if key != "training" or run.name == "bld-1":
                 path.unlink(missing_ok=True)
-    page = build(*pair, caches=[cache], figures=FIGURES)
+    page = build(*pair, caches=[cache], figures=all_figures())
     assert figures_of(page) == {"costs"}
-    assert "sft-1 has not been trained" not in page.words()
-    assert "bld-1 has not been trained to the end" in page.words()
+    assert "sft-1 was not trained" not in page.words()
+    assert "bld-1 was not trained to its end" in page.words()
     assert {question: short for question, (short, _) in page.answers().items()} == {
         "Is the teacher better than the student?": "Not measured",
         "What did distillation add over SFT?": "Not measured",
@@ -77,14 +77,14 @@ def test_everything_may_be_missing(build, pair):
     for run in pair:
         for path in run.files.values():
             path.unlink(missing_ok=True)
-    page = build(*pair, figures=FIGURES)
+    page = build(*pair, figures=all_figures())
     assert figures_of(page) == set() and page.all("svg") == []
     assert [row[0] for row in page.table("costs")] == ["sft-1", "bld-1"]
     assert not page.all("data")
 
 
 def test_without_a_comparison_with_sft_its_figure_is_not_drawn(build, factory):
-    page = build(factory.run("sft-1"), figures=FIGURES)
+    page = build(factory.run("sft-1"), figures=all_figures())
     assert written(page, "comparison") and "comparison" not in figures_of(page)
     assert "costs" in figures_of(page)
 
@@ -94,10 +94,10 @@ def test_figures_are_drawn_only_where_there_is_data(build, factory):
     for task in ("recall", "prose", "text"):
         for whose in ("run", "student"):
             run.files[f"{whose}/{task}"].unlink()
-    page = build(run, figures=FIGURES)
+    page = build(run, figures=all_figures())
     assert figures_of(page) == {"bits_per_byte", "bits_per_byte_by_kind", "loss", "costs"}
     headings = [page.words(one) for one in page.all("h2")]
-    for absent in ("Benchmarks", "Bytes", "What they write", "The teacher\u2019s bytes"):
+    for absent in ("Benchmarks", "Byte distributions", "Sample texts", "Byte caches"):
         assert absent not in headings
 
 

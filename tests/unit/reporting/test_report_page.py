@@ -6,9 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bld.reporting.figures import FIGURES
-from bld.reporting.report import build_report
+from bld.reporting.registry import all_figures
+from bld.reporting.report_page import build_report
 
+TABLES = [
+    *("models", "methods", "comparison", "ranks", "benchmarks", "alignment", "costs"),
+    *("bits_per_byte", "loss", "divergence", "calibration", "settings", "completions", "surprise"),
+    *("caches", "audit", "audit_worst", "information"),
+]
 HOSTILE = '<script>alert(1)</script>&"\'$x_$ id="p'
 COLUMNS = {
     "models": 9,
@@ -18,6 +23,8 @@ COLUMNS = {
     "costs": 8,
     "divergence": 6,
     "settings": 3,
+    "alignment": 9,
+    "caches": 9,
     "audit": 7,
     "audit_worst": 5,
     "information": 4,
@@ -25,7 +32,7 @@ COLUMNS = {
 
 
 def test_the_same_inputs_give_the_same_bytes(whole, tmp_path):
-    build_report(whole.runs, whole.caches, whole.captions, "Byte-level distillation", tmp_path)
+    build_report(whole.runs, whole.caches, list(all_figures()), "Byte-level distillation", tmp_path)
     first, again = (
         {path.name: path.read_bytes() for path in folder.iterdir()}
         for folder in (whole.folder, tmp_path)
@@ -34,17 +41,11 @@ def test_the_same_inputs_give_the_same_bytes(whole, tmp_path):
 
 
 def test_a_report_is_a_page_a_summary_and_the_files_behind_its_tables_and_figures(whole):
-    tables = [
-        *("models", "methods", "comparison", "ranks", "benchmarks", "alignment", "costs"),
-        *("bits_per_byte", "loss", "divergence"),
-        *("calibration", "settings", "completions", "surprise"),
-        *("caches", "audit", "audit_worst", "information"),
-    ]
     assert {path.name for path in whole.folder.iterdir()} == {
         "index.html",
         "summary.json",
-        *(f"{name}.csv" for name in tables),
-        *(f"{name}.svg" for name in FIGURES),
+        *(f"{name}.csv" for name in TABLES),
+        *(f"{name}.{ending}" for name in all_figures() for ending in ("svg", "rst")),
     }
 
 
@@ -65,7 +66,7 @@ def test_every_section_has_a_heading_and_a_place_in_the_list_of_sections(whole):
 
 def test_every_drawing_says_in_words_what_it_shows(whole):
     drawings = whole.all("svg")
-    assert len(drawings) == len(FIGURES) and not whole.all("img")
+    assert len(drawings) == len(all_figures()) and not whole.all("img")
     assert all(one.get("role") == "img" and len(one.get("aria-label")) > 20 for one in drawings)
     assert len({one.get("aria-label") for one in drawings}) == len(drawings)
 
@@ -80,11 +81,11 @@ def test_every_drawing_has_its_heading_its_caption_and_its_files(whole):
             [link.get("href") for link in caption.iter("a")],
         )
     assert found == {
-        f"On {name}": (
-            f"What {name} shows. SVG" + " CSV" * len(data),
-            [f"{name}.svg", *(f"{file}.csv" for file in data)],
+        figure.title: (
+            f"{figure.caption} SVG" + " CSV" * len(figure.tables),
+            [f"{name}.svg", *(f"{table}.csv" for table in figure.tables)],
         )
-        for name, (_, data) in FIGURES.items()
+        for name, figure in all_figures().items()
     }
 
 
@@ -158,7 +159,8 @@ def test_the_page_loads_nothing_and_links_only_to_its_neighbours(whole):
 
 def test_every_file_of_data_is_linked(whole):
     links = {one.get("href") for one in whole.all("a")}
-    assert {path.name for path in whole.folder.iterdir()} - links == {"index.html"}
+    unlinked = {path.name for path in whole.folder.iterdir() if path.suffix != ".rst"} - links
+    assert unlinked == {"index.html"}
 
 
 def test_names_and_texts_are_escaped_wherever_they_appear(build, factory):
@@ -179,7 +181,7 @@ def test_names_and_texts_are_escaped_wherever_they_appear(build, factory):
     caches.append(factory.cache("other"))
     caches[1].files["audit"].unlink()
     runs[0].files["metrics"].unlink()
-    page = build(*runs, caches=caches, title=HOSTILE, figures=FIGURES)
+    page = build(*runs, caches=caches, title=HOSTILE, figures=all_figures())
     (script,) = page.all("script")
     assert "alert" not in script.text
     assert page.source.count("<script") == 1
@@ -239,7 +241,7 @@ def test_a_benchmark_is_described_above_its_table(build, factory):
 def test_nothing_is_written_where_runs_cannot_be_compared(factory, tmp_path):
     twins = [factory.run("bld-1", "bld"), factory.run("bld-2", "bld")]
     with pytest.raises(ValueError):
-        build_report(twins, [], {}, "A title", tmp_path / "report")
+        build_report(twins, [], [], "A title", tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 

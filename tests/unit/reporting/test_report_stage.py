@@ -27,7 +27,7 @@ def stage(monkeypatch, tmp_path, factory):
                 | {"files": {key: str(path) for key, path in one.files.items()}}
                 for one in caches
             ],
-            "figures": {"loss": {"title": "Training losses", "caption": "What they show."}},
+            "figures": ["loss"],
         }
         output = tmp_path / "report"
         arguments = ["report", "--step", step_line("bld.stages.report", settings)]

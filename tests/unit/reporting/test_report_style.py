@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bld.reporting import page, style
+from bld.reporting import report_page, style
+from bld.reporting.report_page import LEVELS
 from bld.reporting.series import label
-from bld.reporting.texts import LEVELS
 
-CSS = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
+CSS = (Path(report_page.__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def channels(colour):
@@ -34,8 +34,8 @@ def themes():
     return [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
 
 
-def shares():
-    """Per cent of the colour of surprise in the background of each level, mixed in sRGB."""
+def fractions():
+    """Fraction of the colour of surprise in the background of each level, mixed in sRGB."""
     found = re.findall(
         r"\.s(\d) \{ background: color-mix\(in srgb, var\(--surprise\) (\d+)%, transparent\)", CSS
     )
@@ -63,7 +63,7 @@ def test_text_on_raised_ground_and_on_marks_has_a_contrast_of_at_least_4_5(theme
 
 
 def test_there_is_a_colour_for_every_level_of_surprise_and_each_is_stronger():
-    found = shares()
+    found = fractions()
     assert list(found) == list(range(1, LEVELS + 1))
     assert sorted(found.values()) == list(found.values()) and len(set(found.values())) == LEVELS
 
@@ -72,7 +72,7 @@ def test_there_is_a_colour_for_every_level_of_surprise_and_each_is_stronger():
 @pytest.mark.parametrize("level", range(1, LEVELS + 1))
 @pytest.mark.parametrize("ground", ["raised", "page"])
 def test_ink_on_every_level_of_surprise_has_a_contrast_of_at_least_4_5(theme, level, ground):
-    share = shares()[level]
+    share = fractions()[level]
     mixed = [
         share * over + (1 - share) * under
         for over, under in zip(channels(theme["surprise"]), channels(theme[ground]), strict=True)
@@ -115,9 +115,9 @@ def test_every_method_has_a_name_for_people_and_a_look_of_its_own():
 
 
 def test_methods_keep_their_look_whatever_else_is_drawn():
-    alone, together = style.looks(["bld linear"]), style.looks([*METHODS, "other"])
+    alone, together = style.styles_of(["bld linear"]), style.styles_of([*METHODS, "other"])
     assert alone["bld linear"] == together["bld linear"]
-    assert style.looks(["b", "a", "sft"]) == style.looks(["sft", "a", "b"])
+    assert style.styles_of(["b", "a", "sft"]) == style.styles_of(["sft", "a", "b"])
 
 
 def test_methods_do_not_share_a_look():
@@ -128,12 +128,14 @@ def test_methods_do_not_share_a_look():
         "new",
         "newer",
     ]
-    found = style.looks([*METHODS, *variants, "teacher", "untrained student"])
+    found = style.styles_of([*METHODS, *variants, "teacher", "untrained student"])
     assert len(set(found.values())) == len(found) == 21
 
 
 def test_a_variant_of_a_method_has_its_colour_and_another_marker():
-    found = style.looks(["uld", "uld on-policy", "x_token h-kl, keep 4", "x_token h-kl, keep 8"])
+    found = style.styles_of(
+        ["uld", "uld on-policy", "x_token h-kl, keep 4", "x_token h-kl, keep 8"]
+    )
     assert found["uld on-policy"].colour == found["uld"].colour
     colours = {found[f"x_token h-kl, keep {keep}"].colour for keep in (4, 8)}
     assert colours == {style.FIXED["x_token h-kl"].colour}
@@ -148,4 +150,4 @@ def test_looks_that_share_a_colour_differ_in_marker_and_in_dashes():
 
 def test_more_series_than_there_are_looks_share_them():
     names = [f"method {number}" for number in range(60)]
-    assert style.looks(names).keys() == set(names)
+    assert style.styles_of(names).keys() == set(names)

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from bld.reporting.inputs import read_runs
-from bld.reporting.rows import COLUMNS, flat
+from bld.reporting.series import flat
 from bld.reporting.tables import make_tables
+from bld.reporting.words import COLUMNS
 
 RUN_KEYS = {
     "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
@@ -222,15 +223,15 @@ def test_evaluations_of_another_model_are_left_out(factory):
     factory.edit(run.files["run/recall"], model_sha256="0" * 64)
     (read,) = read_runs([run])
     assert read.outdated == ["recall"]
-    assert "recall" not in read.judged.found and "prose" in read.judged.found
+    assert "recall" not in read.model.results and "prose" in read.model.results
 
 
 def test_a_model_that_was_trained_anew_leaves_all_its_evaluations_out(factory):
     run = factory.run("sft-1")
     run.files["model"].write_text("another")
     (read,) = read_runs([run])
-    assert len(read.outdated) == 5 and read.judged.found == {}
-    assert read.student.found and read.teacher.found
+    assert len(read.outdated) == 5 and read.model.results == {}
+    assert read.student.results and read.teacher.results
 
 
 def test_numbers_of_a_csv_file_are_those_of_the_frame(factory, build):

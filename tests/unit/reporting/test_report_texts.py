@@ -3,8 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from bld.reporting.source import Source
-from bld.reporting.texts import completions, passages
+from bld.reporting.report_page import passages
 
 COLUMNS = ["model", "series", "document", "character", "text", "bits"]
 
@@ -17,13 +16,13 @@ def surprise(*characters, model="m", document="d"):
 
 
 def read(frame):
-    return passages(Source({"surprise": frame}))
+    return passages(frame)
 
 
 def test_every_prompt_has_the_completions_of_all_models_side_by_side(whole):
     (section,) = [one for one in whole.all("section") if one.get("aria-labelledby") == "texts"]
     prompts = [whole.words(one) for one in section.iter("h3")]
-    assert prompts == ["one", "two", "What surprises them"]
+    assert prompts == ["one", "two", "Surprise by character"]
     boxes = [one for one in section.iter("div") if one.get("class") == "texts"]
     for prompt, box in zip(prompts[:2], boxes, strict=False):
         texts = ["".join(one.itertext()).removeprefix("\n") for one in box.iter("pre")]
@@ -32,20 +31,6 @@ def test_every_prompt_has_the_completions_of_all_models_side_by_side(whole):
         captions = [whole.words(one) for one in box.iter("figcaption")]
         assert captions[0].startswith("large teacher")
         assert all(one.endswith(", cut") == (prompt == "two") for one in captions)
-
-
-def test_completions_keep_their_order_and_are_marked_where_they_were_cut():
-    frame = pd.DataFrame(
-        [("a", "sft", "z", "1", True), ("b", "sft", "z", "2", False), ("a", "sft", "y", "3", True)],
-        columns=["model", "series", "prompt", "completion", "ended"],
-    )
-    found = completions(Source({"completions": frame}))
-    assert {prompt: [(one.model, one.text, one.ended) for one in answers]
-            for prompt, answers in found.items()} == {
-        "z": [("a", "1", True), ("b", "2", False)],
-        "y": [("a", "3", True)],
-    }  # fmt: skip
-    assert list(found) == ["z", "y"]
 
 
 def test_the_passage_of_every_model_is_the_text_itself(whole):

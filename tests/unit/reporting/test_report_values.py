@@ -23,7 +23,7 @@ def rows_of(whole, table):
     return rows
 
 
-def judged(whole):
+def evaluated(whole):
     """Key prefix and run by the name of the model."""
     runs = whole.runs
     return {"large": ("teacher", runs[0]), "small": ("student", runs[0])} | {
@@ -32,7 +32,7 @@ def judged(whole):
 
 
 def figures(whole, row, task):
-    whose, run = judged(whole)[row["model"]]
+    whose, run = evaluated(whole)[row["model"]]
     return found(run, f"{whose}/{task}")
 
 
@@ -76,7 +76,7 @@ def test_models_follow_from_their_own_files(whole):
     start = ratio(list(sums(found(whole.runs[0], "student/bits_per_byte")["per_document"],
                             "bits_per_byte").values()))  # fmt: skip
     for row in rows:
-        whose, run = judged(whole)[row["model"]]
+        whose, run = evaluated(whole)[row["model"]]
         pairs = list(
             sums(figures(whole, row, "bits_per_byte")["per_document"], "bits_per_byte").values()
         )

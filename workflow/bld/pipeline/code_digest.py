@@ -5,7 +5,8 @@ Syntax trees are hashed, without docstrings and comments, so that only what can 
 changes the digest; and in a form of our own, since Python's changes from version to version. The
 definitions of settings are left out: they do nothing, and the values that a step reads stand beside
 the digest. So is what tells of a step without changing what it makes. Templates, style sheets and
-tasks count as code of the modules beside them that name them.
+tasks count as code of the modules beside them that name them, and all modules of a package as
+imported by a module that lists it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def _is_without_effect(name: str) -> bool:
 
 @cache
 def _imports(module: str, package: Path) -> tuple[str, ...]:
-    names = _imported_names(_tree(module, package))
+    names, source = [*_imported_names(_tree(module, package))], _source(module, package)
+    for name in [x for x in names if f"iter_modules({x.rpartition('.')[2]}.__path__" in source]:
+        folder = package.joinpath(*name.split(".")[1:])
+        names += [f"{name}.{path.stem}" for path in folder.glob("*.py")]
     return tuple(name for name in names if _path(name, package).exists())
 
 

@@ -1,7 +1,8 @@
-"""Who is better than whom: which models may be compared, by which measures, and how sure the differences are.
+"""Which models may be compared, by which measures, and with what intervals.
 
-Every method is held against SFT on the same student, corpus and seed, every teacher against its student before training, by
-bits per byte, by the divergence from the teacher's bytes and by every benchmark that both have; document by document.
+Every method is compared with SFT on the same student, corpus and seed, every teacher with its student
+before training: by bits per byte, by the divergence from the teacher's bytes and by every benchmark that
+both have, document by document.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bld.reporting.inputs import UNTRAINED, Judged, Run, by_document
-from bld.reporting.series import BASELINE
+from bld.reporting.inputs import EvaluatedModel, Run, by_document
 from bld.reporting.statistics import Estimate, ratio
-
-BITS, DIVERGENCE = "bits_per_byte", "byte_jsd"
+from bld.reporting.words import BASELINE, BITS, DIVERGENCE, UNTRAINED
 
 
 class Comparison(NamedTuple):
@@ -34,12 +33,17 @@ class Comparison(NamedTuple):
     student: str
     corpus: str
     seeds: list[int]
-    ours: list[Judged]
-    theirs: list[Judged]
+    ours: list[EvaluatedModel]
+    theirs: list[EvaluatedModel]
     by_seed: list[float]
     difference: Estimate
     seconds_over: float = math.nan
     memory_over: float = math.nan
+
+    @property
+    def subject(self) -> tuple[str, str, str, str]:
+        """What is compared, whatever with: the series by a metric, of one student on a corpus."""
+        return self.series, self.metric, self.student, self.corpus
 
     @property
     def verdict(self) -> str:
@@ -56,25 +60,25 @@ class Paired(NamedTuple):
     higher_is_better: bool | None
 
 
-def paired(model: Judged, metric: str) -> Paired | None:
+def paired(model: EvaluatedModel, metric: str) -> Paired | None:
     """A metric of a model, document by document; none where it was not measured.
 
     The metric is the sum of totals over the sum of sizes. Raises ValueError if a document comes
     twice.
     """
     if metric == BITS:
-        found = model.documents
-        frame = pd.DataFrame({"total": found["nats"] / math.log(2), "size": found["bytes"]})
+        documents = model.documents
+        frame = pd.DataFrame({"total": documents["nats"] / math.log(2), "size": documents["bytes"]})
         better = False
     elif metric == DIVERGENCE:
-        rows = model.figures("byte_divergence").get("per_document", [])
+        rows = model.result("byte_divergence").get("per_document", [])
         frame = by_document(rows, ["jsd", "symbols"], model.name)
         frame = frame.rename(columns={"jsd": "total", "symbols": "size"})
         better = False
     else:
-        figures = model.figures(metric)
-        better = figures.get("higher_is_better", True)
-        rows = figures.get("per_document", [])
+        result = model.result(metric)
+        better = result.get("higher_is_better", True)
+        rows = result.get("per_document", [])
         frame = by_document(rows, ["value", "bytes"], model.name)
         in_bits = frame["bytes"].notna().any()
         frame = pd.DataFrame(
@@ -87,7 +91,7 @@ def paired(model: Judged, metric: str) -> Paired | None:
 
 
 class OtherDocuments(ValueError):
-    """Two models were not judged on the same documents."""
+    """Two models were not evaluated on the same documents."""
 
 
 def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[Comparison]:
@@ -96,7 +100,7 @@ def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[
     Raises ValueError where two runs differ in nothing but their names, and OtherDocuments; with
     `incomparable` that is written there, and the comparison left out.
     """
-    found = []
+    comparisons = []
     for pair in (*_starts(runs), *_against_baselines(runs)):
         for metric in (BITS, DIVERGENCE, *pair.ours[0].benchmarks):
             try:
@@ -106,24 +110,26 @@ def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[
                     raise
                 incomparable.append(str(error))
                 continue
-            found += [comparison] if comparison else []
-    return found
+            comparisons += [comparison] if comparison else []
+    return comparisons
 
 
-def difference(ours: Sequence[Judged], theirs: Sequence[Judged], metric: str) -> Estimate | None:
-    """The paired difference ours - theirs, averaged over pairs (one pair a seed); none where one of
-    them was not judged by the metric.
+def difference(
+    ours: Sequence[EvaluatedModel], theirs: Sequence[EvaluatedModel], metric: str
+) -> Estimate | None:
+    """The paired difference ours - theirs, averaged over pairs (one pair a seed); None where one of
+    them was not evaluated by the metric.
 
     Raises OtherDocuments that names the first document which two of the models do not share.
     """
-    frames = [found.documents for x in (*ours, *theirs) if (found := paired(x, metric))]
+    frames = [pair.documents for x in (*ours, *theirs) if (pair := paired(x, metric))]
     if len(frames) < len(ours) + len(theirs):
         return None
     for model, frame in zip((*ours, *theirs), frames, strict=True):
         _check_same_documents(ours[0].name, frames[0], model.name, frame)
     gaps = [
-        one["total"] - other["total"]
-        for one, other in zip(frames[: len(ours)], frames[len(ours) :], strict=True)
+        ours_D["total"] - theirs_D["total"]
+        for ours_D, theirs_D in zip(frames[: len(ours)], frames[len(ours) :], strict=True)
     ]
     mean_gap = pd.concat(gaps, axis=1).mean(axis=1)
     return ratio(mean_gap.to_numpy(), frames[0]["size"].to_numpy())
@@ -134,8 +140,8 @@ class _Pair(NamedTuple):
 
     run: Run
     against: str
-    ours: list[Judged]
-    theirs: list[Judged]
+    ours: list[EvaluatedModel]
+    theirs: list[EvaluatedModel]
     seeds: list[int]
     share_teacher: bool
     seconds_over: float = math.nan
@@ -145,18 +151,18 @@ class _Pair(NamedTuple):
 def _starts(runs: Sequence[Run]) -> Iterator[_Pair]:
     seen = set()
     for run in runs:
-        who = (run.settings["teacher"], *run.setting)
-        if run.teacher and who not in seen:
-            seen.add(who)
+        key = (run.settings["teacher"], *run.setting)
+        if run.teacher and key not in seen:
+            seen.add(key)
             yield _Pair(run, UNTRAINED, [run.teacher], [run.student], [], share_teacher=False)
 
 
 def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
     kinds = variants(runs)
-    baselines = [one for one in kinds if _first(one).series == BASELINE]
+    baselines = [variant for variant in kinds if _first(variant).series == BASELINE]
     for variant in kinds:
         for baseline in baselines:
-            seeds = sorted(judged_seeds(variant) & judged_seeds(baseline))
+            seeds = sorted(evaluated_seeds(variant) & evaluated_seeds(baseline))
             is_same = _first(variant).setting == _first(baseline).setting
             if seeds and is_same and variant not in baselines:
                 ours = [variant[seed] for seed in seeds]
@@ -164,8 +170,8 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
                 yield _Pair(
                     ours[0],
                     BASELINE,
-                    [run.judged for run in ours],
-                    [run.judged for run in theirs],
+                    [run.model for run in ours],
+                    [run.model for run in theirs],
                     seeds,
                     ours[0].settings["teacher"] == theirs[0].settings["teacher"],
                     times(ours, theirs, "train_seconds"),
@@ -174,7 +180,7 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
 
 
 def _comparison(pair: _Pair, metric: str) -> Comparison | None:
-    """None where a model was not judged by the metric, or where it means something else for each."""
+    """None where a model was not evaluated by the metric, or where it means something else for each."""
     if metric == DIVERGENCE and not pair.share_teacher:
         return None
     estimate = difference(pair.ours, pair.theirs, metric)
@@ -191,17 +197,17 @@ def _comparison(pair: _Pair, metric: str) -> Comparison | None:
         pair.seeds,
         pair.ours,
         pair.theirs,
-        [_value(one, metric) - _value(other, metric) for one, other in both],
+        [_value(own, metric) - _value(other, metric) for own, other in both],
         estimate,
         pair.seconds_over,
         pair.memory_over,
     )
 
 
-def _value(model: Judged, metric: str) -> float:
-    found = paired(model, metric)
-    assert found
-    return float(found.documents["total"].sum() / found.documents["size"].sum())
+def _value(model: EvaluatedModel, metric: str) -> float:
+    pair = paired(model, metric)
+    assert pair
+    return float(pair.documents["total"].sum() / pair.documents["size"].sum())
 
 
 def times(ours: Sequence[Run], theirs: Sequence[Run], cost: str) -> float:
@@ -237,9 +243,9 @@ def variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
     return list(groups.values())
 
 
-def judged_seeds(variant: dict[int, Run]) -> set[int]:
-    """Seeds whose runs were judged in bits per byte."""
-    return {seed for seed, run in variant.items() if len(run.judged.documents)}
+def evaluated_seeds(variant: dict[int, Run]) -> set[int]:
+    """Seeds whose runs were evaluated in bits per byte."""
+    return {seed for seed, run in variant.items() if len(run.model.documents)}
 
 
 def _without_seeds(settings: Any) -> Any:

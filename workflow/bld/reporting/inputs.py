@@ -1,7 +1,8 @@
-"""What the report reads: the files that training and evaluation leave behind for every run.
+"""What the report reads: the files that training and evaluation leave for every run, and the
+measures of the byte caches.
 
-What is not there is missing from the report too, which says so: a page about what there is is worth more in the morning than
-none.
+A file that is missing is left out of the report, which says so: after a night in which one job failed,
+a page on all others is worth more than none.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ import pandas as pd
 
 from bld.files import sha256_of
 from bld.reporting.series import series_of
-from bld.reporting.words import TEACHER, UNTRAINED
+from bld.reporting.words import REFERENCES, TEACHER, UNTRAINED
 
-REFERENCES = (TEACHER, UNTRAINED)
-"""Series of models that no method trained."""
 METRICS, TRAINING, MODEL, ALIGNMENT = "metrics", "training", "model", "alignment"
 MEASURES = ("bits_per_byte", "byte_divergence", "text")
-"""What is measured by this project itself; all else that is found of a model is a benchmark."""
+"""What is measured by this project itself; every other result of a model is of a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class RunInputs:
     files.
 
     The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and `run/X`,
-    `student/X` and `teacher/X` for what the measure or benchmark X found of the run, of its student
-    before training and of its teacher; and, where there is a teacher with tokens of its own,
-    `alignment`, how its tokens and the student's fit.
+    `student/X` and `teacher/X` for the result of the measure or benchmark X for the run, its student
+    before training and its teacher; and, where there is a teacher with tokens of its own,
+    `alignment`, how its tokens and the student's align.
     """
 
     name: str
@@ -44,38 +43,65 @@ class RunInputs:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A model that was judged, and what every measure and benchmark found of it.
+class CacheInputs:
+    """A byte cache that runs learn from, and its files: `audit`, and `information` where the teacher has
+    tokens of its own."""
+
+    teacher: str
+    corpus: str
+    split: str
+    files: Mapping[str, Path]
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files that are not there."""
+        return [path for path in self.files.values() if not path.exists()]
+
+
+@dataclass(frozen=True)
+class ByteCache:
+    """A cache's measures as read; no `information` where its teacher has no tokens of its own."""
+
+    name: str
+    audit: dict[str, Any]
+    information: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model and its results by measure and benchmark.
 
     `series` is that of a run (see `series`), or what the model is if no method trained it; `student` the
-    one that it is or comes from, `teacher` the one that it is held against; a teacher has neither.
+    one that it is or comes from, `teacher` the one that it is compared with; a teacher has neither.
     """
 
     name: str
     series: str
     corpus: str
     seed: int | None
-    found: Mapping[str, dict[str, Any]]
+    results: Mapping[str, dict[str, Any]]
     student: str | None = None
     teacher: str | None = None
 
-    def figures(self, task: str) -> dict[str, Any]:
-        """What was found; nothing where it was not measured."""
-        return self.found.get(task, {})
+    def result(self, task: str) -> dict[str, Any]:
+        """The numbers of a measure or benchmark; none where it was not measured."""
+        return self.results.get(task, {})
 
     @property
     def bits_per_byte(self) -> float | None:
-        return self.figures("bits_per_byte").get("bits_per_byte")
+        """Bits per byte over all documents."""
+        return self.result("bits_per_byte").get("bits_per_byte")
 
     @cached_property
     def documents(self) -> pd.DataFrame:
         """Columns kind, nats and bytes, by document id, sorted. ValueError if an id comes twice."""
-        rows = self.figures("bits_per_byte").get("per_document", [])
+        rows = self.result("bits_per_byte").get("per_document", [])
         return by_document(rows, ["kind", "nats", "bytes"], self.name)
 
     @property
     def benchmarks(self) -> list[str]:
-        return [task for task in self.found if task not in MEASURES]
+        """The benchmarks by which it was evaluated."""
+        return [task for task in self.results if task not in MEASURES]
 
 
 @dataclass(frozen=True)
@@ -85,23 +111,26 @@ class Run:
 
     inputs: RunInputs
     training: dict[str, Any]
-    judged: Judged
-    student: Judged
-    teacher: Judged | None
+    model: EvaluatedModel
+    student: EvaluatedModel
+    teacher: EvaluatedModel | None
     alignment: dict[str, Any]
     missing: Mapping[str, Path]
     outdated: Sequence[str] = ()
 
     @property
     def name(self) -> str:
+        """Its name in the configuration."""
         return self.inputs.name
 
     @property
     def series(self) -> str:
-        return self.judged.series
+        """What runs of its kind are called."""
+        return self.model.series
 
     @property
     def settings(self) -> Mapping[str, Any]:
+        """All of its settings."""
         return self.inputs.settings
 
     @property
@@ -111,7 +140,7 @@ class Run:
 
     @property
     def has_averaged_teacher(self) -> bool:
-        """Whether its teacher is several models, and so has no tokens by which to be judged."""
+        """Whether its teacher is several models, whose bits per byte are computed by bytes, not tokens."""
         return self.teacher is not None and ALIGNMENT not in self.inputs.files
 
     @cached_property
@@ -123,33 +152,46 @@ class Run:
 
 def read_runs(inputs: Sequence[RunInputs]) -> list[Run]:
     """Read all files of the runs but their metrics; their series tell them apart from each other."""
-    series = series_of({one.name: one.settings for one in inputs})
-    return [_read_run(one, series[one.name]) for one in inputs]
+    series = series_of({run.name: run.settings for run in inputs})
+    return [_read_run(run, series[run.name]) for run in inputs]
+
+
+def read_cache(inputs: CacheInputs) -> ByteCache:
+    """Read the measures of one cache."""
+    measures = {name: _read(path) for name, path in inputs.files.items()}
+    name = f"{inputs.teacher} on {inputs.corpus}, {inputs.split}"
+    return ByteCache(name, measures["audit"], measures.get("information"))
 
 
 def _read_run(inputs: RunInputs, series: str) -> Run:
     settings, files = inputs.settings, inputs.files
-    found: dict[str, dict[str, Any]] = {"run": {}, "student": {}, TEACHER: {}}
+    results: dict[str, dict[str, Any]] = {"run": {}, "student": {}, TEACHER: {}}
     for key, path in files.items():
         whose, _, task = key.partition("/")
         if task and path.exists():
-            found[whose][task] = _read(path)
+            results[whose][task] = _read(path)
     training, alignment = (
         _read(files[key]) if key in files and files[key].exists() else {}
         for key in (TRAINING, ALIGNMENT)
     )
-    model = sha256_of(files[MODEL]) if files[MODEL].exists() else None
+    digest = sha256_of(files[MODEL]) if files[MODEL].exists() else None
     outdated = [
-        task for task, figures in found["run"].items() if figures.get("model_sha256") != model
+        task for task, result in results["run"].items() if result.get("model_sha256") != digest
     ]
-    of_run = {task: figures for task, figures in found["run"].items() if task not in outdated}
+    of_run = {task: result for task, result in results["run"].items() if task not in outdated}
     student, corpus, teacher = (settings[name] for name in ("student", "corpus", "teacher"))
     return Run(
         inputs=inputs,
         training=training,
-        judged=Judged(inputs.name, series, corpus, settings["seed"], of_run, student, teacher),
-        student=Judged(student, UNTRAINED, corpus, None, found["student"], student, teacher),
-        teacher=Judged(teacher, TEACHER, corpus, None, found[TEACHER]) if teacher else None,
+        model=EvaluatedModel(
+            inputs.name, series, corpus, settings["seed"], of_run, student, teacher
+        ),
+        student=EvaluatedModel(
+            student, UNTRAINED, corpus, None, results["student"], student, teacher
+        ),
+        teacher=(
+            EvaluatedModel(teacher, TEACHER, corpus, None, results[TEACHER]) if teacher else None
+        ),
         alignment=alignment,
         missing={key: path for key, path in files.items() if not path.exists()},
         outdated=outdated,
@@ -167,16 +209,17 @@ def by_document(rows: Sequence[Mapping[str, Any]], columns: list[str], model: st
     return frame.set_index("id").sort_index()
 
 
-def judged_models(runs: Sequence[Run]) -> list[Judged]:
+def evaluated_models(runs: Sequence[Run]) -> list[EvaluatedModel]:
     """Teachers and students before training, once each, then the runs."""
-    first: dict[tuple[str, str, str], Judged] = {}
+    first: dict[tuple[str, str, str], EvaluatedModel] = {}
     for series in REFERENCES:
         for run in runs:
             model = run.teacher if series == TEACHER else run.student
-            if model and model.found:
+            if model and model.results:
                 first.setdefault((model.name, series, model.corpus), model)
-    return [*first.values(), *(run.judged for run in runs)]
+    return [*first.values(), *(run.model for run in runs)]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -1,4 +1,4 @@
-"""What went wrong and what to be careful with, so that nobody has to find it in the figures."""
+"""Failures and warnings: what is missing, and what to be careful with, one line each."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bld.reporting.comparison import BITS, Comparison
-from bld.reporting.inputs import ALIGNMENT, MEASURES, METRICS, MODEL, Judged, Run, judged_models
-from bld.reporting.numbers import listed, number, percent
-from bld.reporting.series import BASELINE, flat
+from bld.reporting.comparison import Comparison
+from bld.reporting.inputs import (
+    ALIGNMENT,
+    MEASURES,
+    METRICS,
+    MODEL,
+    ByteCache,
+    EvaluatedModel,
+    Run,
+    evaluated_models,
+)
+from bld.reporting.numbers import number, percent
+from bld.reporting.series import flat
 from bld.reporting.tables import Tables
-from bld.reporting.teacher_bytes import TeacherBytes
+from bld.reporting.words import BASELINE, BITS
 
-FEW_DOCUMENTS = 100
+MIN_DOCUMENTS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in simulations)."""
 OF_METHODS = ("method", "head_warmup.", "sampling.", "seed")
+NO_BASELINE = "no evaluated SFT run has its student, corpus and seed"
 OVERFITTED = 0.01
-"""Bits per byte on the development split between the best look and the last one, relative."""
+"""Relative difference in bits per byte between the best development evaluation and the last."""
 
 
 class Note(NamedTuple):
@@ -28,159 +38,148 @@ class Note(NamedTuple):
     text: str
 
 
-def notes(tables: Tables, teachers: Sequence[TeacherBytes], missing: Sequence[Path]) -> list[Note]:
+def notes(tables: Tables, missing: Sequence[Path]) -> list[Note]:
     """Failures first; `missing` are files of caches that are not there."""
-    found = [
-        *_missing(tables.runs, missing),
-        *_other_models(tables.runs),
-        *(Note(True, f"Left out of the comparison: {text}.") for text in tables.incomparable),
-        *(note for model in judged_models(tables.runs) for note in _judgements(model)),
-        *(_average(run) for run in tables.runs if run.has_averaged_teacher),
-        *_comparisons(tables),
-        *(note for run in tables.runs for note in _trainings(run)),
-        *(note for one in teachers for note in _caches(one)),
+    failures = [
+        *_missing(tables.runs),
+        *(f"Missing: {path}." for path in missing),
+        *(
+            f"{_measure(task)} of {run.name} is of an earlier model and was left out."
+            for run in tables.runs
+            for task in run.outdated
+        ),
+        *(f"Left out of the comparison: {reason}." for reason in tables.incomparable),
     ]
-    return sorted(dict.fromkeys(found), key=lambda note: not note.is_failure)
+    methods = [x for _, x in tables.with_baseline if x.metric == BITS]
+    cautions = [
+        *(text for model in evaluated_models(tables.runs) for text in _evaluations(model)),
+        *(_average(run) for run in tables.runs if run.has_averaged_teacher),
+        *_uncompared(tables.runs, methods),
+        *(text for comparison in methods for text in _comparisons(tables.runs, comparison)),
+        *(text for run in tables.runs for text in _training(run)),
+        *(text for cache in tables.caches for text in _cache(cache)),
+    ]
+    if single := [x.ours[0].name for x in methods if len(x.seeds) == 1]:
+        cautions.append(
+            f"One seed only, so what another would change is unknown: {', '.join(single)}."
+        )
+    pairs = [*((True, text) for text in failures), *((False, text) for text in cautions)]
+    return [Note(*pair) for pair in dict.fromkeys(pairs)]
 
 
-def _missing(runs: Sequence[Run], of_caches: Sequence[Path]) -> Iterator[Note]:
+def _missing(runs: Sequence[Run]) -> Iterator[str]:
     seen: set[Path] = set()
     for run in runs:
         if not run.training:
-            yield Note(
-                True,
-                f"{run.name} has not been trained to the end; its logs are in logs/warm_up and logs/distill.",
-            )
+            yield f"{run.name} was not trained to its end; its logs are in logs/warm_up and logs/distill."
         for key, path in run.missing.items():
             whose, _, task = key.partition("/")
             is_of_run = (not task or whose == "run") and key != ALIGNMENT
             follows = is_of_run and not run.training
             if not follows and path not in seen:
-                what = _measured(task or whose)
-                whom = run.name if is_of_run else _whom(whose, run)
-                yield Note(True, f"{what} of {whom} is missing: {path}.")
+                owner = run.name if is_of_run else _owner(whose, run)
+                yield f"{_measure(task or whose)} of {owner} is missing: {path}."
             seen.add(path)
-    for path in of_caches:
-        yield Note(True, f"{path} is missing.")
 
 
-def _measured(task: str) -> str:
+def _measure(task: str) -> str:
     ours = (*MEASURES, METRICS, MODEL, ALIGNMENT)
     return task.replace("_", " ").capitalize() if task in ours else task
 
 
-def _whom(whose: str, run: Run) -> str:
+def _owner(whose: str, run: Run) -> str:
     if whose == ALIGNMENT:
         return f"the tokens of {run.settings['student']} and {run.settings['teacher']}"
     return f"the {whose} {run.settings[whose]}" + " before training" * (whose == "student")
 
 
-def _other_models(runs: Sequence[Run]) -> Iterator[Note]:
-    for run in runs:
-        for task in run.outdated:
-            yield Note(
-                True,
-                f"{_measured(task)} of {run.name} is not of the model that is there now, and was left "
-                "out.",
-            )
-
-
-def _judgements(model: Judged) -> Iterator[Note]:
-    for task, figures in model.found.items():
-        count = len(figures.get("per_document", []))
-        if 0 < count < FEW_DOCUMENTS:
-            what = "questions" if task in model.benchmarks else f"documents of {model.corpus}"
-            yield Note(
-                False,
-                f"{_measured(task)} rests on {count} {what} only: intervals from so few are a little too narrow.",
-            )
-    divergence = model.figures("byte_divergence")
+def _evaluations(model: EvaluatedModel) -> Iterator[str]:
+    for task, result in model.results.items():
+        count = len(result.get("per_document", []))
+        if 0 < count < MIN_DOCUMENTS:
+            unit = "questions" if task in model.benchmarks else f"documents of {model.corpus}"
+            yield f"{_measure(task)}: only {count} {unit}, so intervals are a little too narrow."
+    divergence = model.result("byte_divergence")
     if divergence and divergence["kl"] is None:
-        yield Note(
-            False,
-            f"The KL divergence of {model.name} from its teacher is infinite: it gives no probability to bytes that the "
-            "teacher holds possible. With evaluation.eps 0 that cannot be.",
+        yield (
+            f"The KL divergence of {model.name} from its teacher is infinite: it gives no probability to "
+            "bytes that the teacher holds possible, which cannot be with evaluation.eps 0."
         )
     for task in model.benchmarks:
-        limit = model.figures(task).get("limit")
-        if limit:
-            yield Note(
-                False,
-                f"{task} was cut to {limit} questions of each task: not a figure to publish.",
-            )
+        if limit := model.result(task).get("limit"):
+            yield f"{task} was cut to {limit} questions of each task: not a figure to publish."
 
 
-def _average(run: Run) -> Note:
-    return Note(
-        False,
-        f"The teacher {run.settings['teacher']} averages several models, which have no tokens in common: its bits per byte "
-        "are by bytes, those of others by their tokens. Compare it with the column By bytes of all models.",
+def _average(run: Run) -> str:
+    return (
+        f"The teacher {run.settings['teacher']} averages several models, so its bits per byte are by bytes: "
+        "compare them with the column By bytes of others."
     )
 
 
-def _comparisons(tables: Tables) -> Iterator[Note]:
-    compared = [one for one in tables.comparisons if one.against == BASELINE and one.metric == BITS]
-    if any(len(one.seeds) == 1 for one in compared):
-        names = [one.ours[0].name for one in compared if len(one.seeds) == 1]
-        yield Note(
-            False,
-            f"One seed only: {listed(names)} {'was' if len(names) == 1 else 'were'} compared with one SFT run, so what "
-            "another seed would change is not known.",
-        )
-    for one in compared:
-        yield from _other_settings(tables.runs, one)
-        signs = {math.copysign(1, value) for value in one.by_seed}
-        if len(signs) > 1 and one.difference.excludes_zero:
-            yield Note(
-                False,
-                f"The seeds of {listed([x.name for x in one.ours])} disagree on whether they are better than SFT.",
-            )
-
-
-def _other_settings(runs: Sequence[Run], one: Comparison) -> Iterator[Note]:
-    """What differs beside the method, which is what is compared."""
-    ours, theirs = (
-        dict(flat(run.settings))
-        for name in (one.ours[0].name, one.theirs[0].name)
+def _uncompared(runs: Sequence[Run], compared: Sequence[Comparison]) -> Iterator[str]:
+    """Runs without a comparison with SFT, by the reason."""
+    names = {model.name for comparison in compared for model in comparison.ours}
+    baselines = {
+        (*run.setting, run.settings["seed"])
         for run in runs
-        if run.name == name
-    )
+        if run.series == BASELINE and len(run.model.documents)
+    }
+    reasons: dict[str, list[str]] = {}
+    for run in runs:
+        if run.series != BASELINE and run.name not in names:
+            has_baseline = (*run.setting, run.settings["seed"]) in baselines
+            reason = "SFT was evaluated on other documents" if has_baseline else NO_BASELINE
+            reason = reason if len(run.model.documents) else "not evaluated"
+            reasons.setdefault(reason, []).append(run.name)
+    for reason, uncompared in reasons.items():
+        yield f"Not compared with SFT ({reason}): {', '.join(uncompared)}."
+
+
+def _comparisons(runs: Sequence[Run], comparison: Comparison) -> Iterator[str]:
+    if differing := _other_settings(runs, comparison):
+        baseline = comparison.theirs[0].name
+        yield f"Besides the method, {comparison.ours[0].name} and {baseline} differ in {differing}."
+    signs = {math.copysign(1, value) for value in comparison.by_seed}
+    if len(signs) > 1 and comparison.difference.excludes_zero:
+        names = ", ".join(model.name for model in comparison.ours)
+        yield f"The seeds of {names} disagree on whether they are better than SFT."
+
+
+def _other_settings(runs: Sequence[Run], comparison: Comparison) -> str:
+    """The settings in which two runs differ besides their methods."""
+    settings = {run.name: dict(flat(run.settings)) for run in runs}
+    ours, theirs = (settings[models[0].name] for models in (comparison.ours, comparison.theirs))
     of_methods = (*OF_METHODS, *(f"{run.settings['method']}." for run in runs))
-    differing = [
-        f"{key} ({ours.get(key)} against {theirs.get(key)})"
-        for key in ours
-        if ours[key] != theirs.get(key) and not key.startswith(of_methods)
-    ]
-    if differing:
-        yield Note(
-            False,
-            f"Beside the method, {one.ours[0].name} differs from {one.theirs[0].name} in {listed(differing)}.",
-        )
+    return ", ".join(
+        f"{key} ({value} against {theirs.get(key)})"
+        for key, value in ours.items()
+        if value != theirs.get(key) and not key.startswith(of_methods)
+    )
 
 
-def _trainings(run: Run) -> Iterator[Note]:
+def _training(run: Run) -> Iterator[str]:
     metrics = run.metrics
     if metrics is None or "dev_bits_per_byte" not in metrics:
         return
-    looks = metrics.loc[metrics["phase"] == "distill", "dev_bits_per_byte"].dropna()
-    if len(looks) > 1 and looks.iloc[-1] > (1 + OVERFITTED) * looks.min():
-        yield Note(
-            False,
-            f"{run.name} was better on the development split at an earlier look ({number(looks.min())} bits per byte) than "
-            f"at the end ({number(looks.iloc[-1])}): fewer steps or a lower learning rate would do better.",
+    bits = metrics.loc[metrics["phase"] == "distill", "dev_bits_per_byte"].dropna()
+    if len(bits) > 1 and bits.iloc[-1] > (1 + OVERFITTED) * bits.min():
+        yield (
+            f"{run.name} had fewer bits per byte on the development split ({number(bits.min())}) before its "
+            f"end ({number(bits.iloc[-1])}): fewer steps or a lower learning rate would do better."
         )
 
 
-def _caches(one: TeacherBytes) -> Iterator[Note]:
-    audit = one.audit
-    if audit["true_byte_lost"]["stored"]:
-        yield Note(
-            False,
-            f"The byte cache of {one.name} gives no probability to {number(audit['true_byte_lost']['stored'], 0)} true bytes.",
+def _cache(cache: ByteCache) -> Iterator[str]:
+    if lost := cache.audit["true_byte_lost"]["stored"]:
+        yield f"The byte cache of {cache.name} gives no probability to {number(lost, 0)} true bytes."
+    if exceeded := cache.audit["lost_mass"]["exceeded"]:
+        yield (
+            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} of the "
+            "distributions by more than their bound."
         )
-    if audit["lost_mass"]["exceeded"]:
-        yield Note(
-            False,
-            f"In the byte cache of {one.name}, what was dropped moved {percent(audit['lost_mass']['exceeded'], 2)} of the "
-            "distributions by more than the cache says.",
+    if cache.audit["storage"]["kl"] is None:
+        yield (
+            f"The byte cache of {cache.name} gives no probability to symbols that its policy holds possible: "
+            "it is damaged and has to be scored again."
         )

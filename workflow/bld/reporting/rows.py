@@ -1,6 +1,5 @@
-"""The rows of the tables: what is told of every model, comparison, training and text.
-
-The frames that they make are tidy; COLUMNS says what is in each.
+"""The rows of the report's tables but those of methods: of models, comparisons, trainings, texts and byte
+caches. COLUMNS in words.py says what is in each table.
 """
 
 from __future__ import annotations
@@ -9,78 +8,48 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from bld.reporting.comparison import Comparison, paired
-from bld.reporting.inputs import TEACHER, Judged, Run
+from bld.reporting.inputs import ByteCache, EvaluatedModel, Run
 from bld.reporting.series import flat
 from bld.reporting.statistics import Estimate, bits_per_byte, ratio
+from bld.reporting.words import ALL, COLUMNS, TEACHER
 
-ALL = "all"
+SMOOTHING = 0.05
+"""Width of the running mean as a fraction of the steps of a phase."""
 SETTINGS_SHOWN_APART = ("method", "student", "teacher", "corpus", "seed")
-
-COLUMNS = {
-    "models": (
-        "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd byte_kl "
-        "calibration_error teacher"
-    ),
-    "comparison": (
-        "series against metric student corpus difference low high verdict seeds difference_by_seed models "
-        "against_models seconds_over memory_over"
-    ),
-    "benchmarks": (
-        "model series seed benchmark metric value stderr low high higher_is_better documents few_shot chat_template limit "
-        "harness"
-    ),
-    "methods": (
-        "series student corpus models seeds bits_per_byte low high difference difference_low difference_high verdict "
-        "train_seconds train_seconds_over peak_memory_bytes peak_memory_bytes_over gpu_hours gpu_hours_over "
-        "tokens_per_second tokens_per_second_over"
-    ),
-    "ranks": "series student corpus models seeds methods documents rank low high",
-    "alignment": (
-        "student teacher corpus documents student_entries teacher_entries shared_entries shared_of_student "
-        "shared_of_teacher student_tokens teacher_tokens aligned_tokens aligned_of_student aligned_of_teacher left_over bytes "
-        "shared_boundaries boundary_share bytes_per_chunk"
-    ),
-    "costs": (
-        "run series seed student corpus train_seconds train_tokens tokens_per_second gpu_hours peak_memory_bytes "
-        "head_parameters device"
-    ),
-    "bits_per_byte": "model series seed student corpus kind bits_per_byte low high bytes documents",
-    "loss": "run series seed student corpus phase step part loss running_mean",
-    "divergence": (
-        "model series seed student corpus of by group symbols jsd kl teacher_bits_per_byte student_bits_per_byte "
-        "teacher_calibration_error student_calibration_error"
-    ),
-    "calibration": "model series seed student corpus teacher of low high symbols confidence accuracy",
-    "settings": "setting run value",
-    "completions": "model series prompt completion ended",
-    "surprise": "model series document character text bits",
-}  # fmt: skip
+DISTRIBUTIONS = {
+    "strict": "stricter policy",
+    "policy": "policy of the cache",
+    "stored": "cache, as stored",
+}
+"""The distributions of an audit, from the reference to what students learn from."""
 
 
-def _identity(model: Judged) -> dict[str, Any]:
+def _identity(model: EvaluatedModel) -> dict[str, Any]:
     names = "series", "seed", "student", "teacher", "corpus"
     return {"model": model.name} | {name: getattr(model, name) for name in names}
 
 
-def key_of(model: Judged) -> tuple[str, str, str]:
+def key_of(model: EvaluatedModel) -> tuple[str, str, str]:
     return model.name, model.series, model.corpus
 
 
 def own_bytes(runs: Sequence[Run]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    """What summing to bytes found of every model: of a teacher, where any other was held against it."""
+    """The results of every model summed to bytes: of a teacher, where another was compared with it."""
     found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for run in runs:
-        for held in (run.judged, run.student):
-            models = held.figures("byte_divergence").get("models", {})
-            for model, whose in ((held, "student"), (run.teacher, TEACHER)):
+        for student in (run.model, run.student):
+            models = student.result("byte_divergence").get("models", {})
+            for model, whose in ((student, "student"), (run.teacher, TEACHER)):
                 if model and whose in models:
                     found.setdefault(key_of(model), models[whose])
     return found
 
 
 def model_row(
-    model: Judged, before: Mapping[str, float | None], own_bytes: Mapping[str, Any]
+    model: EvaluatedModel, before: Mapping[str, float | None], own_bytes: Mapping[str, Any]
 ) -> dict[str, Any]:
     start = before.get(model.name) if model.seed is not None else None
     bits, interval = model.bits_per_byte, Estimate(math.nan, math.nan, math.nan)
@@ -94,63 +63,55 @@ def model_row(
         "high": interval.high,
         "change": None if bits is None or start is None else bits - start,
         "bits_per_byte_by_bytes": own_bytes.get("bits_per_byte"),
-        "byte_jsd": model.figures("byte_divergence").get("jsd"),
-        "byte_kl": model.figures("byte_divergence").get("kl"),
+        "byte_jsd": model.result("byte_divergence").get("jsd"),
+        "byte_kl": model.result("byte_divergence").get("kl"),
         "calibration_error": own_bytes.get("calibration_error"),
     }
 
 
-def comparison_row(one: Comparison) -> dict[str, Any]:
-    return {
-        "series": one.series,
-        "against": one.against,
-        "metric": one.metric,
-        "student": one.student,
-        "corpus": one.corpus,
-        "difference": one.difference.value,
-        "low": one.difference.low,
-        "high": one.difference.high,
-        "verdict": one.verdict,
-        "seeds": joined(one.seeds),
-        "difference_by_seed": joined(one.by_seed),
-        "models": joined(model.name for model in one.ours),
-        "against_models": joined(model.name for model in one.theirs),
-        "seconds_over": one.seconds_over,
-        "memory_over": one.memory_over,
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    names = "series against metric student corpus verdict seconds_over memory_over"
+    return {name: getattr(comparison, name) for name in names.split()} | {
+        "difference": comparison.difference.value,
+        "low": comparison.difference.low,
+        "high": comparison.difference.high,
+        "seeds": joined(comparison.seeds),
+        "difference_by_seed": joined(comparison.by_seed),
+        "models": joined(model.name for model in comparison.ours),
+        "against_models": joined(model.name for model in comparison.theirs),
     }
 
 
-def benchmark_rows(model: Judged) -> Iterator[dict[str, Any]]:
+def benchmark_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
     for task in model.benchmarks:
-        figures = model.figures(task)
-        found = paired(model, task)
-        assert found, "a benchmark holds a value for every document"
-        interval = ratio(found.documents["total"].to_numpy(), found.documents["size"].to_numpy())
+        result = model.result(task)
+        pair = paired(model, task)
+        assert pair, "a benchmark holds a value for every document"
+        interval = ratio(pair.documents["total"].to_numpy(), pair.documents["size"].to_numpy())
         names = "metric value stderr higher_is_better documents few_shot chat_template limit"
         yield (
             _identity(model)
-            | {name: figures[name] for name in names.split()}
+            | {name: result[name] for name in names.split()}
             | {
                 "benchmark": task,
                 "low": interval.low,
                 "high": interval.high,
-                "harness": f"lm_eval {figures['harness']['lm_eval']}",
+                "harness": f"lm_eval {result['harness']['lm_eval']}",
             }
         )
 
 
 def cost_row(run: Run) -> dict[str, Any]:
-    settings = run.settings
-    return {
-        "run": run.name,
-        "series": run.series,
-        "seed": settings["seed"],
-        "student": settings["student"],
-        "corpus": settings["corpus"],
-    } | {name: run.training.get(name) for name in COLUMNS["costs"].split()[5:]}
+    costs = {name: run.training.get(name) for name in COLUMNS["costs"].split()[5:]}
+    return _training_identity(run) | costs
 
 
-def rows_by_kind(model: Judged) -> Iterator[dict[str, Any]]:
+def _training_identity(run: Run) -> dict[str, Any]:
+    settings = {name: run.settings[name] for name in ("seed", "student", "corpus")}
+    return {"run": run.name, "series": run.series} | settings
+
+
+def rows_by_kind(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
     documents = model.documents
     groups = [(ALL, documents), *documents.groupby("kind", sort=True)] if len(documents) else []
     for kind, group in groups:
@@ -165,26 +126,21 @@ def rows_by_kind(model: Judged) -> Iterator[dict[str, Any]]:
         }
 
 
-def divergence_rows(model: Judged) -> Iterator[dict[str, Any]]:
+def divergence_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
     """Of the model's own bytes overall, by kind and by place in a token; and of its byte head."""
-    found = model.figures("byte_divergence")
-    if not found:
+    result = model.result("byte_divergence")
+    if not result:
         return
-    own = {
-        "symbols": found["symbols"],
-        "jsd": found["jsd"],
-        "kl": found["kl"],
-        **{
-            figure: {who: of[figure] for who, of in found["models"].items()}
-            for figure in ("bits_per_byte", "calibration_error")
-        },
+    own = {name: result[name] for name in ("symbols", "jsd", "kl")} | {
+        column: {whose: of[column] for whose, of in result["models"].items()}
+        for column in ("bits_per_byte", "calibration_error")
     }
     groups = [(ALL, ALL, own)]
-    groups += [("kind", kind, row) for kind, row in found["by_kind"].items()]
-    groups += [("position", row["position"], row) for row in found["by_position"]]
+    groups += [("kind", kind, row) for kind, row in result["by_kind"].items()]
+    groups += [("position", row["position"], row) for row in result["by_position"]]
     for by, group, row in groups:
         yield _divergence_row(model, "model", by, group, row)
-    head = found["head"]
+    head = result["head"]
     if head:
         yield _divergence_row(model, "head", ALL, ALL, head)
         own = {"symbols": head["symbols"], "kl": None, **head["student_same"]}
@@ -194,33 +150,30 @@ def divergence_rows(model: Judged) -> Iterator[dict[str, Any]]:
 
 
 def _divergence_row(
-    model: Judged, of: str, by: str, group: Any, row: Mapping[str, Any]
+    model: EvaluatedModel, of: str, by: str, group: Any, row: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """A number that is not by teacher and student is the student's, as those of heads are."""
+    figures = {column: row.get(column) for column in ("bits_per_byte", "calibration_error")}
+    pairs = {
+        column: figure if isinstance(figure, Mapping) else {"student": figure}
+        for column, figure in figures.items()
+    }
     return _identity(model) | {
         "of": of,
         "by": by,
         "group": group,
-        "symbols": row["symbols"],
-        "jsd": row["jsd"],
-        "kl": row["kl"],
+        **{name: row[name] for name in ("symbols", "jsd", "kl")},
         **{
-            f"{who}_{figure}": _of(row.get(figure), who)
-            for figure in ("bits_per_byte", "calibration_error")
-            for who in (TEACHER, "student")
+            f"{whose}_{column}": pair.get(whose)
+            for column, pair in pairs.items()
+            for whose in (TEACHER, "student")
         },
     }
 
 
-def _of(figure: Any, who: str) -> float | None:
-    """A figure of the teacher or the student, where there are both; of a head it is the student's."""
-    if isinstance(figure, Mapping):
-        return figure[who]
-    return figure if who == "student" else None
-
-
-def calibration_rows(model: Judged) -> Iterator[dict[str, Any]]:
-    found = model.figures("byte_divergence")
-    parts = {**found.get("models", {}), "head": found.get("head") or {}}
+def calibration_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    result = model.result("byte_divergence")
+    parts = {**result.get("models", {}), "head": result.get("head") or {}}
     for of, part in parts.items():
         for row in part.get("calibration", []):
             yield _identity(model) | {"of": of} | row
@@ -232,14 +185,14 @@ def settings_rows(run: Run) -> Iterator[dict[str, Any]]:
             yield {"setting": name, "run": run.name, "value": value}
 
 
-def completion_rows(model: Judged) -> Iterator[dict[str, Any]]:
-    for row in model.figures("text").get("completions", []):
+def completion_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    for row in model.result("text").get("completions", []):
         yield {"model": model.name, "series": model.series} | row
 
 
-def surprise_rows(model: Judged) -> Iterator[dict[str, Any]]:
+def surprise_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
     """A row per character: what its bytes cost together."""
-    passage = model.figures("text").get("passage")
+    passage = model.result("text").get("passage")
     if not passage:
         return
     bits, first = passage["bits"], 0
@@ -255,6 +208,125 @@ def surprise_rows(model: Judged) -> Iterator[dict[str, Any]]:
             "bits": None if None in own else sum(own),
         }
         first += size
+
+
+def loss_rows(run: Run, parts: Mapping[str, str]) -> pd.DataFrame:
+    """The parts of the loss that the objective has, and bits per byte on the development split, with
+    their running means; steps are counted from 1 in each phase. `parts` names columns of the metrics."""
+    columns = COLUMNS["loss"].split()
+    metrics = run.metrics
+    if metrics is None:
+        return pd.DataFrame(columns=columns)
+    curves = (
+        metrics[["phase", "step", *(column for column in parts if column in metrics)]]
+        .melt(id_vars=["phase", "step"], var_name="part", value_name="loss")
+        .dropna(subset="loss")
+        .astype({"loss": "float64"})
+    )
+    curves["part"] = curves["part"].map(parts)
+    curves["step"] -= curves["phase"].map(metrics.groupby("phase")["step"].min()) - 1
+    curves = curves.sort_values(["phase", "part", "step"], ignore_index=True)
+    curves["running_mean"] = curves.groupby(["phase", "part"])["loss"].transform(_running_mean)
+    return pd.DataFrame(_training_identity(run), index=curves.index).join(curves)[columns]
+
+
+def _running_mean(loss: pd.Series) -> pd.Series:
+    window = max(1, round(SMOOTHING * len(loss)))
+    return loss.rolling(window, center=True, min_periods=1).mean()
+
+
+def alignment_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """How the tokens of each student and teacher align on a corpus: what methods can learn from.
+
+    Tokens are aligned that spell the same bytes; a boundary is a byte at which tokens of both end, and a
+    chunk reaches from one to the next.
+    """
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for run in runs:
+        if run.alignment:
+            student, corpus = run.setting
+            identity = {"student": student, "teacher": run.settings["teacher"], "corpus": corpus}
+            rows.setdefault(tuple(identity.values()), identity | _alignment(run.alignment))
+    return list(rows.values())
+
+
+def _alignment(counts: Mapping[str, Any]) -> dict[str, Any]:
+    entries, tokens = counts["vocabulary"], counts["tokens"]
+    total, shared = counts["bytes"]["total"], counts["bytes"]["shared_boundary"]
+    aligned = _fraction(tokens["aligned"], tokens["student"])
+    return {
+        "documents": counts["documents"],
+        **{f"{whose}_entries": entries[whose] for whose in ("student", "teacher", "shared")},
+        "shared_of_student": _fraction(entries["shared"], entries["student"]),
+        "shared_of_teacher": _fraction(entries["shared"], entries["teacher"]),
+        **{f"{whose}_tokens": tokens[whose] for whose in ("student", "teacher", "aligned")},
+        "aligned_of_student": aligned,
+        "aligned_of_teacher": _fraction(tokens["aligned"], tokens["teacher"]),
+        "left_over": None if aligned is None else 1 - aligned,
+        "bytes": total,
+        "shared_boundaries": shared,
+        "boundary_share": _fraction(shared, total),
+        "bytes_per_chunk": _fraction(total, shared),
+    }
+
+
+def _fraction(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def cache_row(cache: ByteCache) -> dict[str, Any]:
+    audit, information = cache.audit, cache.information
+    lost, storage = audit["lost_mass"], audit["storage"]
+    row = {
+        "cache": cache.name,
+        "documents": audit["documents"],
+        "bytes": audit["bytes"],
+        "disk_per_byte": audit["bytes_on_disk"] / audit["supervised_bytes"],
+        "lost_mean": lost["mean"],
+        "lost_max": lost["max"],
+        "lost_exceeded": lost["exceeded"],
+        "moved": audit["total_variation"]["policy"]["mean"],
+        "storage_kl": storage["kl"],
+        "storage_share": storage["share_of_entropy"],
+        **audit["bits_per_byte"],
+        "strict_lost": audit["true_byte_lost"]["strict"],
+        "stored_lost": audit["true_byte_lost"]["stored"],
+    }
+    if information is None:
+        return row
+    beyond = information["beyond_heads"]
+    return row | {
+        "token_bits": information["token_bits"],
+        "byte_bits": information["byte_bits"],
+        "known": information["ratio"],
+        "first_byte": information["by_position"][0]["known"],
+        "beyond_bytes": beyond["bytes"],
+        "beyond_bits": beyond["byte_bits"],
+    }
+
+
+def audit_rows(cache: ByteCache) -> Iterator[dict[str, Any]]:
+    """A row for each distribution; the stricter policy has no distance to itself."""
+    audit = cache.audit
+    for name in DISTRIBUTIONS:
+        distances = {
+            f"{measure}_{which}": value
+            for measure in ("jsd", "total_variation")
+            for which, value in audit[measure].get(name, {}).items()
+        }
+        yield distances | {
+            "cache": cache.name,
+            "distribution": name,
+            "bits_per_byte": audit["bits_per_byte"][name],
+            "true_byte_lost": audit["true_byte_lost"][name],
+        }
+
+
+def information_rows(cache: ByteCache) -> Iterator[dict[str, Any]]:
+    """`bytes` is a position in the token or its length, as `by` says; 11 stands for all from there on."""
+    for by in ("position", "length"):
+        for row in (cache.information or {}).get(f"by_{by}", []):
+            yield {"cache": cache.name, "by": by, "bytes": row[by]} | row
 
 
 def joined(values: Iterable[Any]) -> str:

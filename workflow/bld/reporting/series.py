@@ -1,8 +1,8 @@
 """What the report calls runs of one kind: their method, and the settings by which runs of that method differ.
 
-A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the head of
-`bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the method's own; and, where
-runs of one student differ in them, how they are trained, on what, and by which teacher.
+A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the
+head of `bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the method's
+own; and, where runs of one student differ in them, how they are trained, on what, and by which teacher.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bld.config.registry import METHODS
+from bld.reporting.words import BASELINE
 
 Settings = Mapping[str, Any]
-BASELINE = "sft"
 MIXED, PLAIN, ON_POLICY = " + one_to_one", " plain", " on-policy"
 LABELS = {series.name: series.label for method in METHODS.values() for series in method.series}
 SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain", MIXED: " and one-to-one"}
@@ -34,7 +34,7 @@ def series_of(runs: Mapping[str, Settings]) -> dict[str, str]:
 
 def kind(settings: Settings) -> str:
     """The series of a run by itself."""
-    method = settings["method"]
+    method: str = settings["method"]
     own = settings.get(method, {})
     if method == "bld":
         core = f"bld {own['head']}" + MIXED * bool(own.get("shared_weight"))
@@ -42,21 +42,24 @@ def kind(settings: Settings) -> str:
         core = f"x_token {own['loss'].replace('_', '-')}"
     else:
         core = method
-    return core + PLAIN * (own.get("token_weight") == 0) + ON_POLICY * is_on_policy(settings)
+    is_plain = own.get("token_weight") == 0
+    return f"{core}{PLAIN * is_plain}{ON_POLICY * is_on_policy(settings)}"
 
 
 def is_on_policy(settings: Settings) -> bool:
-    return settings.get("sampling", {}).get("on_policy", 0) > 0
+    """Whether the student writes part of its own training documents."""
+    fraction: float = settings.get("sampling", {}).get("on_policy", 0)
+    return fraction > 0
 
 
 def label(series: str) -> str:
     """How a series is written for people; what has no name keeps its own."""
     base, comma, details = series.partition(", ")
-    said = ""
+    ending = ""
     for suffix, words in SUFFIXES.items():
         if base not in LABELS and base.endswith(suffix):
-            base, said = base.removesuffix(suffix), words + said
-    return LABELS.get(base, base) + said + comma + details
+            base, ending = base.removesuffix(suffix), words + ending
+    return LABELS.get(base, base) + ending + comma + details
 
 
 def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -70,16 +73,16 @@ def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _details(settings: Settings, alike: Sequence[Settings]) -> Iterator[str]:
     """The settings in which runs of its kind differ. SFT is the baseline, however it is trained."""
-    yield from _differing(_own(settings), [_own(one) for one in alike])
+    yield from _differing(_own(settings), [_own(other) for other in alike])
     if settings["method"] != BASELINE:
-        where = settings["student"], settings["corpus"]
-        beside = [one for one in alike if (one["student"], one["corpus"]) == where]
-        yield from _differing(_training(settings), [_training(one) for one in beside])
+        setting = settings["student"], settings["corpus"]
+        beside = [other for other in alike if (other["student"], other["corpus"]) == setting]
+        yield from _differing(_training(settings), [_training(other) for other in beside])
 
 
 def _differing(settings: Settings, every: Sequence[Settings]) -> Iterator[str]:
     for key, value in settings.items():
-        if any(one.get(key) != value for one in every):
+        if any(other.get(key) != value for other in every):
             yield f"{key.replace('_', ' ')} {_text(value)}"
 
 

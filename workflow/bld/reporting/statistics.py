@@ -44,8 +44,8 @@ def ratio(totals_D: np.ndarray, sizes_D: np.ndarray, resamples: int = RESAMPLES)
     documents = len(pairs_D2)
     if documents < 2:
         return Estimate(float(value), math.nan, math.nan)
-    shares_D = np.full(documents, 1 / documents)
-    counts_RD = np.random.default_rng(SEED).multinomial(documents, shares_D, size=resamples)
+    weights_D = np.full(documents, 1 / documents)
+    counts_RD = np.random.default_rng(SEED).multinomial(documents, weights_D, size=resamples)
     tail = _tail(documents)
     low, high = np.quantile(_ratio(counts_RD @ pairs_D2), [tail, 1 - tail])
     return Estimate(float(value), float(low), float(high))
@@ -57,7 +57,7 @@ def bits_per_byte(nats_D: np.ndarray, bytes_D: np.ndarray, resamples: int = RESA
 
 
 def _tail(documents: int) -> float:
-    """The share of resamples on either side of the interval: as much as a normal distribution has
+    """The fraction of resamples on either side of the interval: as much as a normal distribution has
     beyond the quantile of Student's t (by its Cornish-Fisher expansion) times sqrt(D / (D - 1))."""
     normal, freedom = NormalDist(), documents - 1
     z = normal.inv_cdf((1 + CONFIDENCE) / 2)
@@ -66,4 +66,5 @@ def _tail(documents: int) -> float:
 
 
 def _ratio(totals: np.ndarray) -> np.ndarray:
-    return totals[..., 0] / totals[..., 1]
+    ratios: np.ndarray = totals[..., 0] / totals[..., 1]
+    return ratios

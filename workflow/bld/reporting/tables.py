@@ -1,35 +1,19 @@
-"""From the files of the runs to the tables behind every number and every line of the report."""
+"""All tables of the report, from the files of its runs and byte caches; and summary.json."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from bld.reporting.alignment import alignment_rows
-from bld.reporting.comparison import BITS, DIVERGENCE, Comparison, compare
-from bld.reporting.inputs import Judged, Run, judged_models
-from bld.reporting.methods import method_rows
-from bld.reporting.ranks import rank_rows
-from bld.reporting.rows import (
-    COLUMNS,
-    benchmark_rows,
-    calibration_rows,
-    comparison_row,
-    completion_rows,
-    cost_row,
-    divergence_rows,
-    key_of,
-    model_row,
-    own_bytes,
-    rows_by_kind,
-    settings_rows,
-    surprise_rows,
-)
-from bld.reporting.series import BASELINE
+from bld.reporting import rows
+from bld.reporting.comparison import Comparison, compare
+from bld.reporting.inputs import ByteCache, EvaluatedModel, Run, evaluated_models
+from bld.reporting.methods import method_rows, rank_rows
+from bld.reporting.words import BASELINE, BITS, COLUMNS, DIVERGENCE
 
 PARTS = {
     "token_loss": "token",
@@ -38,132 +22,105 @@ PARTS = {
     "teacher_loss": "teacher",
     "dev_bits_per_byte": "development",
 }
-SMOOTHING = 0.05
-"""Width of the running mean as a share of the steps of a phase."""
+"""Columns of the metrics, with what the table of losses calls them."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The runs, their comparisons, and all data of the report as tidy frames by name, which are also
-    written as CSV; COLUMNS says what is in each."""
+    """The runs and byte caches, the comparisons, and all data of the report as tidy frames by name, which
+    are also written as CSV. `incomparable` says what could not be compared, and why."""
 
     runs: Sequence[Run]
+    caches: Sequence[ByteCache]
     comparisons: Sequence[Comparison]
     frames: Mapping[str, pd.DataFrame]
     incomparable: Sequence[str]
 
     @property
-    def several(self) -> tuple[bool, bool]:
-        """Whether there are several students, and several corpora."""
-        students, corpora = zip(*(run.setting for run in self.runs), strict=True)
-        return len(set(students)) > 1, len(set(corpora)) > 1
+    def with_baseline(self) -> list[tuple[int, Comparison]]:
+        """The comparisons with SFT, with their rows in the table."""
+        return [x for x in enumerate(self.comparisons) if x[1].against == BASELINE]
 
     def summary(self) -> dict[str, Any]:
         """The contents of summary.json."""
-        compared = [one for one in self.comparisons if one.against == BASELINE]
         settings = {run.name: run.settings for run in self.runs}
         return {
             "runs": [_summary_of_run(run) for run in self.runs],
             "comparison": [
                 {
-                    **_method(settings[one.ours[0].name], one.series),
+                    **_method(settings[x.ours[0].name], x.series),
                     "against": BASELINE,
-                    "metric": one.metric,
-                    "student": one.student,
-                    "corpus": one.corpus,
-                    "models": [model.name for model in one.ours],
-                    "against_models": [model.name for model in one.theirs],
-                    "difference": one.difference.value,
-                    "low": _json(one.difference.low),
-                    "high": _json(one.difference.high),
-                    "seeds": one.seeds,
+                    "metric": x.metric,
+                    "student": x.student,
+                    "corpus": x.corpus,
+                    "models": [model.name for model in x.ours],
+                    "against_models": [model.name for model in x.theirs],
+                    "difference": x.difference.value,
+                    "low": _json(x.difference.low),
+                    "high": _json(x.difference.high),
+                    "seeds": x.seeds,
                 }
-                for one in compared
+                for _, x in self.with_baseline
             ],
         }
 
 
-def make_tables(runs: Sequence[Run]) -> Tables:
-    """Work out all tables.
+def make_tables(runs: Sequence[Run], caches: Sequence[ByteCache] = ()) -> Tables:
+    """Compute all tables.
 
-    What cannot be compared, having been judged on other documents, is said in `incomparable`. Raises
-    ValueError where there is no run, or where two runs differ in nothing but their names.
+    Raises ValueError where there is no run, or where two runs differ in nothing but their names.
     """
     if not runs:
         raise ValueError("a report needs a run and found none: add one under `runs:`")
-    models = judged_models(runs)
+    models = evaluated_models(runs)
+    shown = _one_of_each_series(runs)
     incomparable: list[str] = []
     comparisons = compare(runs, incomparable)
     before = {run.name: run.student.bits_per_byte for run in runs}
-    bytes_of = own_bytes(runs)
-    rows = {
-        "models": [model_row(model, before, bytes_of.get(key_of(model), {})) for model in models],
-        "comparison": [comparison_row(one) for one in comparisons],
-        # Whatever corpora a model is judged on, a benchmark is the same.
-        "benchmarks": [
-            row
-            for model in {(model.name, model.series): model for model in models}.values()
-            for row in benchmark_rows(model)
-        ],
+    bytes_of = rows.own_bytes(runs)
+    made: dict[str, Iterable[Mapping[str, Any]]] = {
+        "models": (
+            rows.model_row(model, before, bytes_of.get(rows.key_of(model), {})) for model in models
+        ),
         "methods": method_rows(runs, comparisons),
+        "comparison": map(rows.comparison_row, comparisons),
         "ranks": rank_rows(runs),
-        "alignment": alignment_rows(runs),
-        "costs": [cost_row(run) for run in runs],
-        "bits_per_byte": [row for model in models for row in rows_by_kind(model)],
-        "divergence": [row for model in models for row in divergence_rows(model)],
-        "calibration": [row for model in models for row in calibration_rows(model)],
-        "settings": [row for run in runs for row in settings_rows(run)],
-        "completions": [row for model in shown_models(runs) for row in completion_rows(model)],
-        "surprise": [row for model in shown_models(runs) for row in surprise_rows(model)],
+        # Whatever corpora a model is evaluated on, a benchmark is the same.
+        "benchmarks": (
+            row
+            for x in {(x.name, x.series): x for x in models}.values()
+            for row in rows.benchmark_rows(x)
+        ),
+        "alignment": rows.alignment_rows(runs),
+        "costs": map(rows.cost_row, runs),
+        "bits_per_byte": (row for x in models for row in rows.rows_by_kind(x)),
+        "divergence": (row for x in models for row in rows.divergence_rows(x)),
+        "calibration": (row for x in models for row in rows.calibration_rows(x)),
+        "settings": (row for x in runs for row in rows.settings_rows(x)),
+        "completions": (row for x in shown for row in rows.completion_rows(x)),
+        "surprise": (row for x in shown for row in rows.surprise_rows(x)),
+        "caches": map(rows.cache_row, caches),
+        "audit": (row for x in caches for row in rows.audit_rows(x)),
+        "audit_worst": ({"cache": x.name} | row for x in caches for row in x.audit["worst"]),
+        "information": (row for x in caches for row in rows.information_rows(x)),
     }
     frames = {
-        name: pd.DataFrame(found, columns=COLUMNS[name].split()) for name, found in rows.items()
+        name: pd.DataFrame(list(found), columns=COLUMNS[name].split())
+        for name, found in made.items()
     }
-    frames["loss"] = pd.concat([loss_curves(run) for run in runs], ignore_index=True)
-    return Tables(
-        runs,
-        comparisons,
-        {
-            name: frame.astype({"seed": "Int64"}) if "seed" in frame else frame
-            for name, frame in frames.items()
-        },
-        incomparable,
-    )
+    frames["loss"] = pd.concat([rows.loss_rows(run, PARTS) for run in runs], ignore_index=True)
+    for name, frame in frames.items():
+        if "seed" in frame:
+            frames[name] = frame.astype({"seed": "Int64"})
+    return Tables(runs, caches, comparisons, frames, incomparable)
 
 
-def shown_models(runs: Sequence[Run]) -> list[Judged]:
+def _one_of_each_series(runs: Sequence[Run]) -> list[EvaluatedModel]:
     """The models whose texts are shown: teachers, students before, and one run of each series."""
     first: dict[tuple[str, tuple[str, str]], Run] = {}
     for run in runs:
         first.setdefault((run.series, run.setting), run)
-    return judged_models(list(first.values()))
-
-
-def loss_curves(run: Run) -> pd.DataFrame:
-    """The parts of the loss that the objective has, and bits per byte on the development split; steps
-    are counted from 1 in each phase."""
-    metrics = run.metrics
-    if metrics is None:
-        return pd.DataFrame(columns=COLUMNS["loss"].split())
-    parts = [column for column in PARTS if column in metrics]
-    curves = (
-        metrics[["phase", "step", *parts]]
-        .melt(id_vars=["phase", "step"], var_name="part", value_name="loss")
-        .dropna(subset="loss")
-        .astype({"loss": "float64"})
-    )
-    curves["part"] = curves["part"].map(PARTS)
-    curves["step"] -= curves["phase"].map(metrics.groupby("phase")["step"].min()) - 1
-    curves = curves.sort_values(["phase", "part", "step"], ignore_index=True)
-    curves["running_mean"] = curves.groupby(["phase", "part"])["loss"].transform(_running_mean)
-    identity = {"run": run.name, "series": run.series}
-    identity |= {name: run.settings[name] for name in ("seed", "student", "corpus")}
-    return pd.DataFrame(identity, index=curves.index).join(curves)[COLUMNS["loss"].split()]
-
-
-def _running_mean(loss: pd.Series) -> pd.Series:
-    window = max(1, round(SMOOTHING * len(loss)))
-    return loss.rolling(window, center=True, min_periods=1).mean()
+    return evaluated_models(list(first.values()))
 
 
 def _summary_of_run(run: Run) -> dict[str, Any]:
@@ -175,15 +132,15 @@ def _summary_of_run(run: Run) -> dict[str, Any]:
         "student": settings["student"],
         "teacher": settings["teacher"],
         "corpus": settings["corpus"],
-        BITS: run.judged.bits_per_byte,
+        BITS: run.model.bits_per_byte,
         "teacher_bits_per_byte": run.teacher.bits_per_byte if run.teacher else None,
         "student_bits_per_byte": run.student.bits_per_byte,
-        DIVERGENCE: run.judged.figures("byte_divergence").get("jsd"),
+        DIVERGENCE: run.model.result("byte_divergence").get("jsd"),
         **{
             name: training.get(name)
             for name in ("train_seconds", "train_tokens", "gpu_hours", "head_parameters")
         },
-        "tasks": {task: _numbers(figures) for task, figures in run.judged.found.items()},
+        "tasks": {task: _numbers(result) for task, result in run.model.results.items()},
     }
 
 
@@ -193,11 +150,11 @@ def _method(settings: Mapping[str, Any], series: str) -> dict[str, str | None]:
     return {"method": method, "head": head, "series": series}
 
 
-def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
     """Of a benchmark its metrics with their standard errors; of a measure of ours every number."""
     return {
         name: value
-        for name, value in figures.get("metrics", figures).items()
+        for name, value in result.get("metrics", result).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bld.pipeline.step_parser import StepParser
-from bld.reporting.inputs import RunInputs
-from bld.reporting.report import Figure, build_report
-from bld.reporting.teacher_bytes import CacheInputs
+from bld.reporting.inputs import CacheInputs, RunInputs
+from bld.reporting.report_page import build_report
 
 
 def main() -> None:
@@ -28,10 +27,9 @@ def main() -> None:
         caches = [
             CacheInputs(**cache | {"files": _paths(cache["files"])}) for cache in settings["caches"]
         ]
-        figures = {name: Figure(**figure) for name, figure in settings["figures"].items()}
         arguments.record.reads(path for path in _files(settings) if path.exists())
-        made = build_report(runs, caches, figures, settings["title"], arguments.report)
-        arguments.record.writes(made)
+        title, figures = settings["title"], settings["figures"]
+        arguments.record.writes(build_report(runs, caches, figures, title, arguments.report))
 
 
 def _paths(files: dict[str, str]) -> dict[str, Path]:
