@@ -26,10 +26,10 @@ check: $(VENV)/tests.done
 	PYTHONPATH=workflow $(BIN)/lint-imports --no-cache
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses 2 --dist loadfile -m "not long and not slow" tests/unit
 
-test: $(VENV)/tests.done $(VENV)/crates.done
+test: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME) -m "not long"
 
-test-long: $(VENV)/tests.done $(VENV)/crates.done
+test-long: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
 
 # For changes that move and rename and are to compute the same: the numbers of the experiments in small form, here and at a
@@ -40,7 +40,7 @@ golden: $(VENV)/tests.done
 
 # The pages of docs/, in site/; without a network.
 docs: $(VENV)/docs.done
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/bench.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local \
