@@ -30,7 +30,7 @@ test: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME) -m "not long"
 
 test-long: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(TWO_AT_A_TIME)
+	PATH="$(CURDIR)/$(BIN):$$PATH" BLD_TEST_WHOLE_DEMO=1 python -m pytest $(TWO_AT_A_TIME)
 
 # For changes that move and rename and are to compute the same: the numbers of the experiments in small form, here and at a
 # base commit (GOLDEN_BASE), digit by digit. It prints "the same", or the files and columns that differ; with

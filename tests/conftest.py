@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 # Tests run two at a time: threads of one that wait must not take a core from the other.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -28,9 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Checkout:
-    """A copy of the project's tracked files, as a fresh clone would have them."""
+    """A copy of the project's tracked files, as a fresh clone would have them.
 
-    def __init__(self, folder: Path) -> None:
+    `edits`: what is done to the content of a YAML file of it, before the one commit.
+    """
+
+    def __init__(
+        self, folder: Path, edits: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    ) -> None:
         self.folder = folder
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -43,6 +51,9 @@ class Checkout:
             if (PROJECT / name).exists() and not name.startswith("tests/"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
+        for name, edit in edits.items():
+            edited = edit(yaml.safe_load((folder / name).read_text()))
+            (folder / name).write_text(yaml.safe_dump(edited, sort_keys=False))
         author = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
         for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a clone"]):
             subprocess.run(["git", *author, *command], cwd=folder, check=True)
@@ -86,8 +97,8 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def new_checkout(tmp_path_factory):
-    """Makes copies of the project."""
-    return lambda: Checkout(tmp_path_factory.mktemp("checkout"))
+    """Makes copies of the project, some files of them edited."""
+    return lambda edits=None: Checkout(tmp_path_factory.mktemp("checkout"), edits or {})
 
 
 @pytest.fixture(scope="module")
