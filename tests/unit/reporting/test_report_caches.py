@@ -36,7 +36,7 @@ def test_a_cache_is_shown_with_its_policy_and_what_it_loses(build, factory):
     page = build(factory.run("sft-1"), caches=[factory.cache(audit={"settings": own})])
     assert page.table("caches") == [
         [
-            "large on docs, trainbeam, eps 0.01, beam_width 5", "1612\u2009000 bytes", "18.0",
+            "large on docs, trainbeam, eps 0.01, beam_width 5", "1612 000 bytes", "18.0",
             "0.4 %at most 25.0 %", "0.03 %0.00 % exceed", "0.00450.3 % of entropy", "8.00",
             "7.2090.0 % of token\u2019s", "1.4 %0.6 % of entropy",
         ]
