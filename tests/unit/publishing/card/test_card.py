@@ -136,7 +136,7 @@ def test_models_and_data_of_the_hub_are_named_with_their_revisions(made):
     made.fetched("models", "base", {"license": "mit"}, hub="org/base", revision=COMMIT)
     made.fetched("models", "strong", {"license": "mit"}, hub="org/strong", revision=OTHER_COMMIT)
     made.fetched("datasets", "mixture", {"license": "mit"}, hub="org/mix", revision="5" * 40)
-    made.split("train", 200, kind="dataset", dataset="mixture")
+    made.split("train", 200, kind="dataset", dataset="mixture", columns={"text": "text"})
     card = made.card()
     metadata = card.data.to_dict()
     assert (metadata["base_model"], metadata["datasets"]) == ("org/base", ["org/mix"])
@@ -185,7 +185,7 @@ def test_a_licence_of_another_name_is_linked_where_there_is_only_that_one(made):
     )
     made.fetched("models", "strong", own, hub="org/strong", revision=COMMIT)
     made.fetched("datasets", "mixture", own, hub="org/mix", revision=COMMIT)
-    made.split("train", 200, kind="dataset", dataset="mixture")
+    made.split("train", 200, kind="dataset", dataset="mixture", columns={"text": "text"})
     card = made.card()
     metadata = card.data.to_dict()
     assert [metadata[key] for key in ("license", "license_name", "license_link")] == [
