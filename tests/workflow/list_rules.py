@@ -25,8 +25,8 @@ with SnakemakeApi(OutputSettings()) as api:
             "threads": rule.ruleinfo.threads,
             "params": list(rule.params.keys())
             + [None] * (len(rule.params) - len(rule.params.keys())),
-            "stage": rule.params.get("stage"),
-            "shell": rule.shellcmd,
+            "shell": rule.shellcmd
+            and rule.shellcmd.replace("{params.stage}", str(rule.params.get("stage"))),
         }
         for rule in workflow.rules
     }

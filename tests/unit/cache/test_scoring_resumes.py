@@ -261,7 +261,7 @@ def inputs(tmp_path_factory):
     return {
         "step": step_line("bld.stages.score_teacher", settings),
         "documents": write_documents(folder / "corpus", some_documents(1280, 6)),
-        "teacher": folder / "teacher/manifest.json",
+        "teacher": [folder / "teacher/manifest.json"],
     }
 
 
