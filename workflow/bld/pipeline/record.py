@@ -216,7 +216,7 @@ class Recorder:
             self._path = None
 
     def _content(self) -> Record:
-        seconds = time.monotonic() - self._clock
+        ended, seconds = _now(), time.monotonic() - self._clock
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         gpus = world_size if uses_gpu() else 0
         settings = anonymised(self._step.settings)
@@ -244,7 +244,7 @@ class Recorder:
             scheduler="slurm" if _job() else None,
             attempts=self._attempts,
             started=self._began,
-            ended=_now(),
+            ended=ended,
             seconds=round(seconds, 3),
             gpu_hours=seconds * gpus / SECONDS_PER_HOUR,
             peak_memory_bytes=peak_memory(),

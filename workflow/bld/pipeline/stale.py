@@ -69,14 +69,15 @@ def _causes(outputs: list[str], inputs: list[str], words: list[str], reason: str
         return ["not made yet"]
     causes = [f"not there: {', '.join(missing[:2])}"] if missing else []
     record = _record(next((path for path in outputs if path.endswith(".record.json")), ""))
+    differences = []
     if record and "--step" in words:
-        causes += _differences(record, words[words.index("--step") + 1], inputs)
+        differences = list(_differences(record, words[words.index("--step") + 1], inputs))
     for part in filter(None, reason.split("; ")):
         is_known = part.startswith((FOLLOWS, "Missing output")) or (
-            causes and part.startswith(IN_RECORD)
+            differences and part.startswith(IN_RECORD)
         )
         causes += [] if is_known else [part.partition(": ")[0]]
-    return causes
+    return [*differences, *causes]
 
 
 def _record(path: str) -> Record | None:
