@@ -9,7 +9,7 @@ WHOLE = bool(os.environ.get("BLD_TEST_WHOLE_DEMO"))
 # What the demo has many of, in numbers that still let its teacher be better than its student.
 SMALL = {
     "corpora.python_docs.splits.train.documents": 2500,
-    "corpora.python_docs.splits.validation.documents": 60,
+    "corpora.python_docs.splits.validation.documents": 120,
     "corpora.python_docs.splits.development.documents": 24,
     "models.teacher.scratch.training.steps": 180,
     "training.steps": 60,
