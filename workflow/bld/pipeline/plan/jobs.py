@@ -50,7 +50,8 @@ def plan_settings(
 ) -> dict[str, Any]:
     """What the step `plan` reads: the configuration as it was written (`config`), and the resources
     of scoring and training jobs, by rule and name. Only the rules call this."""
-    scratch = [name for name, model in settings.models.items() if model.scratch]
+    models = settings.models.items()
+    scratch = [name for name, model in models if model.scratch and model.scratch.training]
     names = {
         "score_teacher": ("teacher", settings.teachers),
         "pretrain": ("model", scratch),
