@@ -67,7 +67,7 @@ def test_a_vocabulary_map_is_made_once_for_runs_of_a_method_that_reads_one(plan,
     planned = plan(own)
     assert planned.counts["map_vocabulary"] == planned.counts["measure_alignment"] == 1
     settings = planned.settings(f"map_vocabulary {method} {student} demo")
-    assert settings.keys() == {"kind", "student_reading", "teacher_reading"}
+    assert settings.keys() == {"kind", "student_rendering", "teacher_rendering"}
     assert settings["kind"] == method
 
 
@@ -83,13 +83,13 @@ def test_an_average_reads_all_its_models_and_is_judged_by_its_bytes_alone(plan):
             assert models <= planned.reads[job], job
         settings = planned.settings(jobs[0])
         assert settings["average"] == {"mean": mean, "models": {"bpe": 1.0, "unigram": 1.0}}
-        assert settings["reading"].keys() == {"bpe", "unigram"}
-        assert planned.settings(jobs[-1])["teacher_average"] == settings["average"]
+        assert settings["rendering"].keys() == {"bpe", "unigram"}
+        assert planned.settings(jobs[-1])["teacher"]["average"] == settings["average"]
     assert planned.counts["evaluate_average"] == planned.counts["measure_information"] == 2
     alone = planned.settings(f"score_teacher bpe {where} 00000-of-00002")
-    assert alone.keys() == {"scoring", "reading"}
+    assert alone.keys() == {"scoring", "rendering"}
     assert not {"model", "average", "mode"} & alone["scoring"].keys()
-    assert alone["reading"].keys() >= {"template", "end_tokens"}
+    assert alone["rendering"].keys() >= {"template", "end_tokens"}
 
 
 def test_the_order_of_the_models_of_an_average_reruns_nothing(plan):

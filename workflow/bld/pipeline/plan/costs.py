@@ -32,7 +32,7 @@ CHECKPOINTS = 3
 # A model folder: configurations, tokenizer, manifest; and weights in files of this size.
 MODEL_FILES, WEIGHTS_FILE_BYTES = 8, 5e9
 # Metrics, summary and evaluations of a run; its byte head; the files of the report, at most.
-RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 32
+RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 44
 FILES_PER_PAIR = 2  # a map of two vocabularies, or how tokens agree; and its record
 FILES_PER_JOB = 2  # its log and its benchmark
 FILES_PER_DATASET = 16
