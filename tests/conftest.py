@@ -25,7 +25,6 @@ UNSEEN = {
     "e2e/test_archive_of_the_demo.py",
     "e2e/test_benchmarks_of_the_demo.py",
     "e2e/test_beside_a_running_workflow.py",
-    "e2e/test_demo.py",
     "e2e/test_incomplete_report.py",
     "e2e/test_methods.py",
     "e2e/test_numbers_of_the_page.py",

@@ -20,7 +20,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bld.evaluation.bits_per_byte import Reader
+from bld.evaluation.reader import Reader
 from bld.models import check_halves, device, load_language_model, memory_explained, output_logits
 from bld.tokenization.vocabulary import Vocabulary
 from bld.windows import batches_of_like_length, windows

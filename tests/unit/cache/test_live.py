@@ -12,7 +12,7 @@ from bld.cache.shards import Origin
 from bld.cache.writing import score_part, score_shard
 from bld.config.settings import Histories
 from bld.documents.shards import read_split, write_splits
-from bld.evaluation.bits_per_byte import Reader
+from bld.evaluation.reader import Reader
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.scoring.scorer import ByteScorer
 

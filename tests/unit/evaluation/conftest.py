@@ -3,7 +3,7 @@ import torch
 
 from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
-from bld.evaluation.bits_per_byte import Reader
+from bld.evaluation.reader import Reader
 from bld.scoring.scorer import ByteScorer
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer

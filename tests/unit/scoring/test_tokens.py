@@ -9,7 +9,7 @@ import torch
 
 from bld.config.settings import Architecture, Histories
 from bld.documents.document import make_document
-from bld.evaluation.bits_per_byte import Reader
+from bld.evaluation.reader import Reader
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import END
 from bld.tokenization.rendering import Renderer

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PhiConfig, PhiForCausalLM
 
-from bld.evaluation.bits_per_byte import Reader
+from bld.evaluation.reader import Reader
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.spelling import spell

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bld.config.settings import Training
-from bld.evaluation.bits_per_byte import Reader, bits_per_byte
+from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.evaluation.reader import Reader
 from bld.symbols import Segment
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bld.evaluation.bits_per_byte import Reader
 from bld.evaluation.measures import entropy
+from bld.evaluation.reader import Reader
 from bld.scoring.scorer import Scored
 from bld.symbols import HEAD_BYTES
 from bld.tokenization.rendering import Rendered

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bld.documents.shards import read_split
-from bld.evaluation.bits_per_byte import bits_per_byte, open_model
+from bld.evaluation.bits_per_byte import bits_per_byte
 from bld.evaluation.files import write_evaluation
+from bld.evaluation.reader import open_model
 from bld.models import memory_explained
 from bld.pipeline.step import File, Files, Folder, stage
 from bld.pipeline.step_settings import EvaluateBitsPerByte

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bld.evaluation.bits_per_byte import open_model
 from bld.evaluation.files import sample_documents
 from bld.evaluation.information import byte_entropies, information, token_entropies
+from bld.evaluation.reader import open_model
 from bld.files import write_json
 from bld.models import memory_explained
 from bld.pipeline.step import File, Files, Folder, stage
