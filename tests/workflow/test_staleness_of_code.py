@@ -83,7 +83,8 @@ def test_the_name_of_a_log_makes_nothing_stale(made):
 
 
 def test_a_caption_makes_the_reports_stale(made, with_followers):
-    made.edit("workflow/report/loss.rst", lambda text: text + "And more.\n")
+    loss = "workflow/bld/reporting/figures/loss.py"
+    made.edit(loss, lambda text: text.replace('title="', 'title="More: ', 1))
     assert made.stale() == with_followers(REPORTS)
 
 
