@@ -11,72 +11,20 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bld.files import MANIFEST
+from bld.pipeline.record import Record
 
 MADE = ("results/", "resources/")
 """Where steps put what they make."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Made(_Part):
-    """A file that a step made."""
-
-    bytes: int
-    sha256: str
-
-
-class Code(_Part):
-    """The code that a step ran: a digest of all, and of every module."""
-
-    digest: str
-    modules: dict[str, str]
-
-
-class StepOf(_Part):
-    """What a step read besides its inputs; `redacted` if paths in the settings were anonymised."""
-
-    identity: str
-    settings: dict[str, Any]
-    redacted: bool = False
-    code: Code
-
-
-class Environment(_Part):
-    """What it ran in."""
-
-    python: str
-    packages: dict[str, str]
-
-
-class RunRecord(_Part):
-    """What crates read of a record; bld.pipeline.record writes them. `outside` are inputs under
-    results/ or resources/ that no step made, `sources` where the files of manifests came from."""
-
-    stage: str = Field(pattern=r"^[a-z_]+$")
-    rule: str | None = None
-    log: str | None = None
-    benchmark: str | None = None
-    step: StepOf
-    inputs: dict[str, str]
-    outside: list[str] = []
-    outputs: dict[str, Made]
-    sources: dict[str, dict[str, Any]] = {}
-    environment: Environment
-    seconds: float = 0.0
-    started: AwareDatetime
-    ended: AwareDatetime
 
 
 class Action(NamedTuple):
     """A job that was done: the path of its record, from the working folder, and what it says."""
 
     path: str
-    record: RunRecord
+    record: Record
 
     @property
     def given(self) -> set[str]:
@@ -85,10 +33,10 @@ class Action(NamedTuple):
         return {x for x in self.record.inputs if x in outside or not x.startswith(MADE)}
 
 
-def read_record(path: str, content: Any) -> RunRecord:
+def read_record(path: str, content: Any) -> Record:
     """The record in what was read as JSON. Raises ValueError, naming path and field, if it is none."""
     try:
-        return RunRecord.model_validate(content)
+        return Record.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -118,7 +66,7 @@ class Manifests:
         return self._files[manifest]
 
 
-def chain(records: Mapping[str, RunRecord], manifests: Manifests, last: str) -> list[Action]:
+def chain(records: Mapping[str, Record], manifests: Manifests, last: str) -> list[Action]:
     """The record `last` and every record that it rests on, sorted by path.
 
     Raises ValueError, naming file and records, for an input without a record, and for one whose digest

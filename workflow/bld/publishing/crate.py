@@ -25,8 +25,9 @@ import yaml
 
 from bld.files import MANIFEST, RECORD, appearing, read_manifest, sha256_of
 from bld.pipeline.code_digest import code_modules, loaded_modules
+from bld.pipeline.record import Record
 from bld.privacy import anonymised
-from bld.publishing.chain import MADE, Action, Manifests, RunRecord, chain, read_record
+from bld.publishing.chain import MADE, Action, Manifests, chain, read_record
 from bld.publishing.git import bundle, code_files, commit_of
 from bld.publishing.graph import BUNDLE, CONFIGURATION, METADATA, Described
 from bld.publishing.leaks import Detector
@@ -170,7 +171,7 @@ class _Files:
 def chain_of(report: str) -> list[Action]:
     """A record in the current folder and every record that it rests on, sorted by path. Raises
     ValueError, naming the file and what to do, where the chain is broken."""
-    records: dict[str, RunRecord] = {}
+    records: dict[str, Record] = {}
     broken = []
     for path in _record_paths():
         try:

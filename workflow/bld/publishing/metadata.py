@@ -202,7 +202,7 @@ def _add_sources(graph: Graph, actions: Iterable[Action]) -> None:
     for path, about in sorted(sources.items()):
         [manifest] = graph.refer([path])
         folder = Path(path).parent
-        if source := about.get("source"):
+        if source := about.source:
             names = (source.get(key) for key in ("hub", "path", "kind"))
             told = {"name": str(next(filter(None, names), folder)), "description": _json(source)}
             if source.get("revision"):
@@ -210,7 +210,7 @@ def _add_sources(graph: Graph, actions: Iterable[Action]) -> None:
             manifest["isBasedOn"] = graph.entity(
                 f"#source/{quote(str(folder))}", "CreativeWork", **told
             )
-        if licence := about.get("licence"):
+        if licence := about.licence:
             manifest["license"] = _licence(graph, folder, licence)
 
 

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bld.pipeline.code_digest import PACKAGE, code_modules
+from bld.pipeline.record import Record
 from bld.pipeline.step import line_of
-from bld.publishing.chain import RunRecord
 from bld.publishing.reading import Crate
 
 REPORT_STAGE = "report"
@@ -29,7 +29,7 @@ class Skipped(Exception):
     """Why a report cannot be drawn again here, in words."""
 
 
-def report_problems(crate: Crate, folder: str, record: RunRecord) -> Iterator[str]:
+def report_problems(crate: Crate, folder: str, record: Record) -> Iterator[str]:
     """Where the tables and the summary of a report differ from those that the stage makes of its inputs in
     the crate. Numbers are compared to eight digits, since other versions of packages round otherwise.
 

@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 
 from bld.files import MANIFEST, RECORD
 from bld.pipeline.code_digest import digest_of
+from bld.pipeline.record import Record
 from bld.pipeline.step import line_of, parse_step
-from bld.publishing.chain import MADE, Manifests, RunRecord, chain, read_record
+from bld.publishing.chain import MADE, Manifests, chain, read_record
 from bld.publishing.graph import METADATA
 from bld.publishing.reading import Crate, open_crate
 from bld.publishing.redraw import REPORT_STAGE, Skipped, report_problems
@@ -103,8 +104,8 @@ def _check_files(crate: Crate, findings: Findings) -> None:
         )
 
 
-def _read_records(crate: Crate, findings: Findings) -> dict[str, RunRecord]:
-    records: dict[str, RunRecord] = {}
+def _read_records(crate: Crate, findings: Findings) -> dict[str, Record]:
+    records: dict[str, Record] = {}
     problems: list[str] = []
     for name in (name for name in crate.names if name.endswith(RECORD)):
         try:
@@ -118,7 +119,7 @@ def _read_records(crate: Crate, findings: Findings) -> dict[str, RunRecord]:
     return records
 
 
-def _record_problems(crate: Crate, name: str, record: RunRecord) -> Iterator[str]:
+def _record_problems(crate: Crate, name: str, record: Record) -> Iterator[str]:
     """Where a record contradicts itself, or the digests of its outputs those of the crate."""
     step = record.step
     if record.ended < record.started:
@@ -133,7 +134,7 @@ def _record_problems(crate: Crate, name: str, record: RunRecord) -> Iterator[str
             yield f"{path}: {name} made it with SHA-256 {made.sha256}, the crate has {known}"
 
 
-def _chain_problems(crate: Crate, records: Mapping[str, RunRecord]) -> Iterator[str]:
+def _chain_problems(crate: Crate, records: Mapping[str, Record]) -> Iterator[str]:
     """Broken links, steps that lead to no report, and files that no step tells of."""
     reports = [name for name, record in records.items() if record.stage == REPORT_STAGE]
     if not reports:
@@ -194,7 +195,7 @@ def _check_profile(crate: Crate, findings: Findings) -> None:
     )
 
 
-def _check_reports(crate: Crate, records: Mapping[str, RunRecord], findings: Findings) -> None:
+def _check_reports(crate: Crate, records: Mapping[str, Record], findings: Findings) -> None:
     for name, record in records.items():
         if record.stage == REPORT_STAGE:
             folder = str(Path(name).parent)

@@ -16,13 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from bld.config.evaluation import MEASURES
 from bld.files import sha256_of
 from bld.reporting.series import series_of
 from bld.reporting.words import REFERENCES, TEACHER, UNTRAINED
 
 METRICS, TRAINING, MODEL, ALIGNMENT = "metrics", "training", "model", "alignment"
-MEASURES = ("bits_per_byte", "byte_divergence", "text")
-"""What is measured by this project itself; every other result of a model is of a benchmark."""
 
 
 @dataclass(frozen=True)

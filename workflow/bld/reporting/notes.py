@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bld.config.evaluation import MEASURES
 from bld.reporting.comparison import Comparison
 from bld.reporting.inputs import (
     ALIGNMENT,
-    MEASURES,
     METRICS,
     MODEL,
     ByteCache,
