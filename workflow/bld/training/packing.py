@@ -94,10 +94,7 @@ def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) 
 def step_rows(
     pieces: Sequence[Piece], row_length: int, seed: int, rows_per_step: int
 ) -> Iterator[list[Row]]:
-    """The rows of step 0, 1, 2, ...
-
-    without end; epochs follow each other without a gap.
-    """
+    """The rows of one step after another, without end; epochs follow each other without a gap."""
     waiting: list[Row] = []
     epoch = 0
     while True:
