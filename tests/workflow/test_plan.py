@@ -144,7 +144,8 @@ def test_a_student_reads_of_its_new_rows_what_makes_them(plan, default):
     planned = plan(own)
     assert planned.settings("prepare_student kept") == {"tokenizer": None}
     spelt, noise = (
-        planned.settings(f"prepare_student {name}")["transfer"] for name in ("spelt", "noise")
+        planned.settings(f"prepare_student {name}")["tokenizer"]["transfer"]
+        for name in ("spelt", "noise")
     )
     assert spelt == {"initialisation": "fvt", "pad_to": 64}
     assert noise == {"initialisation": "random", "pad_to": 64, "seed": 3}

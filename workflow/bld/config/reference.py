@@ -122,7 +122,12 @@ def _subclasses(section: type[Section]) -> Iterator[type[Section]]:
         yield from _subclasses(child)
 
 
-REASONS = {section.__name__: section.reruns for section in _subclasses(Section)}
+# Other rooms derive sections of their own, some of the same name.
+REASONS = {
+    section.__name__: section.reruns
+    for section in _subclasses(Section)
+    if section.__module__.startswith("bld.config.")
+}
 
 
 if __name__ == "__main__":
