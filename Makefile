@@ -32,9 +32,10 @@ test: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
 test-long: $(VENV)/tests.done $(VENV)/crates.done $(VENV)/docs.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" BLD_TEST_WHOLE_DEMO=1 python -m pytest $(TWO_AT_A_TIME)
 
-# For changes that move and rename and are to compute the same: the numbers of the experiments in small form, here and at a
-# base commit (GOLDEN_BASE), digit by digit. It prints "the same", or the files and columns that differ; with
-# ARGUMENTS=--keep it leaves the folders. The first time both are run, in some eight minutes each; then the base is known.
+# For changes that move and rename and are to compute the same: the numbers of the experiments in
+# small form, here and at a base commit (GOLDEN_BASE), digit by digit. It prints "the same", or the
+# files and columns that differ; with ARGUMENTS=--keep it leaves the folders. The first time both
+# are run, in some eight minutes each; then the base is known.
 golden: $(VENV)/tests.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" python tests/golden/golden.py $(ARGUMENTS)
 
@@ -52,15 +53,17 @@ bench: $(VENV)/bench.done
 			$(BIN)/python benchmarks/$$part.py || exit 1; \
 	done
 
-# The environments of the cluster's jobs, made once where there is internet. torch's builds for GPUs are for machines with
-# CUDA alone, and a login node may have none: the variable says which version the GPU nodes have (`nvidia-smi` knows).
+# The environments of the cluster's jobs, made once where there is internet. torch's builds for GPUs
+# are for machines with CUDA alone, and a login node may have none: the variable says which version
+# the GPU nodes have (`nvidia-smi` knows).
 envs pins: export CONDA_OVERRIDE_CUDA ?= 12.9
 
 envs: $(VENV)/workflow.done
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile slurm --conda-create-envs-only
 
-# Every package of every environment, as solved today, in files that Snakemake takes instead of solving (envs/*.pin.txt),
-# even where the environment has been edited since. Other environments make every step run anew: pin before the first.
+# Every package of every environment, as solved today, in files that Snakemake takes instead of
+# solving (envs/*.pin.txt), even where the environment has been edited since. Other environments
+# make every step run anew: pin before the first.
 pins: $(VENV)/workflow.done
 	rm -f envs/*.pin.txt
 	$(MAKE) envs

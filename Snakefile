@@ -1,8 +1,8 @@
 # Byte-level distillation, from documents to a report, an archive and model cards.
 #
-# Files are named by what they hold: {model}, {teacher}, {student}, {corpus} and {run} are entries of the
-# configuration, {split} is a part of a corpus and {shard} one of its files. Every folder has a manifest.json,
-# which is what rules name.
+# Files are named by what they hold: {model}, {teacher}, {student}, {corpus} and {run} are entries
+# of the configuration, {split} is a part of a corpus and {shard} one of its files. Every folder has
+# a manifest.json, which is what rules name.
 
 from snakemake.utils import min_version
 

@@ -1,4 +1,5 @@
-"""A method on its way through the benchmark: opened, run some times, and made a row of the table."""
+"""A method on its way through the benchmark: opened, run some times, and made a row of the
+table."""
 
 from __future__ import annotations
 

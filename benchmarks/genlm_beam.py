@@ -1,22 +1,23 @@
 """The beam of genlm-bytes 0.2.0 over genlm-backend 0.3.1 (arXiv 2412.03719), at its best here.
 
-A text is read as its authors read one: `logp_next()` tells the next byte, `prune() << byte` goes on.
-What `ByteBeamState.initial` does is done by hand, for it knows no other context than one start
+A text is read as its authors read one: `logp_next()` tells the next byte, `prune() << byte` goes
+on. What `ByteBeamState.initial` does is done by hand, for it knows no other context than one start
 token: a `LazyTrieState` over the rendered token ids in front of the text. Every special token ends
 the text (`eos_byte_strings`), since to genlm-bytes their names would be text; their mass is one
 outcome there, and is compared as such.
 
-`K` is the number of hypotheses kept at a byte; `prune_threshold` the share of the beam's mass that a
-hypothesis must exceed to be kept, and that one which ends a token must exceed to be evaluated. Both
-are applied as by the `sample` and `prefill` of the package. Healing, which goes back when no hypothesis
-can take a byte, is on, as by default.
+`K` is the number of hypotheses kept at a byte; `prune_threshold` the share of the beam's mass that
+a hypothesis must exceed to be kept, and that one which ends a token must exceed to be evaluated.
+Both are applied as by the `sample` and `prefill` of the package. Healing, which goes back when no
+hypothesis can take a byte, is on, as by default.
 
 What makes it fast on a small model, of what the package offers: the texts advance together, so that
 their model calls share batches (asyncio.gather, the autobatching backend); the backend waits 1 ms
-for further calls instead of its default of 20 ms, which costs a single text nine tenths of its time;
-the batch is large enough for all. `cache_kv` stays unused: it keeps keys and values of prompts, which
-are a few tokens here, and calls of the same tokens after different cached prompts share one answer in
-this version. A run begins without cached model calls, and its trie is made once.
+for further calls instead of its default of 20 ms, which costs a single text nine tenths of its
+time; the batch is large enough for all. `cache_kv` stays unused: it keeps keys and values of
+prompts, which are a few tokens here, and calls of the same tokens after different cached prompts
+share one answer in this version. A run begins without cached model calls, and its trie is made
+once.
 """
 
 from __future__ import annotations

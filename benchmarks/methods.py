@@ -31,8 +31,8 @@ class Method(Protocol):
     positions: int
 
     def score(self, documents: Sequence[Document]) -> Iterator[Any]:
-        """Do the work; what comes out are log-probabilities [N, S] of each document, in order, where
-        the method is one that sums bytes."""
+        """Do the work; what comes out are log-probabilities [N, S] of each document, in order,
+        where the method is one that sums bytes."""
         ...
 
 

@@ -1,8 +1,8 @@
 """The language models that are measured, and the texts.
 
-The demo's teacher says how good a policy is. A model with random weights and a large vocabulary says
-only how fast it is: its distributions are close to uniform, so the histories that exceed some eps are
-not those of a trained model, and its rows are to be read with their `nodes_per_token`.
+The demo's teacher says how good a policy is. A model with random weights and a large vocabulary
+says only how fast it is: its distributions are close to uniform, so the histories that exceed some
+eps are not those of a trained model, and its rows are to be read with their `nodes_per_token`.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ students, whose output head is the byte head, have a pair of rows of their own. 
 benchmarks/results/training.json, a list of rows.
 
 `tokens_per_s`: supervised tokens per second of step time, from making the batch to the optimiser's
-step, the median of the `steps` steps of `repeats` turns; the trainings take turns. `ratio_sft`: that over
-the one of `sft` for the same student. `head_parameters`: what is trained and thrown away at the end.
-`peak_mib`: the most memory that a turn took, with model, gradients and optimiser. `mfu`: six
-operations for each weight and position, over what a large matrix product reaches on this device in
-the same run.
+step, the median of the `steps` steps of `repeats` turns; the trainings take turns. `ratio_sft`:
+that over the one of `sft` for the same student. `head_parameters`: what is trained and thrown away
+at the end. `peak_mib`: the most memory that a turn took, with model, gradients and optimiser.
+`mfu`: six operations for each weight and position, over what a large matrix product reaches on this
+device in the same run.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ PROJECT = TESTS.parent
 BIN = Path(sys.executable).parent
 
 
-# Not seen to pass since the rebuilding of 0.2, for want of time: in the long lane until they have been.
+# Not seen to pass since the rebuilding of 0.2, for want of time: in the long lane until they have
+# been.
 UNSEEN = {
     "e2e/test_archive_of_the_demo.py::test_snakemake_says_which_file_of_the_code_has_changed",
     "e2e/test_benchmarks_of_the_demo.py",
@@ -35,7 +36,8 @@ UNSEEN = {
 # Before xdist reads the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares costly things runs in one process, one after another: whole chains, the cluster, and else a file."""
+    """What shares costly things runs in one process, one after another: whole chains, the cluster,
+    and else a file."""
     for item in items:
         file = str(item.path.relative_to(TESTS))
         if {file, f"{file}::{item.name}"} & UNSEEN:
@@ -125,8 +127,8 @@ def checkout(new_checkout):
 def conda(tmp_path_factory):
     """The environment of processes whose `conda` is a stand-in with a local channel of skeletons.
 
-    It proves that envs/*.yaml parse and solve against such names, and that Snakemake deploys, hashes and activates what
-    they describe; not that conda-forge has the versions.
+    It proves that envs/*.yaml parse and solve against such names, and that Snakemake deploys,
+    hashes and activates what they describe; not that conda-forge has the versions.
     """
     pytest.importorskip("rattler", reason="py-rattler has no wheel for this platform")
     folder = tmp_path_factory.mktemp("conda")

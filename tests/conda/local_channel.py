@@ -1,12 +1,13 @@
 """Make the channel of the conda stand-in: python tests/conda/local_channel.py FOLDER
 
-It holds skeletons of what envs/*.yaml pin: names and versions without content. `python` alone has some, that of a
-virtual environment: its interpreter is the one that runs the tests, its prefix is that of the environment which it is
-part of, behind its own packages it sees those of the tests, and it refuses the network. So jobs run for real in
-the environments that Snakemake had made, and making them takes a second.
+It holds skeletons of what envs/*.yaml pin: names and versions without content. `python` alone has
+some, that of a virtual environment: its interpreter is the one that runs the tests, its prefix is
+that of the environment which it is part of, behind its own packages it sees those of the tests, and
+it refuses the network. So jobs run for real in the environments that Snakemake had made, and making
+them takes a second.
 
-A package that is asked for in a build of a kind, such as `pytorch=2.13.0=cuda*`, is there without CUDA too, newer, as the
-solver would have it on a machine without a GPU.
+A package that is asked for in a build of a kind, such as `pytorch=2.13.0=cuda*`, is there without
+CUDA too, newer, as the solver would have it on a machine without a GPU.
 """
 
 import asyncio
@@ -40,7 +41,8 @@ def python_files():
 
 
 def write_package(folder, name, version, build, number=0, depends=(), files=None):
-    """A package in conda's older format: an archive of files and of what stands about them in info/."""
+    """A package in conda's older format: an archive of files and of what stands about them in
+    info/."""
     files = files or {}
     index = {
         "name": name,

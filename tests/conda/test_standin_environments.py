@@ -1,7 +1,8 @@
-"""Snakemake makes and uses the environments of envs/*.yaml, with the conda stand-in and its local channel.
+"""Snakemake makes and uses the environments of envs/*.yaml, with the conda stand-in and its local
+channel.
 
-This proves that the files parse and solve against such names and that deployment, pin files, hashes and activation work;
-not that conda-forge has the versions.
+This proves that the files parse and solve against such names and that deployment, pin files, hashes
+and activation work; not that conda-forge has the versions.
 """
 
 import json
@@ -41,11 +42,16 @@ def test_make_envs_makes_every_environment(made, conda):
 
 @pytest.fixture(scope="module")
 def seen(made, conda):
-    """What jobs of the workflow see in each environment, told by rules that are added to the clone."""
+    """What jobs of the workflow see in each environment, told by rules that are added to the
+    clone."""
     (made.folder / "tell.py").write_text(
-        "import bld, json, os, sys\nprint(json.dumps([sys.prefix, bld.__file__, dict(os.environ)]))\n"
+        "import bld, json, os, sys\nprint(json.dumps([sys.prefix, bld.__file__, "
+        "dict(os.environ)]))\n"
     )
-    rule = "rule:\n    output: 'told/{0}'\n    conda: 'envs/{0}.yaml'\n    shell: 'python tell.py > {{output}}'\n"
+    rule = (
+        "rule:\n    output: 'told/{0}'\n    conda: 'envs/{0}.yaml'\n"
+        "    shell: 'python tell.py > {{output}}'\n"
+    )
     with (made.folder / "Snakefile").open("a") as snakefile:
         snakefile.writelines(rule.format(name) for name in NAMES)
     told = [f"told/{name}" for name in NAMES]

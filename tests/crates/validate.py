@@ -1,9 +1,10 @@
-"""Ask RO-Crate's public validator about a crate, without network: python tests/crates/validate.py CRATE
+"""Ask RO-Crate's public validator about a crate, without network: python tests/crates/validate.py
+CRATE
 
-Prints JSON: every issue at the severities REQUIRED and RECOMMENDED, with its check, message and entity. It runs in the
-environment of envs/requirements/crates.txt. The validator reads two JSON-LD contexts from the web; here they come through its
-HTTP cache: RO-Crate's own, the file beside this one, which is in the public domain (CC0), and of the terms for runs those
-that our crates use.
+Prints JSON: every issue at the severities REQUIRED and RECOMMENDED, with its check, message and
+entity. It runs in the environment of envs/requirements/crates.txt. The validator reads two JSON-LD
+contexts from the web; here they come through its HTTP cache: RO-Crate's own, the file beside this
+one, which is in the public domain (CC0), and of the terms for runs those that our crates use.
 """
 
 import io

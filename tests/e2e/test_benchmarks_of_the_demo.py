@@ -1,4 +1,5 @@
-"""The demo's benchmarks against the harness by hand, on the folders that came out, and against our own bits per byte."""
+"""The demo's benchmarks against the harness by hand, on the folders that came out, and against our
+own bits per byte."""
 
 import json
 import math

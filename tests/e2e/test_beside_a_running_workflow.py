@@ -11,7 +11,8 @@ import yaml
 
 @pytest.fixture(scope="module")
 def training(copied):
-    """A training that goes on for long in the folder of the demo, under another name than its runs have."""
+    """A training that goes on for long in the folder of the demo, under another name than its runs
+    have."""
     configuration = yaml.safe_load((copied.folder / "config/config.yaml").read_text())
     long = configuration["runs"]["sft"] | {"training": {"steps": 5000}, "seed": 7}
     configuration["runs"]["long"] = long

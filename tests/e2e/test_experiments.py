@@ -1,8 +1,8 @@
-"""The paper's three experiments in small form, as a user would start them: one after another in one folder, where the
-second and third find the documents, the teacher and its byte cache of the first.
+"""The paper's three experiments in small form, as a user would start them: one after another in one
+folder, where the second and third find the documents, the teacher and its byte cache of the first.
 
-Every job runs in the environment of its rule, made by the conda stand-in (tests/conda), which notes every attempt to
-reach another machine.
+Every job runs in the environment of its rule, made by the conda stand-in (tests/conda), which notes
+every attempt to reach another machine.
 """
 
 import json

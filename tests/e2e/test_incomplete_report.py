@@ -23,8 +23,8 @@ class Text(HTMLParser):
 
 @pytest.fixture(scope="module")
 def broken(copied):
-    """The demo after one model was damaged, one benchmark was made to ask for what there is not and one has no data; and
-    what Snakemake says when it is asked for the report."""
+    """The demo after one model was damaged, one benchmark was made to ask for what there is not and
+    one has no data; and what Snakemake says when it is asked for the report."""
     folder = copied.folder
     configuration = yaml.safe_load((folder / "config/config.yaml").read_text())
     benchmarks = configuration["benchmarks"]

@@ -1,4 +1,5 @@
-"""Every method side by side, as a user would start them: in small form, and beyond the budget the whole comparison."""
+"""Every method side by side, as a user would start them: in small form, and beyond the budget the
+whole comparison."""
 
 import csv
 import json

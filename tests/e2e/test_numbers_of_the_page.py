@@ -1,5 +1,5 @@
-"""Ten numbers of the demo's page, drawn anew every time: each is found in its CSV file, and worked out again from the files
-that the runs left behind."""
+"""Ten numbers of the demo's page, drawn anew every time: each is found in its CSV file, and worked
+out again from the files that the runs left behind."""
 
 import csv
 import json
@@ -71,7 +71,8 @@ def by_document(demo, model, metric):
 
 
 def of_documents(column, pairs):
-    """The ratio of the sums, or a bound of its interval by a bootstrap of our own; and how exact that is."""
+    """The ratio of the sums, or a bound of its interval by a bootstrap of our own; and how exact
+    that is."""
     pairs_D2 = np.array(pairs)
     if column not in ("low", "high"):
         total, size = pairs_D2.sum(0)

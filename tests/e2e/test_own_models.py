@@ -1,7 +1,8 @@
 """A user's own folders of models and her own JSONL, put in by editing the configuration alone.
 
-The teacher is a Qwen 2 with a Unigram tokenizer, the student a GPT-NeoX with byte-level BPE: neither
-kind is used by the demo. The student learns as it is, with the teacher's tokenizer, and as a byte student.
+The teacher is a Qwen 2 with a Unigram tokenizer, the student a GPT-NeoX with byte-level BPE:
+neither kind is used by the demo. The student learns as it is, with the teacher's tokenizer, and as
+a byte student.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""The demo's report as a reader opens it: in a browser, on a phone, a tablet and a screen, light and dark."""
+"""The demo's report as a reader opens it: in a browser, on a phone, a tablet and a screen, light
+and dark."""
 
 import re
 import shutil
@@ -32,7 +33,8 @@ def report(demo):
 
 @pytest.fixture
 def open_page(browser, report):
-    """Opens the report; `said` are messages and errors of the console, `asked` all that was requested."""
+    """Opens the report; `said` are messages and errors of the console, `asked` all that was
+    requested."""
     contexts = []
 
     def opened(width, scheme="light"):

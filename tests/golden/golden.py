@@ -165,7 +165,8 @@ def differences(
 
 
 def computed(tree: str, declared: Mapping[str, str | None], cores: int, keep: bool) -> Digests:
-    """What the code of a commit or tree of git computes; `keep` leaves the copies that it ran in."""
+    """What the code of a commit or tree of git computes; `keep` leaves the copies that it ran
+    in."""
     place, began = Path(tempfile.mkdtemp(prefix="golden-")), time.monotonic()
     found: Digests = {}
     for name, configurations in CHAINS.items():

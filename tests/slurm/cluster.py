@@ -1,9 +1,9 @@
 """A real SLURM of several emulated nodes on this machine, started from nothing and thrown away.
 
 The daemons of Debian's packages run without systemd: munge with a key of its own, one controller, a
-slurmd for every node (own name and port, one kernel), and if asked for a MariaDB with slurmdbd. GPUs
-are null devices, so SLURM counts them and sets CUDA_VISIBLE_DEVICES; memory and CPUs are what the
-nodes claim to have, whatever the machine has. Needs root. By hand:
+slurmd for every node (own name and port, one kernel), and if asked for a MariaDB with slurmdbd.
+GPUs are null devices, so SLURM counts them and sets CUDA_VISIBLE_DEVICES; memory and CPUs are what
+the nodes claim to have, whatever the machine has. Needs root. By hand:
 
     python tests/slurm/cluster.py start --nodes 3
     python tests/slurm/cluster.py stop
@@ -60,8 +60,8 @@ KillWait={kill_wait}
 RebootProgram=/bin/true
 GresTypes=gpu
 """
-# A job beyond its memory is killed by the kernel where it has control groups (version 1: version 2 needs systemd),
-# and else by SLURM, which looks every second.
+# A job beyond its memory is killed by the kernel where it has control groups (version 1: version 2
+# needs systemd), and else by SLURM, which looks every second.
 WITH_CONTROL_GROUPS = """\
 ProctrackType=proctrack/cgroup
 TaskPlugin=task/cgroup
@@ -233,7 +233,8 @@ class Cluster:
         if self.accounts:
             (conf / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(prefix=self.prefix))
             (conf / "slurmdbd.conf").chmod(0o600)
-        # Snakemake's plugin takes SLURM_CONF out of the environment of its jobs: only the usual place is found.
+        # Snakemake's plugin takes SLURM_CONF out of the environment of its jobs: only the usual
+        # place is found.
         SYSTEM.mkdir(exist_ok=True)
         for path in conf.iterdir():
             (SYSTEM / path.name).symlink_to(path)

@@ -113,7 +113,8 @@ def started(**claims):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes with GPUs, without a database of jobs. SIGTERM is followed by SIGKILL after ten seconds."""
+    """Three nodes with GPUs, without a database of jobs. SIGTERM is followed by SIGKILL after ten
+    seconds."""
     cluster = started(kill_wait=10)
     yield cluster
     cluster.stop()
@@ -128,7 +129,8 @@ def cluster_with_accounts():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The tiny T1 with more shards, and runs that go on for longer, all of them the same training."""
+    """The tiny T1 with more shards, and runs that go on for longer, all of them the same
+    training."""
     raw = yaml.safe_load((HERE.parents[1] / "config/experiments/tiny/t1.yaml").read_text())
     raw["corpora"]["python_docs"]["splits"]["train"]["shards"] = 4
     return raw

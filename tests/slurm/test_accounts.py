@@ -1,4 +1,5 @@
-"""Where SLURM keeps accounts: its database is asked how jobs are, and says at the end what they used of what they got."""
+"""Where SLURM keeps accounts: its database is asked how jobs are, and says at the end what they
+used of what they got."""
 
 import pandas as pd
 import pytest

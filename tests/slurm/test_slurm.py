@@ -1,5 +1,5 @@
-"""The path of a researcher on a cluster: `snakemake --profile slurm`, on a real SLURM of emulated nodes, every job in a
-conda environment (by the stand-in), and what happens to jobs there."""
+"""The path of a researcher on a cluster: `snakemake --profile slurm`, on a real SLURM of emulated
+nodes, every job in a conda environment (by the stand-in), and what happens to jobs there."""
 
 import json
 import subprocess
@@ -115,9 +115,7 @@ def test_where_and_how_jobs_run_makes_nothing_stale(site, tiny, before, after):
         site.configuration.write_text(configuration)
 
 
-def test_a_training_with_too_little_time_is_sent_again_until_it_is_done_and_ends_in_the_same_weights(
-    site, whole
-):
+def test_a_training_with_too_little_time_is_sent_again_and_ends_in_the_same_weights(site, whole):
     profile = site.profile.read_text()
     site.edit_profile(rules={"distill": {"runtime": 1}}, retries=20)
     site.snakemake(TRAINED.format("limited"))

@@ -1,4 +1,5 @@
-"""Snakemake, as a user would call it, on configurations in temporary folders and without network."""
+"""Snakemake, as a user would call it, on configurations in temporary folders and without
+network."""
 
 import copy
 import json
@@ -16,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 class Plan:
-    """What a dry run says: `counts` of jobs by rule; by job, named by its rule and wildcards, its `steps` line, the
-    files that it `reads` and `makes`, and the `reasons` for it."""
+    """What a dry run says: `counts` of jobs by rule; by job, named by its rule and wildcards, its
+    `steps` line, the files that it `reads` and `makes`, and the `reasons` for it."""
 
     def __init__(self, text):
         self.counts, self.steps, self.reads, self.makes, self.reasons = {}, {}, {}, {}, {}
@@ -109,7 +110,8 @@ def default_plan(plan):
 
 @pytest.fixture(scope="session")
 def finished(new_checkout):
-    """A copy of the project in which, for all that Snakemake knows, everything was made; each file holds its own name."""
+    """A copy of the project in which, for all that Snakemake knows, everything was made; each file
+    holds its own name."""
     checkout = new_checkout()
     lines = [line.split("\t") for line in checkout.snakemake("--summary").splitlines()]
     made = [line[0] for line in lines if len(line) > 1][1:]
@@ -159,7 +161,8 @@ def made(finished, tmp_path):
 
 @pytest.fixture
 def made_in_environments(finished, conda, tmp_path):
-    """Each job of the finished folder had the environment of its rule; the folder lies somewhere else now."""
+    """Each job of the finished folder had the environment of its rule; the folder lies somewhere
+    else now."""
     before = finished.copied_to(tmp_path / "before")
     before.snakemake("--touch", "--forceall", "--sdm", "conda", env=conda)
     return Made(before.copied_to(tmp_path / "moved"))

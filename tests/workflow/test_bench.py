@@ -1,4 +1,5 @@
-"""The benchmark runs, on a model of a few thousand weights and without the beam that it compares with."""
+"""The benchmark runs, on a model of a few thousand weights and without the beam that it compares
+with."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""What runs on the login node alone leaves the cluster's jobs alone: those of a workflow that runs in the same folder too."""
+"""What runs on the login node alone leaves the cluster's jobs alone: those of a workflow that runs
+in the same folder too."""
 
 import subprocess
 from pathlib import Path

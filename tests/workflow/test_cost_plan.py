@@ -30,7 +30,8 @@ PROFILE = {
 
 
 class Page:
-    """What was printed: `rows` of all tables by what stands first in them, and the whole text in one line."""
+    """What was printed: `rows` of all tables by what stands first in them, and the whole text in
+    one line."""
 
     def __init__(self, done):
         self.returncode, self.text = done.returncode, done.stdout + done.stderr

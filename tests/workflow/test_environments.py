@@ -1,4 +1,5 @@
-"""Every rule's environment declares what its stage imports, at the versions of the one-environment installation."""
+"""Every rule's environment declares what its stage imports, at the versions of the one-environment
+installation."""
 
 import ast
 import re

@@ -1,5 +1,5 @@
-"""Models and data sets come into plain folders: from the hub, here a mirror on this machine that its own client asks, and
-from folders on disk."""
+"""Models and data sets come into plain folders: from the hub, here a mirror on this machine that
+its own client asks, and from folders on disk."""
 
 import hashlib
 import json
@@ -30,7 +30,8 @@ LARGE = "model.safetensors"
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """What the client asks of a hub: the files of a commit with their digests, and each file's head and body."""
+    """What the client asks of a hub: the files of a commit with their digests, and each file's head
+    and body."""
 
     def do_HEAD(self):
         self.answer()

@@ -22,7 +22,8 @@ OF_CACHES = {"score_teacher", "gather_cache", "audit_cache", "measure_informatio
 
 
 def run_jobs(count, benchmarks):
-    """Of runs that share a teacher and a student, which are judged too; only students have a divergence."""
+    """Of runs that share a teacher and a student, which are judged too; only students have a
+    divergence."""
     judged = count + 2
     by_itself = dict.fromkeys(("evaluate_bits_per_byte", "write_text"), judged)
     divergences = {"evaluate_byte_divergence": count + 1, "evaluate_benchmark": benchmarks * judged}

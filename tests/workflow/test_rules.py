@@ -103,7 +103,7 @@ def test_the_profile_of_the_cluster_is_found_by_its_name_and_no_profile_is_a_def
     assert {path.name for path in (ROOT / "profiles").iterdir()} == {"local", "slurm"}
 
 
-def test_the_profile_of_the_cluster_speaks_of_rules_that_there_are_and_leaves_three_values_to_its_user(
+def test_the_profile_of_the_cluster_speaks_of_rules_that_there_are(
     rules,
 ):
     text = (ROOT / "profiles/slurm/config.yaml").read_text()

@@ -1,7 +1,7 @@
 """What an edit makes stale: exactly the jobs that Snakemake would run again.
 
-Each edit is done to a copy of a folder in which everything was made. Which jobs it touches itself is said here; those that
-follow from them are found by walking from what they make to who reads it.
+Each edit is done to a copy of a folder in which everything was made. Which jobs it touches itself
+is said here; those that follow from them are found by walking from what they make to who reads it.
 """
 
 from pathlib import Path
@@ -173,7 +173,8 @@ def test_what_is_deleted_is_made_again_when_somebody_needs_it(made, default, wit
 
 
 def turned(value, path=()):
-    """The same mapping with its keys in the opposite order, but for splits, whose order has a meaning."""
+    """The same mapping with its keys in the opposite order, but for splits, whose order has a
+    meaning."""
     if not isinstance(value, dict):
         return value
     keys = list(value) if path[-1:] == ("splits",) else reversed(value)

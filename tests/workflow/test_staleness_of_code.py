@@ -1,5 +1,5 @@
-"""What an edit of code, commands, environments and files makes stale: exactly the jobs that run it or read it, and what follows
-from them, as in test_staleness.py."""
+"""What an edit of code, commands, environments and files makes stale: exactly the jobs that run it
+or read it, and what follows from them, as in test_staleness.py."""
 
 import re
 
@@ -35,7 +35,8 @@ def edit_body(text):
         ("evaluation/benchmarks/harness.py", {"evaluate_benchmark"}),
         ("reporting/statistics.py", REPORTS),
         ("stages/prepare_student.py", {"prepare_student"}),
-        # They tell of steps, of plans and of running trainings, and make none of what the steps make.
+        # They tell of steps, of plans and of running trainings, and make none of what the steps
+        # make.
         ("pipeline/stale.py", set()),
         ("pipeline/plan/memory.py", set()),
         ("config/settings.py", set()),

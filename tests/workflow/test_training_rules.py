@@ -1,4 +1,5 @@
-"""What trainings are told: where to leave checkpoints, how long they may run, what to look at on the way."""
+"""What trainings are told: where to leave checkpoints, how long they may run, what to look at on
+the way."""
 
 import json
 import re

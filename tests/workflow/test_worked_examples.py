@@ -1,4 +1,5 @@
-"""Adding one of a kind touches no other file: the examples of the docs, in a copy of the package."""
+"""Adding one of a kind touches no other file: the examples of the docs, in a copy of the
+package."""
 
 import json
 import os

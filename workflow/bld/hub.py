@@ -1,5 +1,5 @@
-"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, held against the digests that the hub
-states, and with the licence that they name.
+"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, held against the
+digests that the hub states, and with the licence that they name.
 
 The hub's own client does the work; a mirror is used as it does, through HF_ENDPOINT.
 """
@@ -36,12 +36,14 @@ LOOK_UP_REVISION = (
 def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: Path) -> None:
     """Fill the empty `folder` with those files of a repository ("model" or "dataset") that match.
 
-    Raises ValueError if the revision is a placeholder, if the hub cannot be reached or refuses, if it does not know the
-    repository or the commit, if no file matches, and if a file is not the one that the hub states by size and digest.
+    Raises ValueError if the revision is a placeholder, if the hub cannot be reached or refuses, if
+    it does not know the repository or the commit, if no file matches, and if a file is not the one
+    that the hub states by size and digest.
     """
     if revision == UNKNOWN_REVISION:
         raise ValueError(
-            f"{name}: the revision in the configuration is a placeholder (40 zeros); {LOOK_UP_REVISION}"
+            f"{name}: the revision in the configuration is a placeholder (40 zeros); "
+            f"{LOOK_UP_REVISION}"
         )
     try:
         snapshot_download(
@@ -58,14 +60,16 @@ def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: 
         raise ValueError(
             f"{name}: what came is not what the hub states, in "
             + ", ".join(
-                f"{wrong['path']} (expected {wrong['algorithm']} {wrong['expected']}, found {wrong['actual']})"
+                f"{wrong['path']} (expected {wrong['algorithm']} {wrong['expected']}, found "
+                f"{wrong['actual']})"
                 for wrong in found.mismatches
             )
             + "; run this again, and if it stays so, ask who keeps the mirror"
         )
     if not found.checked_count:
         raise ValueError(
-            f"{name}: no file matches {', '.join(patterns)}; it has {', '.join(found.missing_paths) or 'none at all'}"
+            f"{name}: no file matches {', '.join(patterns)}; it has "
+            f"{', '.join(found.missing_paths) or 'none at all'}"
         )
 
 
@@ -77,21 +81,27 @@ def _explanation(error: BaseException, revision: str) -> str:
     if isinstance(error, RevisionNotFoundError):
         return f"there is no commit {revision} in it; {LOOK_UP_REVISION}"
     if isinstance(error, GatedRepoError) or status == 403:
-        return f"it is gated, and you have not been let in; accept its licence on its page, then {LOG_IN}"
+        return (
+            "it is gated, and you have not been let in; accept its licence on its page, then "
+            f"{LOG_IN}"
+        )
     if isinstance(error, RepositoryNotFoundError) or status == 401:
         return f"there is no such repository, or it is not public; check the name, or {LOG_IN}"
     if status:
         return f"the hub answers with status {status}; try again later"
     if isinstance(error, HTTPError):
         return (
-            f"the hub cannot be reached from this machine ({type(error).__name__}); fetch where there is internet, which is "
-            "a login node as a rule, name a mirror in HF_ENDPOINT, or copy the files to disk and write `path:` for `hub:`"
+            f"the hub cannot be reached from this machine ({type(error).__name__}); fetch where "
+            "there is internet, which is "
+            "a login node as a rule, name a mirror in HF_ENDPOINT, or copy the files to disk and "
+            "write `path:` for `hub:`"
         )
     return f"{error}; run this again"
 
 
 def licence_of(folder: Path) -> dict[str, Any]:
-    """What the files of a repository say of its licence: the card's words, and which files hold its text."""
+    """What the files of a repository say of its licence: the card's words, and which files hold its
+    text."""
     card = folder / CARD
     words = (metadata_load(card) if card.is_file() else None) or {}
     return {key: words[key] for key in LICENCE_KEYS if key in words} | {

@@ -1,9 +1,9 @@
-"""Names places on a disk without saying whose disk it was: used where records, manifests and crates are
-written.
+"""Names places on a disk without saying whose disk it was: used where records, manifests and crates
+are written.
 
-What lies in the working folder is named from there, what lies in the home folder from `~`, and in all
-other absolute paths a folder that is named like the user becomes USER; also where a path is quoted as
-in addresses. Web addresses and names inside the working folder stay as they are.
+What lies in the working folder is named from there, what lies in the home folder from `~`, and in
+all other absolute paths a folder that is named like the user becomes USER; also where a path is
+quoted as in addresses. Web addresses and names inside the working folder stay as they are.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ QUOTED = r"(?i)(?<![\w.~+%-])[\w.~+%-]*%2F[\w.~+%-]*"
 
 
 def anonymised(value: Any) -> Any:
-    """What JSON can hold, its texts without a path to the working folder or the home folder and without
-    the user's name in a path from outside."""
+    """What JSON can hold, its texts without a path to the working folder or the home folder and
+    without the user's name in a path from outside."""
     if isinstance(value, str):
         return re.sub(QUOTED, _anonymised_quoted, _anonymised_plain(value))
     if isinstance(value, dict):
@@ -44,8 +44,8 @@ def portable_path(path: Path) -> str:
 
 
 def account() -> str | None:
-    """The name of the user's account; none for a number without a name, as in some containers, and for
-    `root` and others that are called like a folder of every machine."""
+    """The name of the user's account; none for a number without a name, as in some containers, and
+    for `root` and others that are called like a folder of every machine."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

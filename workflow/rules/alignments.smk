@@ -1,4 +1,5 @@
-# How a student's tokens relate to a teacher's: maps of one vocabulary to the other, and how far both cut text alike.
+# How a student's tokens relate to a teacher's: maps of one vocabulary to the other, and how far
+# both cut text alike.
 
 
 wildcard_constraints:

@@ -1,4 +1,5 @@
-# Benchmarks of lm-evaluation-harness: their data is fetched once or made from a corpus, then every model is evaluated by them.
+# Benchmarks of lm-evaluation-harness: their data is fetched once or made from a corpus, then every
+# model is evaluated by them.
 
 
 rule fetch_benchmark:

@@ -25,11 +25,12 @@ HAS_ENVIRONMENTS = bool(workflow.deployment_settings.deployment_method)
 TARGETS = Targets(SETTINGS)
 STEPS = Steps(TARGETS, HAS_ENVIRONMENTS)
 
-# Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the options of bash are
-# those that Snakemake sets itself where there is no prefix.
+# Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the
+# options of bash are those that Snakemake sets itself where there is no prefix.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(PACKAGE)}; ")
-# What every job's Python reads: no packages of the user's own beside those of its environment, no network and no bars of
-# others (fetch rules switch them on), and threads that sleep while they wait.
+# What every job's Python reads: no packages of the user's own beside those of its environment, no
+# network and no bars of others (fetch rules switch them on), and threads that sleep while they
+# wait.
 os.environ.update(
     PYTHONNOUSERSITE="1",
     HF_HUB_OFFLINE="1",
@@ -54,8 +55,8 @@ wildcard_constraints:
     evaluated=EVALUATED,
 
 
-# How rules call their stage: with its step and the files that they name as one text each; where it may be interrupted, with
-# a place for what it leaves; trainings by a launcher.
+# How rules call their stage: with its step and the files that they name as one text each; where it
+# may be interrupted, with a place for what it leaves; trainings by a launcher.
 CALL = "bld.stages.{params.stage} --step {params.step:q} --files {params.files:q} --log {log:q}"
 RESUME = "--checkpoints checkpoints/{params.name:q}"
 LIMITS = "--runtime {resources.runtime} --checkpoint-minutes {resources.checkpoint_minutes}"

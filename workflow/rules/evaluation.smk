@@ -1,5 +1,5 @@
-# Every model is evaluated: the teachers, the students before training, and each run. {evaluated} is the folder of the
-# evaluations of one of them.
+# Every model is evaluated: the teachers, the students before training, and each run. {evaluated} is
+# the folder of the evaluations of one of them.
 
 
 rule evaluate_bits_per_byte:

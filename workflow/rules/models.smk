@@ -1,4 +1,5 @@
-# Models from scratch, for demonstrations: once made, nothing tells them from fetched ones; and students before training.
+# Models from scratch, for demonstrations: once made, nothing tells them from fetched ones; and
+# students before training.
 
 
 rule train_tokenizer:

@@ -1,9 +1,11 @@
-# What the configuration will cost, printed before anything is spent: `snakemake --profile slurm plan`.
+# What the configuration will cost, printed before anything is spent: `snakemake --profile slurm
+# plan`.
 
 from bld.pipeline.plan.jobs import plan_settings
 
 
-# It makes nothing (a benchmark would count as made), so it runs whenever it is asked for; if it refuses, it does so once.
+# It makes nothing (a benchmark would count as made), so it runs whenever it is asked for; if it
+# refuses, it does so once.
 rule plan:
     log:
         "logs/plan.log",

@@ -40,8 +40,8 @@ rule report:
         " 2>&1 | tee {log:q}"
 
 
-# The same page from what there is, whatever else is running or has failed. It names no files, so it takes no lock and runs
-# whenever it is asked for.
+# The same page from what there is, whatever else is running or has failed. It names no files, so it
+# takes no lock and runs whenever it is asked for.
 rule report_so_far:
     log:
         "logs/report_so_far.log",

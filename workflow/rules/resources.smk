@@ -1,4 +1,5 @@
-# What comes from outside: fetched once at a pinned commit, or linked from a folder on disk; and documents made of it.
+# What comes from outside: fetched once at a pinned commit, or linked from a folder on disk; and
+# documents made of it.
 
 
 # What the login node, with its internet, has to do for all others.
@@ -88,8 +89,9 @@ use rule link_model as link_dataset with:
         files=files,
 
 
-# Each split is a job of its own, so that what is asked of one split makes no other stale. Where a document falls is decided by
-# the fractions of the splits up to its own. The shards are named in the manifest, with their digests: there may be thousands.
+# Each split is a job of its own, so that what is asked of one split makes no other stale. Where a
+# document falls is decided by the fractions of the splits up to its own. The shards are named in
+# the manifest, with their digests: there may be thousands.
 rule build_split:
     input:
         TARGETS.corpus_source,

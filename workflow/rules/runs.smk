@@ -1,4 +1,5 @@
-# Training: the byte head is warmed up, then the student is distilled. A run without a byte head has no warm-up.
+# Training: the byte head is warmed up, then the student is distilled. A run without a byte head has
+# no warm-up.
 
 
 rule warm_up:

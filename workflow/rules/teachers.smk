@@ -1,5 +1,5 @@
-# The teacher's byte distributions: one job per shard, then one that checks and counts, and what they are worth. No {run} in
-# the names: runs share them.
+# The teacher's byte distributions: one job per shard, then one that checks and counts, and what
+# they are worth. No {run} in the names: runs share them.
 
 
 rule score_teacher:

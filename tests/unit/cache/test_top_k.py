@@ -86,7 +86,8 @@ def test_padded_rows_are_normalised_and_near_what_was_scored(seed, at_most):
     used = log_probs > -np.inf
     assert (symbols[~used] == PAD).all() and (used.sum(1) <= at_most).all()
     true = np.take_along_axis(p, np.where(used, symbols, 0), axis=1)
-    # Half a unit in the last of five places is 2^-6 of the logarithm; a row's sum is off by no more.
+    # Half a unit in the last of five places is 2^-6 of the logarithm; a row's sum is off by no
+    # more.
     most = 2**-6 * np.abs(np.log(p)).max() + 2**-6 * 1.5
     np.testing.assert_allclose(log_probs[used], np.log(true[used]), atol=most)
     np.testing.assert_allclose(np.exp(log_tail), 1 - np.where(used, true, 0).sum(1), atol=0.02)

@@ -1,4 +1,5 @@
-"""Settings that are fine alone and do not fit each other: edits of the default configuration, by path."""
+"""Settings that are fine alone and do not fit each other: edits of the default configuration, by
+path."""
 
 import copy
 import functools

@@ -1,4 +1,5 @@
-"""Every mistake below is one edit of the default configuration, and has to be told to its user in one sentence."""
+"""Every mistake below is one edit of the default configuration, and has to be told to its user in
+one sentence."""
 
 import copy
 import datetime

@@ -188,13 +188,25 @@ def test_a_chat_template_changes_the_prompts_and_so_their_hash(run):
 @pytest.mark.parametrize(
     "kind, settings, words",
     [
-        ("next_line", {"metric": "exact_match"}, "is not reported by next_line.*choose one of acc_mutual_info, acc, "),
-        ("next_word", {"metric": "exact_match"}, "choose one of exact_match,first_word under benchmarks.mine.metric"),
+        (
+            "next_line",
+            {"metric": "exact_match"},
+            "is not reported by next_line.*choose one of acc_mutual_info, acc, ",
+        ),
+        (
+            "next_word",
+            {"metric": "exact_match"},
+            "choose one of exact_match,first_word under benchmarks.mine.metric",
+        ),
         ("next_line", {"few_shot": 3}, "few_shot is 3, but next_line is defined without"),
-        ("next_line", {"chat_template": True, "rendering": READING | {"template": "plain"}}, "asks for a chat template"),
+        (
+            "next_line",
+            {"chat_template": True, "rendering": READING | {"template": "plain"}},
+            "asks for a chat template",
+        ),
         ("next_word", {"max_length": 48}, "next_word may write 48 tokens, and the window is 48"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_measured_is_refused_with_what_to_do(kind, settings, words, run):
     with pytest.raises(ValueError, match=words):
         run(kind, **settings)

@@ -137,7 +137,8 @@ for sys.argv in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def results(student, data, tmp_path_factory):
-    """What the stage writes for each task, where no connection leaves the machine and nothing says that it should not."""
+    """What the stage writes for each task, where no connection leaves the machine and nothing says
+    that it should not."""
     folder = tmp_path_factory.mktemp("run")
     where = {"data": data / "manifest.json", "model": student / "manifest.json"}
     commands = [
@@ -195,12 +196,16 @@ def test_answers_to_problems_of_seven_kinds_are_compared_as_formulas(results):
     [
         ("arc_challenge", {}, r"reads allenai/ai2_arc, which is not in .* benchmarks.public.data "),
         ("arc_chalenge", {}, "no task 'arc_chalenge'; close are .*arc_challenge"),
-        ("agieval_en", {"metric": "acc_norm"}, "acc_norm is not reported by agieval_math; choose one of acc "),
+        (
+            "agieval_en",
+            {"metric": "acc_norm"},
+            "acc_norm is not reported by agieval_math; choose one of acc ",
+        ),
         ("piqa", {"metric": "exact"}, "exact is not reported by piqa; choose one of acc, acc_norm"),
         ("ifeval", {"few_shot": 2}, "few_shot is 2, but ifeval is defined without examples"),
         ("ifeval", {"max_length": 1280}, "ifeval may write 1280 tokens, and the window is 1280"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_run_is_refused_with_what_to_do(task, settings, words, data, student):
     with pytest.raises(ValueError, match=words):
         run_benchmark(data, student, EvaluateBenchmark(**settings_of(task, **settings)))

@@ -206,8 +206,14 @@ def test_what_users_say_is_not_counted_and_a_silent_document_has_no_symbols(scor
     assert found["by_kind"].keys() == {"c"}
     none = {"teacher": 0, "student": 0}
     assert found["per_document"][0] == {
-        "id": "s", "kind": "silent", "symbols": 0, "bytes": 0, "jsd": 0, "kl": 0, "nats": none
-    }  # fmt: skip
+        "id": "s",
+        "kind": "silent",
+        "symbols": 0,
+        "bytes": 0,
+        "jsd": 0,
+        "kl": 0,
+        "nats": none,
+    }
 
 
 def test_documents_without_a_supervised_byte_are_refused(scorer):

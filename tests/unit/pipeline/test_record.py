@@ -42,7 +42,8 @@ def working(tmp_path):
 
 @pytest.fixture
 def call(working):
-    """Run a stage as a process in the working folder; its exit code and the record, if there is one."""
+    """Run a stage as a process in the working folder; its exit code and the record, if there is
+    one."""
 
     def call(stage, settings, record, inputs, outputs, *flags, **variables):
         files = files_line(inputs, outputs | {"record": record})

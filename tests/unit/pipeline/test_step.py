@@ -94,7 +94,8 @@ class Outputs(Files):
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """(settings, inputs) -> the step of a stage that is called with them; its files lie in this folder."""
+    """(settings, inputs) -> the step of a stage that is called with them; its files lie in this
+    folder."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         with new_folder(tmp_path / name, {}) as folder:

@@ -1,4 +1,5 @@
-"""A small workflow that has finished: made up, and complete, with the digests of what lies there."""
+"""A small workflow that has finished: made up, and complete, with the digests of what lies
+there."""
 
 import hashlib
 import json
@@ -24,7 +25,8 @@ def digest(path):
 
 
 class MadeUp:
-    """A working folder and the code beside it. `build` does all; its parts can be done again after an edit."""
+    """A working folder and the code beside it. `build` does all; its parts can be done again after
+    an edit."""
 
     def __init__(self, folder):
         self.folder, self.code = folder / "work", folder / "code"
@@ -63,7 +65,8 @@ class MadeUp:
         return self.write(f"{folder}/manifest.json", {"shards": shards, **about})
 
     def record(self, stage, inputs, outputs, name=None, settings=None, **about):
-        """What `stage` left: its record beside its first output, its log and its benchmark; the record's path is returned."""
+        """What `stage` left: its record beside its first output, its log and its benchmark; the
+        record's path is returned."""
         path = str(Path(outputs[0]).with_suffix(".record.json"))
         log = f"logs/{stage}/{name}.log" if name else f"logs/{stage}.log"
         self.write(log, f"{stage} of {name}: done\n")
@@ -138,7 +141,8 @@ class MadeUp:
         return {key: told.get(key) for key in keys} if told.keys() & set(keys) else None
 
     def make_code(self, stages):
-        """The code beside it, a git repository: some of the project's files, and a stub for every stage."""
+        """The code beside it, a git repository: some of the project's files, and a stub for every
+        stage."""
         for name in CODE:
             (self.code / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, self.code / name)
@@ -159,7 +163,8 @@ class MadeUp:
         return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
 
     def build(self, shards=2):
-        """The whole: from documents and models over a byte cache and two runs to a report; the report's record is returned."""
+        """The whole: from documents and models over a byte cache and two runs to a report; the
+        report's record is returned."""
         stages = ["build_split", "fetch", "score_teacher", "gather_cache", "prepare_student"]
         self.make_code([*stages, "distill", "evaluate_bits_per_byte", "report"])
         train, held_out, model = self.sources(shards)

@@ -232,8 +232,16 @@ def name_in_the_measure(made_up, leak):
 
 REFUSED = {
     "a secret in a result": (name_in_the_measure, TOKEN, "evaluation/bits_per_byte.json, line 3: "),
-    "a path in a result": (name_in_the_measure, "{home}/x", "evaluation/bits_per_byte.json, line 3: "),
-    "a name in a result": (name_in_the_measure, "by zyxuser", "evaluation/bits_per_byte.json, line 3: "),
+    "a path in a result": (
+        name_in_the_measure,
+        "{home}/x",
+        "evaluation/bits_per_byte.json, line 3: ",
+    ),
+    "a name in a result": (
+        name_in_the_measure,
+        "by zyxuser",
+        "evaluation/bits_per_byte.json, line 3: ",
+    ),
     "a secret in the code": (
         lambda made_up, leak: made_up.write(made_up.code / "workflow/x.py", f"\n# {leak}"),
         TOKEN,
@@ -266,7 +274,7 @@ REFUSED = {
         TOKEN,
         "results/runs/bld/metrics.parquet, line 1: ",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

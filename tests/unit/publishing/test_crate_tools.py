@@ -1,4 +1,5 @@
-"""What public tools say of a crate. They have an environment of their own, which `make test` makes."""
+"""What public tools say of a crate. They have an environment of their own, which `make test`
+makes."""
 
 import json
 import subprocess
@@ -16,10 +17,12 @@ pytestmark = pytest.mark.skipif(
 EXPLAINED = {
     # The project has no public address that could be named.
     ("process-run-crate-0.5_3.2", "./Snakefile"),
-    # The workflow is a file of the crate, so its id is its path; the check asks it of both of its types.
+    # The workflow is a file of the crate, so its id is its path; the check asks it of both of its
+    # types.
     ("process-run-crate-0.5_5.1", "https://bioschemas.org/ComputationalWorkflow"),
     ("process-run-crate-0.5_5.1", "http://schema.org/SoftwareSourceCode"),
-    # Bioschemas' profile wants inputs and outputs as typed parameters; ours are files and one configuration.
+    # Bioschemas' profile wants inputs and outputs as typed parameters; ours are files and one
+    # configuration.
     ("workflow-ro-crate-1.0_8.1", "./Snakefile"),
     # Who publishes a crate is not known when it is made.
     ("ro-crate-1.1_22.3", "./"),

@@ -70,7 +70,7 @@ DANGEROUS = {
         {"name": "results/x", "content": bytes(2**21), "compress_type": zipfile.ZIP_DEFLATED},
         "to 2097152 bytes",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", DANGEROUS)
@@ -87,7 +87,7 @@ NO_CRATES = {
     "no JSON": ({METADATA: "{"}, f"{METADATA}: expected JSON"),
     "no graph": ({METADATA: "[]"}, "not the metadata of an RO-Crate"),
     "no RO-Crate": ({METADATA: '{"@graph": [{"@id": "./"}]}'}, "not the metadata of an RO-Crate"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", NO_CRATES)

@@ -78,7 +78,8 @@ def crate(tmp_path):
 
 @pytest.fixture
 def files(code):
-    """What the crate of a run with uncommitted changes holds: one file edited, one new, one deleted."""
+    """What the crate of a run with uncommitted changes holds: one file edited, one new, one
+    deleted."""
     git(code, "bundle", "create", "--quiet", "../code.bundle", "HEAD")
     return {
         "configuration.yaml": CONFIGURATION,
@@ -209,9 +210,17 @@ def test_a_repository_with_a_link_in_place_of_a_folder_leads_nowhere(code, crate
 
 
 SUMMARY = {
-    "runs": [{"run": "bld", "bits": 2.5, "train_seconds": 10.0, "gpu_hours": 0.5, "tasks": {"a": {"acc": 1}}}],
+    "runs": [
+        {
+            "run": "bld",
+            "bits": 2.5,
+            "train_seconds": 10.0,
+            "gpu_hours": 0.5,
+            "tasks": {"a": {"acc": 1}},
+        }
+    ],
     "comparison": [],
-}  # fmt: skip
+}
 
 
 def changed(**run):

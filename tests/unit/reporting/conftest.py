@@ -43,8 +43,9 @@ class Factory:
         self.difficulty_D = rng.normal(0, 0.3, documents)
 
     def run(self, name, method="sft", seed=1, level=2.5, head="linear", **changes):
-        """A run with all its files; `changes` are of its settings, or `own` those of its method, `scores`
-        of its bits per byte, `costs` of its training and `questions` of its benchmark of right answers."""
+        """A run with all its files; `changes` are of its settings, or `own` those of its method,
+        `scores` of its bits per byte, `costs` of its training and `questions` of its benchmark of
+        right answers."""
         settings = {
             "method": method,
             "student": "small",

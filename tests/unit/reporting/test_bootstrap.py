@@ -113,7 +113,8 @@ def test_draws_that_are_made_once_change_no_interval(monkeypatch):
     assert ratio(*sample) == pytest.approx(drawn_anew)
 
 
-# As many as the demo has to judge by, and as few as the report gives intervals for without a warning.
+# As many as the demo has to judge by, and as few as the report gives intervals for without a
+# warning.
 @pytest.mark.parametrize("count", [200, 100])
 def test_intervals_of_a_model_cover_the_truth_as_often_as_they_say(drawn_once, count):
     truth = (LEVELS * SIZES).sum() / SIZES.sum()

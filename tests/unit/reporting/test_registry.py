@@ -128,7 +128,7 @@ ALWAYS = {"bits_per_byte", "bits_per_byte_by_kind", "costs", "loss"}
         ([run("bld")], [], [], ["audit"], {"audit"}),
         ([run("bld")], [], [], ["audit", "information"], {"audit", "information"}),
     ],
-)  # fmt: skip
+)
 def test_a_report_has_the_figures_that_its_runs_have_data_for(
     runs, measures, benchmarks, caches, expected
 ):

@@ -25,8 +25,10 @@ def test_a_small_page_reads_like_this(factory, answers):
         TEACHER: (
             "Yes",
             [
-                "The teacher large needs 2.234 bits per byte on docs, the student small 3.034 before "
-                "training. Teacher minus student: \u22120.800 bits per byte (95 % interval \u22120.800 "
+                "The teacher large needs 2.234 bits per byte on docs, the student small 3.034 "
+                "before "
+                "training. Teacher minus student: \u22120.800 bits per byte (95 % interval "
+                "\u22120.800 "
                 "to \u22120.800), better."
             ],
         ),
@@ -47,9 +49,11 @@ def test_a_small_page_reads_like_this(factory, answers):
         CERTAINTY: (
             "Documents: 200, seeds: 1",
             [
-                "Intervals are 95 %, from resampling the held-out documents, the same for both models "
+                "Intervals are 95 %, from resampling the held-out documents, the same for both "
+                "models "
                 "of a comparison. They do not cover what another seed would change. Of comparisons "
-                "without a true difference one in twenty shows one; this page makes 4. Failures and "
+                "without a true difference one in twenty shows one; this page makes 4. Failures "
+                "and "
                 "warnings: 1."
             ],
         ),
@@ -96,7 +100,9 @@ def test_without_an_evaluation_nobody_knows_whether_the_teacher_is_better(factor
 )
 def test_the_gain_is_the_largest_that_is_shown(factory, answers, levels, short):
     factory.spread = 0.0
-    methods = [factory.run(name, name, level=level) for name, level in zip("ab", levels)]  # noqa: B905
+    methods = [
+        factory.run(name, name, level=level) for name, level in zip("ab", levels, strict=False)
+    ]
     found, sentences = answers(factory.run("sft-1"), *methods)[GAIN]
     assert found == short and len(sentences) == len(levels)
 
@@ -118,15 +124,22 @@ def test_of_many_methods_the_best_are_told(factory, answers):
 
 def test_runs_of_one_method_are_told_apart_by_settings_students_and_their_sft(factory, answers):
     slow = {"steps": 60, "learning_rate": 1e-9}
-    runs = [factory.run("sft-1"), factory.run("bld-1", "bld", level=2.4),
-            factory.run("heavy", "bld", level=2.3, own={"kl_weight": 4.0})]  # fmt: skip
+    runs = [
+        factory.run("sft-1"),
+        factory.run("bld-1", "bld", level=2.4),
+        factory.run("heavy", "bld", level=2.3, own={"kl_weight": 4.0}),
+    ]
     assert names(answers(*runs)[GAIN][1]) == [
-        "BLD with linear heads, kl weight 4", "BLD with linear heads, kl weight 1",
-    ]  # fmt: skip
+        "BLD with linear heads, kl weight 4",
+        "BLD with linear heads, kl weight 1",
+    ]
     runs = [factory.run("sft-1"), factory.run("slow", training=slow), factory.run("uld-1", "uld")]
     assert sorted(names(answers(*runs)[GAIN][1])) == ["ULD minus sft-1", "ULD minus slow"]
-    runs = [factory.run(f"{method}-{student}", method, student=student)
-            for method in ("sft", "uld") for student in ("small", "medium")]  # fmt: skip
+    runs = [
+        factory.run(f"{method}-{student}", method, student=student)
+        for method in ("sft", "uld")
+        for student in ("small", "medium")
+    ]
     assert sorted(names(answers(*runs)[GAIN][1])) == ["ULD on medium", "ULD on small"]
 
 
@@ -147,8 +160,11 @@ def test_costs_that_are_not_known_are_not_told(factory, answers):
 
 
 def test_seeds_and_documents_are_counted(factory, answers):
-    runs = [factory.run(f"{method}-{seed}", method, seed=seed)
-            for seed in (1, 2) for method in ("sft", "bld")]  # fmt: skip
+    runs = [
+        factory.run(f"{method}-{seed}", method, seed=seed)
+        for seed in (1, 2)
+        for method in ("sft", "bld")
+    ]
     assert answers(*runs)[CERTAINTY][0] == "Documents: 200, seeds: 2"
     assert answers(*runs, factory.run("uld-1", "uld"))[CERTAINTY][0].endswith("seeds: 1 to 2")
 
@@ -161,8 +177,11 @@ def test_one_document_leaves_the_interval_unknown(factory, answers):
 
 
 def test_a_failed_baseline_does_not_hide_what_its_other_seeds_show(factory, answers):
-    runs = [factory.run(f"{method}-{seed}", method, seed=seed, level=level)
-            for method, level in (("sft", 2.5), ("bld", 2.4)) for seed in (1, 2)]  # fmt: skip
+    runs = [
+        factory.run(f"{method}-{seed}", method, seed=seed, level=level)
+        for method, level in (("sft", 2.5), ("bld", 2.4))
+        for seed in (1, 2)
+    ]
     runs[0].files["run/bits_per_byte"].unlink()
     short, _ = answers(*runs)[GAIN]
     assert re.fullmatch(r"Up to 0\.\d+ fewer bits per byte", short)

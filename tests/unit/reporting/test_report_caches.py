@@ -36,11 +36,17 @@ def test_a_cache_is_shown_with_its_policy_and_what_it_loses(build, factory):
     page = build(factory.run("sft-1"), caches=[factory.cache(audit={"settings": own})])
     assert page.table("caches") == [
         [
-            "large on docs, trainbeam, eps 0.01, beam_width 5", "1612 000 bytes", "18.0",
-            "0.4 %at most 25.0 %", "0.03 %0.00 % exceed", "0.00450.3 % of entropy", "8.00",
-            "7.2090.0 % of token\u2019s", "1.4 %0.6 % of entropy",
+            "large on docs, trainbeam, eps 0.01, beam_width 5",
+            "1612 000 bytes",
+            "18.0",
+            "0.4 %at most 25.0 %",
+            "0.03 %0.00 % exceed",
+            "0.00450.3 % of entropy",
+            "8.00",
+            "7.2090.0 % of token\u2019s",
+            "1.4 %0.6 % of entropy",
         ]
-    ]  # fmt: skip
+    ]
 
 
 def test_numbers_name_the_row_of_their_own_cache(factory, build):
@@ -99,16 +105,28 @@ def test_a_teacher_without_tokens_of_its_own_is_audited_alone(build, factory):
 def test_fractions_are_of_what_was_counted(factory):
     (row,) = frames(factory)["alignment"].to_dict("records")
     counted = {
-        "student": "small", "teacher": "large", "corpus": "docs", "documents": 150,
-        "student_entries": 400, "teacher_entries": 1000, "shared_entries": 300,
-        "student_tokens": 5000, "teacher_tokens": 4000, "aligned_tokens": 3200,
-        "bytes": 16000, "shared_boundaries": 3500,
-    }  # fmt: skip
+        "student": "small",
+        "teacher": "large",
+        "corpus": "docs",
+        "documents": 150,
+        "student_entries": 400,
+        "teacher_entries": 1000,
+        "shared_entries": 300,
+        "student_tokens": 5000,
+        "teacher_tokens": 4000,
+        "aligned_tokens": 3200,
+        "bytes": 16000,
+        "shared_boundaries": 3500,
+    }
     fractions = {
-        "shared_of_student": 3 / 4, "shared_of_teacher": 3 / 10, "aligned_of_student": 16 / 25,
-        "aligned_of_teacher": 4 / 5, "left_over": 9 / 25, "boundary_share": 7 / 32,
+        "shared_of_student": 3 / 4,
+        "shared_of_teacher": 3 / 10,
+        "aligned_of_student": 16 / 25,
+        "aligned_of_teacher": 4 / 5,
+        "left_over": 9 / 25,
+        "boundary_share": 7 / 32,
         "bytes_per_chunk": 32 / 7,
-    }  # fmt: skip
+    }
     assert row == counted | {name: pytest.approx(value) for name, value in fractions.items()}
 
 

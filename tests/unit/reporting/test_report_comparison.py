@@ -171,8 +171,12 @@ def test_what_one_of_two_was_not_evaluated_by_is_not_compared(factory, missing):
 
 
 def test_a_seed_that_was_not_evaluated_leaves_its_series_without_that_comparison(factory):
-    runs = [factory.run("sft-1"), factory.run("sft-2", seed=2),
-            factory.run("bld-1", "bld"), factory.run("bld-2", "bld", seed=2)]  # fmt: skip
+    runs = [
+        factory.run("sft-1"),
+        factory.run("sft-2", seed=2),
+        factory.run("bld-1", "bld"),
+        factory.run("bld-2", "bld", seed=2),
+    ]
     runs[3].files["run/recall"].unlink()
     found = [one.metric for one in compare(read(*runs)) if one.against == "sft"]
     assert found == ["bits_per_byte", "byte_jsd", "prose"]

@@ -23,8 +23,14 @@ def description(page, name):
 
 
 def test_every_part_of_the_loss_has_its_panel(whole):
-    assert {"Warm-up: byte loss", "Token loss", "Byte loss", "KL to the teacher",
-            "Loss against the teacher", "Bits per byte, development"} <= set(texts(whole, "loss"))  # fmt: skip
+    assert {
+        "Warm-up: byte loss",
+        "Token loss",
+        "Byte loss",
+        "KL to the teacher",
+        "Loss against the teacher",
+        "Bits per byte, development",
+    } <= set(texts(whole, "loss"))
 
 
 def test_a_run_without_a_teacher_term_has_panels_for_what_it_has(build, factory):
@@ -51,10 +57,15 @@ def test_models_are_drawn_fewest_bits_first(whole):
 
 
 def test_kinds_are_drawn_with_most_bytes_first(whole, build, factory):
-    kinds = [one for one in texts(whole, "bits_per_byte_by_kind")
-             if one in ("class", "function", "module")]  # fmt: skip
-    sizes = {kind: factory.sizes_D[place::3].sum() for place, kind in
-             enumerate(("class", "function", "module"))}  # fmt: skip
+    kinds = [
+        one
+        for one in texts(whole, "bits_per_byte_by_kind")
+        if one in ("class", "function", "module")
+    ]
+    sizes = {
+        kind: factory.sizes_D[place::3].sum()
+        for place, kind in enumerate(("class", "function", "module"))
+    }
     assert kinds == sorted(sizes, key=sizes.get, reverse=True)
 
 
@@ -123,8 +134,20 @@ def test_kinds_of_documents_are_drawn_for_each_student_with_its_teacher(build, f
     assert re.findall(r"(\S+) \d", values) == ["large", "small", "medium", "sft-1", "sft-m"]
 
 
-@pytest.mark.parametrize("name", ["bits_per_byte", "bits_per_byte_by_kind", "comparison", "ranks", "costs",
-                                  "benchmarks", "loss", "divergence", "reliability"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bits_per_byte",
+        "bits_per_byte_by_kind",
+        "comparison",
+        "ranks",
+        "costs",
+        "benchmarks",
+        "loss",
+        "divergence",
+        "reliability",
+    ],
+)
 def test_a_method_has_its_colour_in_every_figure(whole, name):
     svg = (whole.folder / f"{name}.svg").read_text()
     assert FIXED["bld linear"].colour in svg and FIXED["bld marginal"].colour in svg
@@ -205,16 +228,22 @@ def test_models_that_no_method_trained_do_not_make_a_crowd():
 def test_students_and_corpora_have_panels_of_their_own_in_figures_of_lines(build, factory, methods):
     of_x_token = {"own": {"loss": "p_kl"}}
     runs = [
-        factory.run(f"{method}-{student}-{corpus}", method, student=student, corpus=corpus,
-                    **of_x_token if method == "x_token" else {})
+        factory.run(
+            f"{method}-{student}-{corpus}",
+            method,
+            student=student,
+            corpus=corpus,
+            **of_x_token if method == "x_token" else {},
+        )
         for student, corpus in (("small", "docs"), ("medium", "docs"), ("small", "books"))
         for method in methods
-    ]  # fmt: skip
+    ]
     page = build(*runs, figures=["loss", "divergence", "reliability"])
     for name, panels in (("divergence", 2), ("reliability", 2), ("loss", 2 + (methods == MANY))):
         found = texts(page, name)
         settings = ("small on docs", "medium on docs", "small on books")
         assert [found.count(one) for one in settings] == [panels] * 3
     if methods == MANY:
-        # Three settings, each drawn in two panels, of SFT and of ULD, which has its colour; and in the legend.
+        # Three settings, each drawn in two panels, of SFT and of ULD, which has its colour; and in
+        # the legend.
         assert lines_of(page, "reliability")[FIXED["sft"].colour] == 3 * 2 * 2 + 2

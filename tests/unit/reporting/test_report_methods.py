@@ -67,8 +67,10 @@ def test_the_difference_of_a_method_is_that_of_its_comparison(three):
     for row in rows.itertuples():
         own = by_series.loc[row.series]
         assert (own["difference"], own["difference_low"], own["difference_high"]) == (
-            row.difference, row.low, row.high,
-        )  # fmt: skip
+            row.difference,
+            row.low,
+            row.high,
+        )
 
 
 def test_costs_are_means_over_runs_and_multiples_of_those_of_sft(factory):

@@ -8,11 +8,17 @@ import pytest
 from bld.reporting.registry import all_figures
 
 KEYS = [
-    "metrics", "training", "model", "alignment",
-    *(f"{whose}/{task}" for whose in ("run", "student", "teacher")
-      for task in ("bits_per_byte", "byte_divergence", "text", "recall", "prose")
-      if (whose, task) != ("teacher", "byte_divergence")),
-]  # fmt: skip
+    "metrics",
+    "training",
+    "model",
+    "alignment",
+    *(
+        f"{whose}/{task}"
+        for whose in ("run", "student", "teacher")
+        for task in ("bits_per_byte", "byte_divergence", "text", "recall", "prose")
+        if (whose, task) != ("teacher", "byte_divergence")
+    ),
+]
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Failures and warnings: which there are, and what they name. Their wording is pinned in the first test alone."""
+"""Failures and warnings: which there are, and what they name. Their wording is pinned in the first
+test alone."""
 
 from dataclasses import replace
 
@@ -14,8 +15,11 @@ def notes(build):
 @pytest.fixture
 def seeds(factory):
     """Two seeds of two methods, of which there is nothing to say."""
-    return [factory.run(f"{method}-{seed}", method, seed=seed, level=level)
-            for method, level in (("sft", 2.5), ("bld", 2.4)) for seed in (1, 2)]  # fmt: skip
+    return [
+        factory.run(f"{method}-{seed}", method, seed=seed, level=level)
+        for method, level in (("sft", 2.5), ("bld", 2.4))
+        for seed in (1, 2)
+    ]
 
 
 def only(notes, *words):
@@ -25,9 +29,13 @@ def only(notes, *words):
 
 def test_a_page_with_failures_and_warnings_reads_like_this(notes, factory):
     ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
-    runs = [factory.run("sft-1"), factory.run("bld-1", "bld", training={"steps": 90}),
-            factory.run("failed", "uld"), factory.run("alone", "mined", seed=2),
-            factory.run("elsewhere", "alm", scores={"ids": ids})]  # fmt: skip
+    runs = [
+        factory.run("sft-1"),
+        factory.run("bld-1", "bld", training={"steps": 90}),
+        factory.run("failed", "uld"),
+        factory.run("alone", "mined", seed=2),
+        factory.run("elsewhere", "alm", scores={"ids": ids}),
+    ]
     runs[2].files["run/bits_per_byte"].unlink()
     factory.edit(runs[1].files["run/recall"], model_sha256="0" * 64)
     factory.edit(runs[1].files["run/prose"], limit=20)
@@ -38,7 +46,8 @@ def test_a_page_with_failures_and_warnings_reads_like_this(notes, factory):
         f"Failed: Bits per byte of failed is missing: {runs[2].files['run/bits_per_byte']}.",
         "Failed: recall of bld-1 is of an earlier model and was left out.",
         "Failed: Left out of the comparison: document 'doc-000' was scored for 'sft-1' and not for "
-        "'elsewhere': models are compared on the same documents only; evaluate both on the same split.",
+        "'elsewhere': models are compared on the same documents only; evaluate both on the same "
+        "split.",
         "prose was cut to 20 questions of each task: not a figure to publish.",
         "Not compared with SFT (not evaluated): failed.",
         "Not compared with SFT (no evaluated SFT run has its student, corpus and seed): alone.",
@@ -76,8 +85,16 @@ def test_a_file_that_is_missing_is_named_once_with_its_owner(build, seeds, key, 
 
 
 def test_of_a_run_that_has_not_been_trained_only_that_is_told(notes, seeds):
-    for key in ("training", "metrics", "model", "run/bits_per_byte", "run/recall", "run/prose",
-                "run/text", "run/byte_divergence"):  # fmt: skip
+    for key in (
+        "training",
+        "metrics",
+        "model",
+        "run/bits_per_byte",
+        "run/recall",
+        "run/prose",
+        "run/text",
+        "run/byte_divergence",
+    ):
         seeds[3].files[key].unlink()
     failures = [note for note in notes(*seeds) if note.startswith("Failed")]
     assert only(failures, "bld-2", "logs/distill")
@@ -104,8 +121,12 @@ def test_a_cache_that_stores_other_symbols_than_its_policy_is_told(notes, seeds,
 
 
 def test_seeds_that_disagree_are_told(notes, factory):
-    runs = [factory.run("sft-1", level=2.5), factory.run("sft-2", seed=2, level=2.5),
-            factory.run("bld-1", "bld", level=2.2), factory.run("bld-2", "bld", seed=2, level=2.6)]  # fmt: skip
+    runs = [
+        factory.run("sft-1", level=2.5),
+        factory.run("sft-2", seed=2, level=2.5),
+        factory.run("bld-1", "bld", level=2.2),
+        factory.run("bld-2", "bld", seed=2, level=2.6),
+    ]
     assert only(notes(*runs), "bld-1, bld-2", "disagree")
 
 
@@ -130,11 +151,17 @@ def test_metrics_without_development_evaluations_say_nothing(notes, seeds):
 
 def test_few_documents_are_told_once_for_each_measure(build, factory):
     factory.sizes_D, factory.difficulty_D = factory.sizes_D[:20], factory.difficulty_D[:20]
-    runs = [factory.run(f"{method}-{seed}", method, seed=seed, level=level)
-            for method, level in (("sft", 2.5), ("bld", 2.4)) for seed in (1, 2)]  # fmt: skip
+    runs = [
+        factory.run(f"{method}-{seed}", method, seed=seed, level=level)
+        for method, level in (("sft", 2.5), ("bld", 2.4))
+        for seed in (1, 2)
+    ]
     starts = [note.partition(", so")[0] for note in build(*runs).notes()]
-    assert starts == ["Bits per byte: only 20 documents of docs", "prose: only 20 questions",
-                      "Byte divergence: only 10 documents of docs"]  # fmt: skip
+    assert starts == [
+        "Bits per byte: only 20 documents of docs",
+        "prose: only 20 questions",
+        "Byte divergence: only 10 documents of docs",
+    ]
 
 
 def test_an_average_of_teachers_is_told_to_be_evaluated_by_bytes(factory, build):

@@ -131,11 +131,16 @@ def test_numbers_are_written_for_people(value, digits, text):
 
 def test_a_change_has_its_sign_and_a_share_its_unit():
     assert [signed(0.25), signed(-0.25), signed(0.0), signed(None)] == [
-        "+0.250", "\u22120.250", "0.000", "\u2013",
-    ]  # fmt: skip
+        "+0.250",
+        "\u22120.250",
+        "0.000",
+        "\u2013",
+    ]
     assert [percent(0.125), percent(1.0, 0), percent(None)] == [
-        "12.5\u00a0%", "100\u00a0%", "\u2013",
-    ]  # fmt: skip
+        "12.5\u00a0%",
+        "100\u00a0%",
+        "\u2013",
+    ]
 
 
 def test_digits_keep_the_smallest_number_apart_from_zero():
@@ -147,8 +152,11 @@ def test_digits_keep_the_smallest_number_apart_from_zero():
 
 def test_lists_are_put_in_words():
     assert [listed([]), listed([1]), listed([1, 2]), listed("abc")] == [
-        "", "1", "1 and 2", "a, b and c",
-    ]  # fmt: skip
+        "",
+        "1",
+        "1 and 2",
+        "a, b and c",
+    ]
 
 
 def test_names_in_a_cell_of_a_source_are_escaped():

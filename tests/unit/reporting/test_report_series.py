@@ -102,8 +102,12 @@ def test_how_runs_of_one_student_are_trained_is_told_where_they_differ_but_for_s
     elsewhere = settings("uld", student="medium") | fast
     of_sft = [settings("sft") | one for one in (slow, fast)]
     assert named(*runs, elsewhere, *of_sft) == [
-        "uld, learning rate 0.001", "uld, learning rate 0.002", "uld", "sft", "sft",
-    ]  # fmt: skip
+        "uld, learning rate 0.001",
+        "uld, learning rate 0.002",
+        "uld",
+        "sft",
+        "sft",
+    ]
 
 
 def test_teachers_are_named_where_several_teach_one_student_and_never_for_sft():
@@ -111,8 +115,12 @@ def test_teachers_are_named_where_several_teach_one_student_and_never_for_sft():
     elsewhere = settings("uld", teacher="third", student="medium")
     of_sft = [settings("sft", teacher="one"), settings("sft", teacher="both")]
     assert named(*runs, elsewhere, *of_sft) == [
-        "uld, teacher one", "uld, teacher both", "uld", "sft", "sft",
-    ]  # fmt: skip
+        "uld, teacher one",
+        "uld, teacher both",
+        "uld",
+        "sft",
+        "sft",
+    ]
 
 
 def test_the_order_of_runs_changes_no_name():

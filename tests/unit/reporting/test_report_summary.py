@@ -12,10 +12,24 @@ from bld.reporting.tables import make_tables
 from bld.reporting.words import COLUMNS
 
 RUN_KEYS = {
-    "run", "method", "head", "seed", "student", "teacher", "bits_per_byte", "teacher_bits_per_byte",
-    "student_bits_per_byte", "byte_jsd", "tasks", "train_seconds", "train_tokens", "gpu_hours",
-    "head_parameters", "series", "corpus",
-}  # fmt: skip
+    "run",
+    "method",
+    "head",
+    "seed",
+    "student",
+    "teacher",
+    "bits_per_byte",
+    "teacher_bits_per_byte",
+    "student_bits_per_byte",
+    "byte_jsd",
+    "tasks",
+    "train_seconds",
+    "train_tokens",
+    "gpu_hours",
+    "head_parameters",
+    "series",
+    "corpus",
+}
 COMPARISON_KEYS = {
     "method",
     "head",
@@ -74,8 +88,11 @@ def test_the_summary_holds_what_its_contract_says(factory, build):
 
 def test_tasks_hold_every_number_of_a_measure_and_the_metrics_of_a_benchmark(factory):
     run = factory.run("sft-1")
-    figures = {key: json.loads(path.read_text()) for key, path in run.files.items()
-               if key.startswith("run/")}  # fmt: skip
+    figures = {
+        key: json.loads(path.read_text())
+        for key, path in run.files.items()
+        if key.startswith("run/")
+    }
     tasks = tables(run).summary()["runs"][0]["tasks"]
     assert tasks["recall"] == figures["run/recall"]["metrics"]
     for name in ("symbols", "bytes", "documents", "jsd", "kl"):
@@ -119,8 +136,11 @@ def test_empty_frames_have_their_columns_too(factory):
         path.unlink()
     frames = tables(run).frames
     assert [name for name, frame in frames.items() if len(frame)] == [
-        "models", "methods", "costs", "settings",
-    ]  # fmt: skip
+        "models",
+        "methods",
+        "costs",
+        "settings",
+    ]
     assert all(list(frames[name]) == COLUMNS[name].split() for name in COLUMNS)
 
 

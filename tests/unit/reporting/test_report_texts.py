@@ -59,8 +59,10 @@ def test_a_character_is_without_probability_if_one_of_its_bytes_is(build, factor
     assert own["bits"].isna().tolist() == [False, True, False]
     marked = page.by_class("passage")[-1].findall("i")
     assert [(one.text, one.get("title"), one.get("class")) for one in marked] == [
-        ("a", "1.0 bits", "s1"), ("\u00e9", "no probability", "s8"), ("b", "1.0 bits", "s1"),
-    ]  # fmt: skip
+        ("a", "1.0 bits", "s1"),
+        ("\u00e9", "no probability", "s8"),
+        ("b", "1.0 bits", "s1"),
+    ]
     assert "sft-1 SFT: \u2013 bits a byte" in page.words()
 
 

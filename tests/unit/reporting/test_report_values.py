@@ -73,8 +73,13 @@ def close(text, value):
 def test_models_follow_from_their_own_files(whole):
     rows = rows_of(whole, "models")
     assert [row["model"] for row in rows] == ["large", "small", *(run.name for run in whole.runs)]
-    start = ratio(list(sums(found(whole.runs[0], "student/bits_per_byte")["per_document"],
-                            "bits_per_byte").values()))  # fmt: skip
+    start = ratio(
+        list(
+            sums(
+                found(whole.runs[0], "student/bits_per_byte")["per_document"], "bits_per_byte"
+            ).values()
+        )
+    )
     for row in rows:
         whose, run = evaluated(whole)[row["model"]]
         pairs = list(
@@ -217,8 +222,14 @@ def test_divergences_follow_from_documents_and_places(whole):
         assert all(close(row[name], expected[name]) for name in ("symbols", "jsd", "kl"))
         assert all(close(row[f"{who}_bits_per_byte"], bits[who]) for who in bits)
     groups = {(row["of"], row["by"]) for row in rows if row["model"] == "bld-1"}
-    assert groups == {("model", "all"), ("model", "kind"), ("model", "position"),
-                      ("model", "head"), ("head", "all"), ("head", "position")}  # fmt: skip
+    assert groups == {
+        ("model", "all"),
+        ("model", "kind"),
+        ("model", "position"),
+        ("model", "head"),
+        ("head", "all"),
+        ("head", "position"),
+    }
 
 
 def test_calibration_is_that_of_both_models_and_of_the_head(whole):

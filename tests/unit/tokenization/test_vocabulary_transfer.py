@@ -258,7 +258,8 @@ def test_a_byte_student_generates_text_and_ends_its_turns(tokenizer_of, model_fo
 
 
 def says(spoken, after):
-    """A logits processor that has the model say these tokens, and then the last of them for ever."""
+    """A logits processor that has the model say these tokens, and then the last of them for
+    ever."""
 
     def process(ids, scores):
         said = ids.shape[1] - after

@@ -49,7 +49,8 @@ def test_the_same_spans_are_those_that_stand_in_both_lists(case):
 
 
 def smallest_common_stretches(student, teacher):
-    """Symbol by symbol: grow from every start until both end at once, or one leaves a symbol out."""
+    """Symbol by symbol: grow from every start until both end at once, or one leaves a symbol
+    out."""
     found = []
     spelt = [{n for a, b in way for n in range(a, b)} for way in (student, teacher)]
     edges = [{n for pair in way for n in pair} for way in (student, teacher)]

@@ -1,4 +1,5 @@
-"""A development evaluation gives the losses of documents that are not trained on, and disturbs nothing."""
+"""A development evaluation gives the losses of documents that are not trained on, and disturbs
+nothing."""
 
 import pytest
 import torch

@@ -109,9 +109,11 @@ def test_in_a_job_srun_starts_a_launcher_on_every_node_and_they_meet_at_the_firs
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 75
     assert printed == (
-        "4 1767225600.0 --nodes 2 --ntasks 2 --ntasks-per-node 1 --cpus-per-task 4 --gres gpu:2 --kill-on-bad-exit=0 "
+        "4 1767225600.0 --nodes 2 --ntasks 2 --ntasks-per-node 1 --cpus-per-task 4 --gres gpu:2 "
+        "--kill-on-bad-exit=0 "
         "--overlap --mem=0 --cpu-bind=none --mpi=none "
-        f"{sys.executable} -m bld.pipeline.launch --nodes 2 --processes 4 --meeting-point node1:20417 -m stage --flag\n"
+        f"{sys.executable} -m bld.pipeline.launch --nodes 2 --processes 4 --meeting-point "
+        "node1:20417 -m stage --flag\n"
     )
 
 

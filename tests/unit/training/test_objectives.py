@@ -137,7 +137,8 @@ def test_a_part_without_weight_is_not_computed(step, teacher, missing):
 
 @st.composite
 def distributions(draw):
-    """A teacher and a student over 260 symbols, the teacher's zero for most, and how many to keep."""
+    """A teacher and a student over 260 symbols, the teacher's zero for most, and how many to
+    keep."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     possible = draw(st.integers(1, 12))
     p = np.zeros(SYMBOLS)

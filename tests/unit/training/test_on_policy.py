@@ -36,7 +36,8 @@ SETTINGS = Sampling(on_policy=1.0, prompt_bytes=12, completion_tokens=16, temper
 
 
 class Live:
-    """A live teacher: of documents it has never seen it says random things, the same of the same."""
+    """A live teacher: of documents it has never seen it says random things, the same of the
+    same."""
 
     def __init__(self, renderer, random_teacher):
         self.seen = []

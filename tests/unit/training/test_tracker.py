@@ -141,7 +141,8 @@ def test_other_trackers_are_called_by_their_common_interface_offline(
     began, logged, ended = capsys.readouterr().out.splitlines()
     options = '"id": "distill-bld", "dir": "logs/distill/bld"'
     assert began == (
-        f'["offline", {{"project": "{tmp_path.name}", "name": "distill-bld", "resume": "allow", {options}}}]'
+        f'["offline", {{"project": "{tmp_path.name}", "name": "distill-bld", '
+        f'"resume": "allow", {options}}}]'
     )
     assert (logged, ended) == ('[{"loss": 2.5}, 4]', '"finished"')
     assert (tmp_path / "logs/distill/bld").is_dir()

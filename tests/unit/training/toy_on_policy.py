@@ -1,5 +1,5 @@
-"""A small training on the student's own text under a live teacher with another tokenizer, for tests that
-run it on several processes; run as a script."""
+"""A small training on the student's own text under a live teacher with another tokenizer, for tests
+that run it on several processes; run as a script."""
 
 import argparse
 

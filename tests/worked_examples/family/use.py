@@ -1,4 +1,5 @@
-"""A tokenizer of the new family: what its entries spell, a text there and back, and a whole document."""
+"""A tokenizer of the new family: what its entries spell, a text there and back, and a whole
+document."""
 
 import json
 

@@ -1,5 +1,5 @@
-"""First choice: the cross-entropy of the teacher's most probable token, at tokens of both models that
-spell the same bytes. This file goes to `workflow/bld/training/objectives/first_choice.py`.
+"""First choice: the cross-entropy of the teacher's most probable token, at tokens of both models
+that spell the same bytes. This file goes to `workflow/bld/training/objectives/first_choice.py`.
 
     L = w_token * CE_token + w_choice * sum -log p_S(argmax p_T) / supervised tokens
 

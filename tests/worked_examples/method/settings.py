@@ -2,8 +2,8 @@
 probable token as if it were the text.
 
 This file goes to `workflow/bld/config/methods/first_choice.py`: with it there is a `method:
-first_choice`, its section in the configuration, the schema and the reference, its label and colour in
-the report and a panel for its loss.
+first_choice`, its section in the configuration, the schema and the reference, its label and colour
+in the report and a panel for its loss.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mail: one document per message of a mailbox in the mbox format.
 
-This file goes to `workflow/bld/config/sources/mailbox.py`: with it a corpus may say `kind: mailbox`,
-and the schema, the reference, the rules, the plan and model cards know of it.
+This file goes to `workflow/bld/config/sources/mailbox.py`: with it a corpus may say `kind:
+mailbox`, and the schema, the reference, the rules, the plan and model cards know of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Python imports this at its start, if it is on the path: no connection leaves this machine.
 
-An attempt is an error, and a line in the file that BLD_TEST_NETWORK_LOG names, so that those which are caught are seen
-too. Looking up a name is an attempt, but for names of this machine (BLD_TEST_OWN_HOSTS: further ones). It sees whatever
-goes through Python's own sockets.
+An attempt is an error, and a line in the file that BLD_TEST_NETWORK_LOG names, so that those which
+are caught are seen too. Looking up a name is an attempt, but for names of this machine
+(BLD_TEST_OWN_HOSTS: further ones). It sees whatever goes through Python's own sockets.
 """
 
 import ipaddress

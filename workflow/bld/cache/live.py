@@ -45,8 +45,8 @@ class LiveSignals:
 
 
 class LiveTeacher:
-    """A teacher as its settings (`scoring`, `rendering` and, of several models, `average`) say, opened
-    once for all splits."""
+    """A teacher as its settings (`scoring`, `rendering` and, of several models, `average`) say,
+    opened once for all splits."""
 
     def __init__(self, folders: Sequence[Path], settings: ScoreTeacher) -> None:
         scoring = settings.scoring

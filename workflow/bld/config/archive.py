@@ -29,14 +29,16 @@ class Author(Section):
 
 
 class Archive(Section):
-    """Runs that are put into one crate, with all that they were made of: `results/archive/{name}.crate.zip`."""
+    """Runs that are put into one crate, with all that they were made of:
+    `results/archive/{name}.crate.zip`."""
 
     reruns = "the archive (`title` and `runs`: the report in it too)"
 
     title: str = "Byte-level distillation: runs with their full provenance"
     """Its name."""
     description: str = (
-        "Language models distilled through bytes: configuration, code, environments, records of every step, measures "
+        "Language models distilled through bytes: configuration, code, environments, records of "
+        "every step, measures "
         "and the report."
     )
     """What is in it, in a sentence or two."""
@@ -47,4 +49,5 @@ class Archive(Section):
     licence: Licence = "Apache-2.0"
     """Licence of what is in it, an SPDX identifier (https://spdx.org/licenses)."""
     include_weights: bool = False
-    """Put the trained students and their byte heads in as well; else they are known by their digests."""
+    """Put the trained students and their byte heads in as well; else they are known by their
+    digests."""

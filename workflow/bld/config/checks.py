@@ -1,7 +1,8 @@
 """Reads the configuration, and says in words what is wrong with it before any job starts.
 
-Types, ranges and unknown keys come from the models in `config`; here are the rules that span several settings. All problems are
-reported at once: each names the key, what was found and what is expected.
+Types, ranges and unknown keys come from the models in `config`; here are the rules that span
+several settings. All problems are reported at once: each names the key, what was found and what is
+expected.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def _teacher_problems(key: str, teacher: Teacher, settings: Settings) -> Iterato
             yield f"{key}.window: {text}"
     if teacher.average and teacher.top_k_tokens:
         yield (
-            f"{key}.top_k_tokens: found {teacher.top_k_tokens}, expected 0 since models that are averaged have no tokens in "
+            f"{key}.top_k_tokens: found {teacher.top_k_tokens}, expected 0 since models that are "
+            "averaged have no tokens in "
             "common"
         )
 
@@ -112,10 +114,14 @@ def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
     if audit.histories != teacher.histories:
         return
     if audit.eps > teacher.eps:
-        yield f"audit.eps: found {audit.eps:g}, expected at most the `eps` of the teacher `{name}` ({teacher.eps:g})"
+        yield (
+            f"audit.eps: found {audit.eps:g}, expected at most the `eps` of the teacher `{name}` "
+            f"({teacher.eps:g})"
+        )
     if audit.histories == "beam" and audit.beam_width < teacher.beam_width:
         yield (
-            f"audit.beam_width: found {audit.beam_width}, expected at least the `beam_width` of the "
+            f"audit.beam_width: found {audit.beam_width}, expected at least the `beam_width` of "
+            "the "
             f"teacher `{name}` ({teacher.beam_width})"
         )
 
@@ -123,27 +129,45 @@ def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
 def _benchmark_problems(name: str, benchmark: Benchmark, settings: Settings) -> Iterator[str]:
     key, local = f"benchmarks.{name}", benchmark.local
     if name in TAKEN:
-        yield f"{key}: found the name of a measure of our own, expected another than {either(f'`{x}`' for x in TAKEN)}"
+        yield (
+            f"{key}: found the name of a measure of our own, expected another than "
+            f"{either(f'`{x}`' for x in TAKEN)}"
+        )
     if (benchmark.task is None) == (local is None):
         found = "both" if local else "neither"
         yield f"{key}: found {found} of `task` and `local`, expected one of them"
     if local is None:
         if not benchmark.data:
-            yield f"{key}.data: missing, expected the hub's data sets that the task reads, each with a commit"
+            yield (
+                f"{key}.data: missing, expected the hub's data sets that the task reads, each "
+                "with a commit"
+            )
         return
     if benchmark.data or benchmark.nltk:
-        yield f"{key}.data: found data of the hub, expected none since the benchmark is made here (`local`)"
+        yield (
+            f"{key}.data: found data of the hub, expected none since the benchmark is made here "
+            "(`local`)"
+        )
     if benchmark.few_shot:
-        yield f"{key}.few_shot: found {benchmark.few_shot}, expected null or 0 since what is made here has no examples"
+        yield (
+            f"{key}.few_shot: found {benchmark.few_shot}, expected null or 0 since what is made "
+            "here has no examples"
+        )
     yield from known(f"{key}.local.corpus", local.corpus, settings, "corpora")
     yield from known_split(f"{key}.local.split", local.corpus, local.split, settings)
     corpus = settings.corpora.get(local.corpus)
     if corpus and not corpus.source.has_local_benchmarks:
-        yield f"{key}.local.corpus: found `{local.corpus}`, expected a corpus with `kind: python_docs`"
+        yield (
+            f"{key}.local.corpus: found `{local.corpus}`, expected a corpus with `kind: "
+            "python_docs`"
+        )
     for run in settings.runs.values():
         for who, split in trained_on(run, settings):
             if split == (local.corpus, local.split):
-                yield f"{key}.local.split: found {shown(local.split)}, expected a split that {who} is not trained on"
+                yield (
+                    f"{key}.local.split: found {shown(local.split)}, expected a split that {who} "
+                    "is not trained on"
+                )
 
 
 def _archive_problems(key: str, archive: Archive, settings: Settings) -> Iterator[str]:
@@ -157,7 +181,8 @@ def _archive_problems(key: str, archive: Archive, settings: Settings) -> Iterato
 def _plan_problems(plan: Plan) -> Iterator[str]:
     if plan.gpu not in PEAKS and not (plan.tflops and plan.memory_gib):
         yield (
-            f"plan.gpu: found {shown(plan.gpu)}, expected {either(f'`{name}`' for name in PEAKS)}, or `plan.tflops` and "
+            f"plan.gpu: found {shown(plan.gpu)}, expected "
+            f"{either(f'`{name}`' for name in PEAKS)}, or `plan.tflops` and "
             f"`plan.memory_gib` of another{did_you_mean(plan.gpu, PEAKS)}"
         )
 
@@ -175,7 +200,8 @@ def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[s
     for name, split in corpus.splits.items():
         if split.documents is not None and split.shards > split.documents:
             yield (
-                f"{key}.splits.{name}.shards: found {split.shards}, expected at most one for each of "
+                f"{key}.splits.{name}.shards: found {split.shards}, expected at most one for each "
+                "of "
                 f"the split's {split.documents} documents"
             )
     for name in corpus.source.datasets:
@@ -190,14 +216,20 @@ def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]
         try:
             json.dumps(value)
         except TypeError:
-            yield f"{key}.template_arguments.{name}: found a {type(value).__name__}, expected text; put it in quotes"
+            yield (
+                f"{key}.template_arguments.{name}: found a {type(value).__name__}, expected text; "
+                "put it in quotes"
+            )
     if model.path is not None:
         patterns = ["config.json", "tokenizer.json"] + ["*.safetensors"] * model.weights
         if missing := [x for x in patterns if not any(Path(model.path).glob(x))]:
             lacking = (
                 f"without {listed(missing)}" if Path(model.path).is_dir() else "which is no folder"
             )
-            yield f"{key}.path: found {shown(model.path)}, {lacking}, expected a folder with {listed(patterns)}"
+            yield (
+                f"{key}.path: found {shown(model.path)}, {lacking}, expected a folder with "
+                f"{listed(patterns)}"
+            )
     if model.scratch is not None:
         yield from _scratch_problems(f"{key}.scratch", model.scratch, model, settings)
     if model.shape is not None:
@@ -207,7 +239,10 @@ def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]
 def _shape_problems(key: str, shape: Shape, weights: bool) -> Iterator[str]:
     missing = [x for x in ("hidden", "layers", "heads", "intermediate") if not getattr(shape, x)]
     if weights and missing:
-        yield f"{key}: found no {listed(missing)}, expected them of a model that is not `weights: false`"
+        yield (
+            f"{key}: found no {listed(missing)}, expected them of a model that is not `weights: "
+            "false`"
+        )
     elif shape.hidden and shape.heads and shape.hidden % shape.heads and not shape.head_width:
         yield f"{key}.head_width: missing, expected it since `hidden` is no multiple of `heads`"
 
@@ -239,7 +274,8 @@ def _student_problems(key: str, student: Student, settings: Settings) -> Iterato
             default, found = Student.model_fields[field].default, getattr(student, field)
             if found != default:
                 yield (
-                    f"{key}.{field}: found {shown(found)}, expected {shown(default)} since the student keeps its "
+                    f"{key}.{field}: found {shown(found)}, expected {shown(default)} since the "
+                    "student keeps its "
                     "tokenizer and so its embeddings; give it another under `tokenizer`"
                 )
 
@@ -247,11 +283,19 @@ def _student_problems(key: str, student: Student, settings: Settings) -> Iterato
 def _source_problems(key: str, section: Dataset | Model, sources: tuple[str, ...]) -> Iterator[str]:
     given = [name for name in sources if getattr(section, name) is not None]
     if len(given) != 1:
-        yield f"{key}: found {listed(given) or 'no source'}, expected exactly one of {listed(sources)}"
+        yield (
+            f"{key}: found {listed(given) or 'no source'}, expected exactly one of "
+            f"{listed(sources)}"
+        )
     elif given == ["hub"] and section.revision is None:
-        yield f"{key}.revision: missing, expected the commit of `hub` to fetch, 40 hexadecimal digits"
+        yield (
+            f"{key}.revision: missing, expected the commit of `hub` to fetch, 40 hexadecimal digits"
+        )
     elif given != ["hub"] and section.revision is not None:
-        yield f"{key}.revision: found {shown(section.revision)}, expected none since there is no `hub`"
+        yield (
+            f"{key}.revision: found {shown(section.revision)}, expected none since there is no "
+            "`hub`"
+        )
 
 
 def _weights_problems(key: str, name: str, settings: Settings) -> Iterator[str]:

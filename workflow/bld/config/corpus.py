@@ -26,7 +26,8 @@ class Corpus(Section):
     source: AnySource
     """Where documents come from."""
     splits: dict[Name, Split] = Field(min_length=1)
-    """Disjoint parts by name, train and validation for example; one added at the end changes no other."""
+    """Disjoint parts by name, train and validation for example; one added at the end changes no
+    other."""
     seed: Seed = 0
     """Seed of the assignment of groups to splits."""
     expected: Expected | None = None

@@ -1,4 +1,5 @@
-"""The settings of what comes in: documents, and data sets to fetch; and what every section has in common.
+"""The settings of what comes in: documents, and data sets to fetch; and what every section has in
+common.
 
 `config` is the place to import settings from.
 """
@@ -81,7 +82,8 @@ class Columns(Section):
 
 
 class Split(Section):
-    """One part of a corpus; documents of one group (a module, identical texts) never fall into two parts."""
+    """One part of a corpus; documents of one group (a module, identical texts) never fall into two
+    parts."""
 
     reruns = "the split (a fraction: also the splits after it) and what reads it"
     renamed: ClassVar = {"share": "fraction"}
@@ -107,7 +109,8 @@ class Expected(Section):
     supervised_fraction: Fraction = 1.0
     """Fraction of the content that is supervised."""
     bytes_per_token: Positive = 4.0
-    """Mean length of a token, of teacher and student alike; a token of a byte student is one byte."""
+    """Mean length of a token, of teacher and student alike; a token of a byte student is one
+    byte."""
 
 
 class Dataset(Section):

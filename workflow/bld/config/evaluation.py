@@ -1,4 +1,5 @@
-"""The settings of how models are judged: by bytes, by benchmarks and by what they write; and how teachers' bytes are audited.
+"""The settings of how models are judged: by bytes, by benchmarks and by what they write; and how
+teachers' bytes are audited.
 
 `config` is the place to import settings from.
 """
@@ -20,18 +21,21 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 class Evaluation(Histories):
-    """How models are judged on the validation split; for byte_divergence, teacher and student are summed over the same kind
-    of histories."""
+    """How models are judged on the validation split; for byte_divergence, teacher and student are
+    summed over the same kind of histories."""
 
     reruns = (
-        "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged teachers alone) and the "
+        "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged "
+        "teachers alone) and the "
         "report"
     )
 
     eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this fraction of the mass; with 0 every symbol keeps some, so that KL is finite."""
+    """Drop histories with at most this fraction of the mass; with 0 every symbol keeps some, so
+    that KL is finite."""
     tasks: list[Measure] = Field(list(MEASURES))
-    """What is measured; byte_divergence needs runs with a teacher; text is what models write and what surprises them."""
+    """What is measured; byte_divergence needs runs with a teacher; text is what models write and
+    what surprises them."""
     divergence_documents: Count = 64
     """Documents on which byte_divergence is measured."""
     prompts: list[str] = Field(
@@ -39,11 +43,13 @@ class Evaluation(Histories):
     )
     """Questions that every model answers for the report."""
     temperature: NonNegative = 0.0
-    """Of the answers, which are drawn from the same random numbers every time; 0 takes the most probable tokens."""
+    """Of the answers, which are drawn from the same random numbers every time; 0 takes the most
+    probable tokens."""
     completion_bytes: Count = 320
     """Longest answer in bytes."""
     passage_bytes: Count = 600
-    """Length of the passage whose bytes are coloured in the report by how much they surprise a model."""
+    """Length of the passage whose bytes are coloured in the report by how much they surprise a
+    model."""
     window: Count = 1024
     """Longest context in tokens."""
     batch_tokens: Count = 8192
@@ -56,8 +62,8 @@ class LocalBenchmark(Section):
     reruns = "this benchmark of every model and the report"
 
     kind: Literal["documentation", "next_line", "next_word", "bits_per_byte"]
-    """Which of four documentations belongs to a function; which of four lines of source comes next; the next word, which
-    stood there before, exactly; or the harness's own bits per byte."""
+    """Which of four documentations belongs to a function; which of four lines of source comes next;
+    the next word, which stood there before, exactly; or the harness's own bits per byte."""
     corpus: Name
     """The entry under `corpora`."""
     split: Name = "validation"
@@ -69,8 +75,8 @@ class LocalBenchmark(Section):
 
 
 class Benchmark(Section):
-    """A task of lm-evaluation-harness, of its own collection or made from a corpus. Every run is judged by it, its teacher,
-    and its student before training."""
+    """A task of lm-evaluation-harness, of its own collection or made from a corpus. Every run is
+    judged by it, its teacher, and its student before training."""
 
     reruns = "this benchmark of every model and the report"
 
@@ -97,15 +103,18 @@ class Benchmark(Section):
 
 
 class Audit(Histories):
-    """How a teacher's byte distributions are checked: a sample of documents is summed again under a stricter policy."""
+    """How a teacher's byte distributions are checked: a sample of documents is summed again under a
+    stricter policy."""
 
     reruns = "the audits, the measure of information (`documents` and `seed` alone) and the report"
 
     histories: Literal["prefix", "beam"] = "prefix"
     """The histories of the stricter policy."""
     eps: float = Field(0.0, ge=0, lt=1)
-    """Drop histories with at most this fraction of the mass; at most that of every teacher with such histories."""
+    """Drop histories with at most this fraction of the mass; at most that of every teacher with
+    such histories."""
     documents: Count = 16
-    """Documents in the sample, which also serves to measure what a token tells and its bytes do not."""
+    """Documents in the sample, which also serves to measure what a token tells and its bytes do
+    not."""
     seed: Seed = 0
     """Seed of the sample."""

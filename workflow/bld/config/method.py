@@ -27,7 +27,8 @@ class Series(NamedTuple):
     """
 
     name: str
-    """What `Method.series_name` gives, followed by ` plain` for runs without token cross-entropy."""
+    """What `Method.series_name` gives, followed by ` plain` for runs without token
+    cross-entropy."""
     label: str
     colour: str | None = None
     marker: str = "o"
@@ -82,7 +83,8 @@ class Method(Section):
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether it learns from the teacher's tokens (`top_k_tokens`), not from its bytes alone."""
+        """Whether it learns from the teacher's tokens (`top_k_tokens`), not from its bytes
+        alone."""
         return True
 
     @property

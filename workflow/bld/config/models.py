@@ -1,4 +1,5 @@
-"""The settings of models: where they come from, how one is made from nothing, and how they teach and learn.
+"""The settings of models: where they come from, how one is made from nothing, and how they teach
+and learn.
 
 `config` is the place to import settings from.
 """
@@ -27,7 +28,8 @@ class ScratchTokenizer(Section):
     reruns = "the tokenizer, its model and everything after it"
 
     kind: Literal["byte_level_bpe", "sentencepiece_bpe", "unigram", "bytes"]
-    """The algorithm: GPT-2's, SentencePiece's two (spaces as U+2581, byte fallback), or bytes as they are."""
+    """The algorithm: GPT-2's, SentencePiece's two (spaces as U+2581, byte fallback), or bytes as
+    they are."""
     vocabulary: int = Field(4096, ge=300)
     """Number of entries aimed at."""
     template: Literal["chatml", "turns"] = "chatml"
@@ -79,14 +81,18 @@ class Training(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the model; the optimiser always keeps float32 copies."""
     zero_stage: Literal[0, 1, 2, 3] = 0
-    """What DeepSpeed ZeRO shares out between processes: nothing, optimiser, gradients, parameters."""
+    """What DeepSpeed ZeRO shares out between processes: nothing, optimiser, gradients,
+    parameters."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
-    """What waits in the host's memory: nothing, the optimiser's states (stage 1 or more), or parameters too (stage 3)."""
+    """What waits in the host's memory: nothing, the optimiser's states (stage 1 or more), or
+    parameters too (stage 3)."""
     activation_checkpointing: bool = False
-    """Compute hidden states again in the backward pass instead of keeping them: less memory, a third more time."""
+    """Compute hidden states again in the backward pass instead of keeping them: less memory, a
+    third more time."""
     # Where a training is shown changes nothing that it computes, so no step's identity holds it.
     tracker: Literal["tensorboard", "trackio", "wandb", "none"] = Field("tensorboard", exclude=True)
-    """Where its metrics are shown while it runs; nothing is rerun for it. trackio and wandb are to be installed."""
+    """Where its metrics are shown while it runs; nothing is rerun for it. trackio and wandb are to
+    be installed."""
 
 
 class Lora(Section):
@@ -101,7 +107,8 @@ class Lora(Section):
     targets: list[str] = Field(["q_proj", "v_proj"], min_length=1)
     """Ends of the names of the matrices that are updated."""
     embeddings: bool = False
-    """Train the embeddings and the output head as well, in full; worth it after a change of vocabulary."""
+    """Train the embeddings and the output head as well, in full; worth it after a change of
+    vocabulary."""
 
 
 class RunTraining(Training):
@@ -139,12 +146,14 @@ class Scratch(Section):
 
 
 class Shape(Section):
-    """What `snakemake plan` assumes of a model that is not fetched yet: numbers of its config.json."""
+    """What `snakemake plan` assumes of a model that is not fetched yet: numbers of its
+    config.json."""
 
     reruns = "nothing: only `snakemake plan` reads it"
 
     vocabulary: Count
-    """Rows of its embeddings; entries of its tokenizer where the model has `weights: false`, which needs no more."""
+    """Rows of its embeddings; entries of its tokenizer where the model has `weights: false`, which
+    needs no more."""
     hidden: Count | None = None
     """Width (`hidden_size`)."""
     layers: Count | None = None
@@ -213,9 +222,11 @@ class Histories(Section):
     reruns = "what sums a model's tokens to bytes"
 
     histories: Literal["trunk", "prefix", "beam"] = "prefix"
-    """`prefix`: how the text up to each byte is tokenised. `beam`: the paper's search. `trunk`: a biased control."""
+    """`prefix`: how the text up to each byte is tokenised. `beam`: the paper's search. `trunk`: a
+    biased control."""
     eps: float = Field(1e-3, ge=0, lt=1)
-    """Drop histories with at most this fraction of the mass; 0 keeps them all. Not read by `trunk`."""
+    """Drop histories with at most this fraction of the mass; 0 keeps them all. Not read by
+    `trunk`."""
     beam_width: Count = 10
     """How many histories a beam keeps at a byte; only read by `beam`."""
 
@@ -238,7 +249,8 @@ class Scoring(Histories):
     top_k_symbols: int = Field(16, ge=1, le=256)
     """...but at most this many; the rest is kept as one tail mass."""
     top_k_tokens: int = Field(0, ge=0, le=4096)
-    """Keep so many of the most probable tokens at each of its own, for methods that compare tokens (64 is fine); 0 for none."""
+    """Keep so many of the most probable tokens at each of its own, for methods that compare tokens
+    (64 is fine); 0 for none."""
     window: Count = 1024
     """Longest context in tokens; longer documents are read in windows that overlap by half."""
     batch_tokens: Count = 8192
@@ -248,8 +260,8 @@ class Scoring(Histories):
 
 
 class Average(Section):
-    """Several models as one teacher: their byte distributions averaged, whatever their tokenizers. It is judged in bits per
-    byte by its bytes, and answers no benchmarks and writes no texts."""
+    """Several models as one teacher: their byte distributions averaged, whatever their tokenizers.
+    It is judged in bits per byte by its bytes, and answers no benchmarks and writes no texts."""
 
     reruns = Scoring.reruns
 
@@ -269,7 +281,8 @@ class Teacher(Scoring):
     average: Average | None = None
     """Several models instead of one."""
     mode: Literal["cached", "live"] = "cached"
-    """`cached`: scored once, for all runs. `live`: scored inside each training step, for documents read once."""
+    """`cached`: scored once, for all runs. `live`: scored inside each training step, for documents
+    read once."""
 
     @property
     def models(self) -> list[str]:
@@ -287,9 +300,11 @@ class Student(Section):
     model: Name
     """The entry under `models`."""
     tokenizer: Name | Literal["bytes"] | None = None
-    """Give it another tokenizer: that of an entry under `models`, or `bytes`; null keeps its own."""
+    """Give it another tokenizer: that of an entry under `models`, or `bytes`; null keeps its
+    own."""
     initialisation: Literal["fvt", "mean", "random"] = "fvt"
-    """New rows of the embeddings: the mean of the old tokens that spell them, the mean of all rows, or noise like them."""
+    """New rows of the embeddings: the mean of the old tokens that spell them, the mean of all rows,
+    or noise like them."""
     pad_vocabulary_to: Count = 1
     """Make the number of rows a multiple of this; a multiple of 64 is faster on GPUs."""
     seed: Seed = 0

@@ -40,7 +40,8 @@ class Plan(Section):
     reruns = "nothing: only `snakemake plan` reads it"
 
     gpu: str = "H100"
-    """The GPU: A100-40, A100-80, H100, H200, L40S, MI300X, RTX-4090 or V100-32; or any other with the two numbers below."""
+    """The GPU: A100-40, A100-80, H100, H200, L40S, MI300X, RTX-4090 or V100-32; or any other with
+    the two numbers below."""
     tflops: Positive | None = None
     """Its peak TFLOP/s in the precision of your runs; null takes the published one."""
     memory_gib: Positive | None = None

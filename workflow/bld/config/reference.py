@@ -1,4 +1,5 @@
-"""Writes what is generated from the settings: `config/schema.json` and the tables of `config/README.md`.
+"""Writes what is generated from the settings: `config/schema.json` and the tables of
+`config/README.md`.
 
 Run `PYTHONPATH=workflow python -m bld.config.reference` after a change to `bld.config.settings`.
 """
@@ -15,7 +16,10 @@ from bld.config.settings import Section
 from bld.config.words import Node, entry_of, in_words, schema, section_of, shown
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-MARK = "<!-- All below is generated from workflow/bld/config/ by `PYTHONPATH=workflow python -m bld.config.reference`. -->\n"
+MARK = (
+    "<!-- All below is generated from workflow/bld/config/ by "
+    "`PYTHONPATH=workflow python -m bld.config.reference`. -->\n"
+)
 
 
 class Place(NamedTuple):

@@ -1,5 +1,5 @@
-"""What may be wrong with runs, and with what they have in common with the training of models from scratch; the other half of
-`checks`.
+"""What may be wrong with runs, and with what they have in common with the training of models from
+scratch; the other half of `checks`.
 
 A problem is a sentence that names the key, what was found and what is expected.
 """
@@ -54,14 +54,20 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.teacher is not None:
         yield from known(f"{key}.teacher", run.teacher, settings, "teachers")
     elif run.method != "sft":
-        yield f"{key}.teacher: missing, expected an entry under `teachers` since the method is `{run.method}`"
+        yield (
+            f"{key}.teacher: missing, expected an entry under `teachers` since the method is "
+            f"`{run.method}`"
+        )
     student = settings.students.get(run.student)
     model = settings.models.get(student.model) if student else None
     for fields, text in training_problems(run.training, model):
         yield f"{_where(key, run, settings, 'training', fields)}: {text}"
     if run.sampling.on_policy:
         for text in _sampling_problems(run, settings.teachers.get(run.teacher or "")):
-            yield f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since {text}"
+            yield (
+                f"{key}.sampling.on_policy: found {run.sampling.on_policy:g}, expected 0 since "
+                f"{text}"
+            )
     if run.teacher in settings.teachers and run.reads_tokens:
         yield from _token_problems(key, run, settings.teachers[run.teacher])
     if run.taught:
@@ -72,7 +78,8 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
             yield f"{_where(key, run, settings, 'bld', fields)}: {text}"
         if run.has_warmup and run.head_warmup.patience and not run.training.evaluate_every:
             yield (
-                f"{_where(key, run, settings, 'head_warmup', ['patience'])}: found {run.head_warmup.patience}, expected null "
+                f"{_where(key, run, settings, 'head_warmup', ['patience'])}: found "
+                f"{run.head_warmup.patience}, expected null "
                 "or a `training.evaluate_every` above 0, since it counts evaluations"
             )
         if student:
@@ -82,12 +89,14 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
 def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
     if teacher.average:
         yield (
-            f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in common; expected a "
+            f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in "
+            "common; expected a "
             f"teacher with `model` since `{run.method}` learns from tokens"
         )
     elif not teacher.top_k_tokens:
         yield (
-            f"teachers.{run.teacher}.top_k_tokens: found 0, expected at least 1 since `{key}` learns from the teacher's "
+            f"teachers.{run.teacher}.top_k_tokens: found 0, expected at least 1 since `{key}` "
+            "learns from the teacher's "
             "tokens (64 is a good number)"
         )
 
@@ -97,15 +106,20 @@ def _sampling_problems(run: Run, teacher: Teacher | None) -> Iterator[str]:
     if run.taught is None:
         yield f"`{run.method}` learns nothing from what its student writes"
     elif teacher and teacher.mode != "live":
-        yield f"the teacher `{run.teacher}` is {teacher.mode} and reads no new text; give it `mode: live`"
+        yield (
+            f"the teacher `{run.teacher}` is {teacher.mode} and reads no new text; give it `mode: "
+            "live`"
+        )
     if run.training.zero_stage == 3:
         yield (
-            "`training.zero_stage` is 3, where no process has the whole student to write with; stage 2 leaves it whole"
+            "`training.zero_stage` is 3, where no process has the whole student to write with; "
+            "stage 2 leaves it whole"
         )
 
 
 def _where(key: str, run: Run, settings: Settings, section: str, fields: Sequence[str]) -> str:
-    """The setting to name, the first of `fields`: in the run where one of them is its own, else in the common section."""
+    """The setting to name, the first of `fields`: in the run where one of them is its own, else in
+    the common section."""
     own, common = getattr(run, section), getattr(settings, section)
     differs = any(getattr(own, field) != getattr(common, field) for field in fields)
     return f"{key + '.' if differs else ''}{section}.{fields[0]}"
@@ -120,10 +134,14 @@ def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     for field in ("validation_split", "development_split"):
         for who, split in trained_on(run, settings):
             if split == (run.corpus, getattr(run, field)):
-                yield f"{key}.{field}: found {shown(split[1])}, expected a split that {who} is not trained on"
+                yield (
+                    f"{key}.{field}: found {shown(split[1])}, expected a split that {who} is not "
+                    "trained on"
+                )
     if run.development_split == run.validation_split:
         yield (
-            f"{key}.development_split: found {shown(run.development_split)}, expected another split than "
+            f"{key}.development_split: found {shown(run.development_split)}, expected another "
+            "split than "
             "`validation_split`, on which the run is judged"
         )
     if run.training.evaluate_every and run.development_split is None:
@@ -156,7 +174,8 @@ def _bld_problems(bld: BldSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     if bld.histories != "trunk" and bld.head != "marginal":
         yield (
             ("histories", "head"),
-            f"found `{bld.histories}`, expected `trunk` since `head` is `{bld.head}`: only `marginal` sums histories",
+            f"found `{bld.histories}`, expected `trunk` since `head` is `{bld.head}`: only "
+            "`marginal` sums histories",
         )
 
 
@@ -166,7 +185,8 @@ def _head_problems(key: str, head: str, student: str, settings: Settings) -> Ite
         yield f"{key}: found `{head}`, expected `output` since `{student}` is a byte student"
     if not known and head == "output":
         yield (
-            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{student}` is not known to be "
+            f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{student}` "
+            "is not known to be "
             "a byte student"
         )
 
@@ -190,7 +210,8 @@ def training_problems(
     if training.batch_size % training.micro_batch_size:
         yield (
             ("micro_batch_size", "batch_size"),
-            f"found {training.micro_batch_size}, expected a divisor of `batch_size` ({training.batch_size})",
+            f"found {training.micro_batch_size}, expected a divisor of `batch_size` "
+            f"({training.batch_size})",
         )
     if training.warmup_steps >= training.steps:
         yield (
@@ -200,13 +221,15 @@ def training_problems(
     if training.precision == "bf16" and training.zero_stage == 0:
         yield (
             ("zero_stage", "precision"),
-            "found 0, expected 1, 2 or 3 since `precision` is bf16 (at stage 0 DeepSpeed takes a step too many)",
+            "found 0, expected 1, 2 or 3 since `precision` is bf16 (at stage 0 DeepSpeed takes a "
+            "step too many)",
         )
     needed = {"none": 0, "optimizer": 1, "parameters": 3}[training.offload]
     if training.zero_stage < needed:
         yield (
             ("zero_stage", "offload"),
-            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} since `offload` is "
+            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} "
+            "since `offload` is "
             f"`{training.offload}`",
         )
 
@@ -220,11 +243,17 @@ def fits(length: int, model: Model | None) -> Iterator[str]:
 def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str]:
     entries = getattr(settings, section)
     if name not in entries:
-        yield f"{key}: found {shown(name)}, expected an entry under `{section}`{did_you_mean(name, entries)}"
+        yield (
+            f"{key}: found {shown(name)}, expected an entry under "
+            f"`{section}`{did_you_mean(name, entries)}"
+        )
 
 
 def known_split(key: str, corpus: str, split: str, settings: Settings) -> Iterator[str]:
     if corpus in settings.corpora:
         splits = settings.corpora[corpus].splits
         if split not in splits:
-            yield f"{key}: found {shown(split)}, expected a split of the corpus `{corpus}`{did_you_mean(split, splits)}"
+            yield (
+                f"{key}: found {shown(split)}, expected a split of the corpus "
+                f"`{corpus}`{did_you_mean(split, splits)}"
+            )

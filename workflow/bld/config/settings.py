@@ -1,8 +1,10 @@
-"""Every setting of the workflow, defined once: here the runs, what is measured of them, and the configuration as a whole.
+"""Every setting of the workflow, defined once: here the runs, what is measured of them, and the
+configuration as a whole.
 
-`config/schema.json` and `config/README.md` are generated from these models. A model holds definitions only: what a step does
-with a setting is the step's business, so that the code fingerprint of a step can leave this module out and look at the values.
-`reruns` says in words which steps read a section. Cross-field rules live in `checks`.
+`config/schema.json` and `config/README.md` are generated from these models. A model holds
+definitions only: what a step does with a setting is the step's business, so that the code
+fingerprint of a step can leave this module out and look at the values. `reruns` says in words which
+steps read a section. Cross-field rules live in `checks`.
 """
 
 from __future__ import annotations
@@ -100,9 +102,11 @@ class HeadWarmup(Section):
     learning_rate: Positive = 1e-3
     """Peak learning rate; all else is as in `training`."""
     train_body: bool = False
-    """Train the student's body too, all of its weights whatever `training.lora` says, not only the byte head."""
+    """Train the student's body too, all of its weights whatever `training.lora` says, not only the
+    byte head."""
     patience: Count | None = None
-    """Stop after this many evaluations in which the byte loss did not fall (`training.evaluate_every`); null never stops."""
+    """Stop after this many evaluations in which the byte loss did not fall
+    (`training.evaluate_every`); null never stops."""
 
 
 class _Run(Section):
@@ -136,7 +140,8 @@ class _Run(Section):
 
 
 class Run(Methods, _Run):
-    """One training run; what it does not say itself it takes from the sections of the same name above."""
+    """One training run; what it does not say itself it takes from the sections of the same name
+    above."""
 
     reruns = "this run and the report"
 
@@ -166,7 +171,8 @@ class Run(Methods, _Run):
         return bool(self.development_split and self.training.evaluate_every)
 
     def own(self, **how: Any) -> dict[str, Any]:
-        """Its settings as `model_dump` gives them, `how` it is told to, without those of other methods."""
+        """Its settings as `model_dump` gives them, `how` it is told to, without those of other
+        methods."""
         return self.model_dump(exclude=set(Methods.model_fields) - {self.method}, **how)
 
 
@@ -215,7 +221,8 @@ class _Settings(Section):
 
 
 class Settings(Methods, _Settings):
-    """The whole configuration; a method's section holds for every run of that method unless it says otherwise."""
+    """The whole configuration; a method's section holds for every run of that method unless it says
+    otherwise."""
 
     def has_bytes_as_tokens(self, student: str) -> bool:
         """Whether a student's tokens are bytes, as far as is known before its tokenizer is made."""

@@ -1,7 +1,8 @@
-"""What every definition of a source of documents has: its settings as fields, all else as attributes.
+"""What every definition of a source of documents has: its settings as fields, all else as
+attributes.
 
-A source is two files: `config/sources/{kind}.py`, a subclass of `Source` with a `kind` of that name,
-and `documents/sources/{kind}.py`, which reads it.
+A source is two files: `config/sources/{kind}.py`, a subclass of `Source` with a `kind` of that
+name, and `documents/sources/{kind}.py`, which reads it.
 """
 
 from __future__ import annotations

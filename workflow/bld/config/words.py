@@ -134,7 +134,8 @@ def either(words: Iterable[str]) -> str:
 def _locate(location: Sequence[int | str]) -> tuple[str, Node]:
     """The key of a place in the configuration, and its node.
 
-    Pydantic also names the branches of unions, which are no keys: a branch of sections is followed, others are left out.
+    Pydantic also names the branches of unions, which are no keys: a branch of sections is followed,
+    others are left out.
     """
     key, node = "", schema()
     for part in location:

@@ -90,7 +90,8 @@ def _check_count(name: str, split: Split, found: int, read: int) -> None:
     if found < split.shards:
         raise ValueError(
             f"split {name!r} got {found} documents for {split.shards} shards "
-            f"(fraction: {split.fraction}, documents: {split.documents}, read in all: {read}); raise "
+            f"(fraction: {split.fraction}, documents: {split.documents}, read in all: {read}); "
+            "raise "
             "its fraction or `documents`, lower its shards, or give the corpus more sources"
         )
     if split.documents is not None and found < split.documents:
@@ -238,8 +239,8 @@ def read_shard(path: Path) -> Iterator[Document]:
 
 
 def checked_digest(path: Path) -> str:
-    """The SHA-256 of a shard; raises ValueError if it is missing, or is not what its split's manifest
-    says."""
+    """The SHA-256 of a shard; raises ValueError if it is missing, or is not what its split's
+    manifest says."""
     shards = read_manifest(path.parent / MANIFEST).get("shards", [])
     expected = {shard["name"]: shard["sha256"] for shard in shards}.get(path.stem)
     found = sha256_of(path) if path.exists() else None

@@ -39,16 +39,18 @@ def jobs_lost_from_arrays(arrays: str, jobs: int, rules: Iterable[str]) -> str |
     for rule, count in counts.items():
         if count > jobs and chosen & {rule, "all"}:
             return (
-                f"{count} jobs of {rule} are to be sent as a job array, but no more than {jobs} jobs may be in the queue at "
-                f"once: those beyond would be lost. Set `jobs` in profiles/slurm/config.yaml to {count} or more, or take "
+                f"{count} jobs of {rule} are to be sent as a job array, but no more than {jobs} "
+                "jobs may be in the queue at "
+                "once: those beyond would be lost. Set `jobs` in profiles/slurm/config.yaml to "
+                f"{count} or more, or take "
                 f"{rule} out of `slurm-array-jobs` there"
             )
     return None
 
 
 def stop_forgotten(folder: str) -> list[str]:
-    """End jobs that a killed Snakemake has left running or waiting in this folder, and wait until they
-    have saved and are gone; returns their ids.
+    """End jobs that a killed Snakemake has left running or waiting in this folder, and wait until
+    they have saved and are gone; returns their ids.
 
     Nobody watches them, and what they make would be made again beside them. Snakemake's lock on the
     folder says that no other is at work there; other jobs of the user's are left alone.
@@ -56,7 +58,8 @@ def stop_forgotten(folder: str) -> list[str]:
     found = _forgotten(folder)
     if found:
         print(
-            f"An earlier Snakemake left jobs here; they are asked to save and to end: {' '.join(found)}",
+            "An earlier Snakemake left jobs here; they are asked to save and to end: "
+            f"{' '.join(found)}",
             flush=True,
         )
         answer("scancel", *found)
@@ -66,8 +69,8 @@ def stop_forgotten(folder: str) -> list[str]:
 
 
 def _forgotten(folder: str) -> list[str]:
-    """Ids of the user's jobs with this working folder that were named by the plugin: by a UUID, with
-    the rule as comment."""
+    """Ids of the user's jobs with this working folder that were named by the plugin: by a UUID,
+    with the rule as comment."""
     lines = answer("squeue", "--me", "--noheader", "--format", "%A|%j|%k|%Z").splitlines()
     jobs = [line.split("|", 3) for line in lines]
     return sorted(

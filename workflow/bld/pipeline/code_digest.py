@@ -1,5 +1,5 @@
-"""A digest of the code that a step runs: that of its stage, of the modules that it imports by a name in
-its settings, and of every module of the package that these import, followed through.
+"""A digest of the code that a step runs: that of its stage, of the modules that it imports by a
+name in its settings, and of every module of the package that these import, followed through.
 
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
 changes the digest; and in a form of our own, since Python's changes from version to version. The
@@ -59,8 +59,8 @@ def digest_of(modules: Mapping[str, str]) -> str:
 def code_modules(
     module: str, package: Path = PACKAGE, loaded: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """The modules that `module` and those `loaded` run, themselves included, sorted, with the SHA-256
-    of each.
+    """The modules that `module` and those `loaded` run, themselves included, sorted, with the
+    SHA-256 of each.
 
     `package` is the folder of the package `bld`.
     """
@@ -118,8 +118,8 @@ def _digest(module: str, package: Path) -> str:
 
 
 def _data(tree: ast.AST, folder: Path) -> list[Path]:
-    """The data files of a folder that a module names, or that one of them names: by their name, or all that end in a text
-    of the module."""
+    """The data files of a folder that a module names, or that one of them names: by their name, or
+    all that end in a text of the module."""
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     files = {path for path in folder.iterdir() if path.suffix in DATA}
     named, waiting = set[Path](), {path for path in files if {path.name, path.suffix} & texts}
@@ -132,8 +132,8 @@ def _data(tree: ast.AST, folder: Path) -> list[Path]:
 
 
 def plain(node: Any) -> Any:
-    """A syntax tree as nested tuples; fields without a value are left out, since each version of Python
-    adds some."""
+    """A syntax tree as nested tuples; fields without a value are left out, since each version of
+    Python adds some."""
     if isinstance(node, ast.AST):
         fields = ((name, plain(value)) for name, value in ast.iter_fields(node))
         return type(node).__name__, *(pair for pair in fields if pair[1] not in (None, ()))

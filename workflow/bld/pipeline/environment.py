@@ -42,14 +42,16 @@ def imported_packages() -> dict[str, str]:
 
 
 def conda_digest() -> str | None:
-    """SHA-256 over the names of the packages of the conda environment, which hold version and build."""
+    """SHA-256 over the names of the packages of the conda environment, which hold version and
+    build."""
     prefix = os.environ.get("CONDA_PREFIX")
     names = sorted(path.name for path in Path(prefix).glob("conda-meta/*.json")) if prefix else []
     return hashlib.sha256("\n".join(names).encode()).hexdigest() if names else None
 
 
 def project_version(project: Path = PROJECT) -> dict[str, str | None]:
-    """The commit of the project and a digest of what differs from it; null where git does not know."""
+    """The commit of the project and a digest of what differs from it; null where git does not
+    know."""
     commit = _git(project, "rev-parse", "HEAD")
     # A folder that lies in somebody else's repository has no commit of its own.
     if commit is None or _git(project, "cat-file", "-e", "HEAD:./Snakefile") is None:
@@ -80,8 +82,8 @@ def _content(path: Path) -> bytes:
 
 
 def _git(project: Path, *command: str) -> bytes | None:
-    """What git prints; null if it fails, is not there or takes too long. It takes no lock, since other
-    jobs ask at the same time."""
+    """What git prints; null if it fails, is not there or takes too long. It takes no lock, since
+    other jobs ask at the same time."""
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(project), *command],

@@ -23,8 +23,8 @@ MICRO, MILLI = 1e-6, 1e-3
 
 
 def hardware() -> dict[str, Any]:
-    """The class of the machine, without its name: processor, cores that this process may use, memory,
-    and the GPUs that it sees, if it has used one."""
+    """The class of the machine, without its name: processor, cores that this process may use,
+    memory, and the GPUs that it sees, if it has used one."""
     return {
         "host": f"{platform.system()} {platform.machine()}",
         "cpu": _processor(),
@@ -35,7 +35,8 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """The most bytes of the machine's memory that this process, or one that it waited for, has held."""
+    """The most bytes of the machine's memory that this process, or one that it waited for, has
+    held."""
     whose = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     most = max(resource.getrusage(who).ru_maxrss for who in whose)
     return most if sys.platform == "darwin" else most * 1024  # kibibytes, but for macOS
@@ -59,8 +60,8 @@ def driver() -> str | None:
 
 
 class EnergyMeter:
-    """The energy that the processors and the visible GPUs of this machine take from now on, whoever uses
-    them.
+    """The energy that the processors and the visible GPUs of this machine take from now on, whoever
+    uses them.
 
     Processors are read from the kernel's powercap files, which many systems show to root alone.
     """

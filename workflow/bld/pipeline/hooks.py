@@ -1,4 +1,5 @@
-"""What the workflow does besides its rules: before jobs are sent to a cluster, after a failure, and when it calls itself."""
+"""What the workflow does besides its rules: before jobs are sent to a cluster, after a failure, and
+when it calls itself."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from bld.pipeline.targets import REPORT, Targets
 
 
 def prepare_cluster(workflow: Workflow) -> None:
-    """Use what the site has, and refuse what would wait for ever; what runs right here touches no job of the cluster."""
+    """Use what the site has, and refuse what would wait for ever; what runs right here touches no
+    job of the cluster."""
     jobs, settings = list(workflow.dag.needrun_jobs()), workflow.executor_settings
     if all(job.is_local for job in jobs) or not hasattr(settings, "status_command"):
         return
@@ -31,13 +33,15 @@ def prepare_cluster(workflow: Workflow) -> None:
         settings.status_command = "squeue"
         settings.efficiency_report = False
         print(
-            "This cluster keeps no accounts: squeue tells how jobs are, and there is no efficiency report."
+            "This cluster keeps no accounts: squeue tells how jobs are, and there is no "
+            "efficiency report."
         )
     stop_forgotten(os.getcwd())
 
 
 def snakemake_command(workflow: Workflow, target: str) -> list[str]:
-    """A Snakemake of its own for `target`, as this one was called; it still needs its `--configfile`."""
+    """A Snakemake of its own for `target`, as this one was called; it still needs its
+    `--configfile`."""
     deployment = workflow.deployment_settings
     methods = sorted(str(method) for method in deployment.deployment_method)
     return [
@@ -58,7 +62,8 @@ def stale_step(workflow: Workflow, config: Mapping[str, Any]) -> str:
 
 
 def report_so_far(workflow: Workflow, targets: Targets, config: Mapping[str, Any]) -> None:
-    """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's environment."""
+    """After a failure, make the page of what there is: by a Snakemake of its own, so in its rule's
+    environment."""
     is_wanted = any(job.rule.name == "report" for job in workflow.dag.jobs)
     trainings = (targets.run_files(run)["training"] for run in targets.settings.runs)
     if not (is_wanted and any(map(os.path.exists, trainings))):

@@ -3,8 +3,8 @@
     python -m bld.pipeline.launch --nodes 1 --processes 4 -m bld.stages.distill ARGUMENTS...
 
 One process: the stage runs right here. Several: torchrun's agent starts them. In a SLURM job `srun`
-starts this module anew, once per node, and the agents of several nodes find each other at the first;
-on a single node too, since SLURM sends SIGTERM to what srun started and not to its children.
+starts this module anew, once per node, and the agents of several nodes find each other at the
+first; on a single node too, since SLURM sends SIGTERM to what srun started and not to its children.
 `--processes` counts those of all nodes. SIGTERM and SIGINT reach every process, which has time to
 save; a stage that wants to be sent again exits with code 75, and so does this.
 """
@@ -43,7 +43,8 @@ def main() -> None:
     nodes, processes = arguments.nodes, max(1, arguments.processes)
     if processes % nodes:
         parser.error(
-            f"{processes} processes cannot be shared out evenly on {nodes} nodes; give the rule a `gpu` that is a "
+            f"{processes} processes cannot be shared out evenly on {nodes} nodes; give the rule a "
+            "`gpu` that is a "
             "multiple of its `nodes`"
         )
     os.environ.update(environment(processes // nodes, os.environ))
@@ -95,7 +96,8 @@ def run_agent(nodes: int, processes: int, meeting_point: str | None, stage: Sequ
         max_restarts=0,
         shutdown_timeout=SECONDS_TO_SAVE,
     )
-    logging.disable()  # of the agent alone: what the processes say is theirs, how they ended is said below
+    # Of the agent alone: what the processes say is theirs, how they ended is said below.
+    logging.disable()
     try:
         elastic_launch(config, sys.executable)("-m", *stage)
     except ChildFailedError as error:

@@ -4,8 +4,8 @@
     NAME.record.attempts      until then: a line for every attempt, by whatever became of it
 
 Files stand under their paths from the working folder with their SHA-256; of a folder its manifest
-stands for the whole, since that holds the digest of every file in it. So the records of a workflow are
-a chain: equal digests link what one step made to what another read.
+stands for the whole, since that holds the digest of every file in it. So the records of a workflow
+are a chain: equal digests link what one step made to what another read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Version(_Part):
 
 
 class Environment(_Part):
-    """What a step ran in: Python and the packages that it imported, torch and the driver of GPUs."""
+    """What a step ran in: Python and the packages that it imported, torch and the driver of
+    GPUs."""
 
     python: str
     implementation: str | None = None
@@ -114,8 +115,9 @@ class Attempt(_Part):
 
 
 class Record(_Part):
-    """What a step did. `inputs`: their SHA-256 by path; `outside`: those of them that settings name and no step made.
-    `seconds`, `gpu_hours`, memory in bytes and energy are of the attempt that ended well."""
+    """What a step did. `inputs`: their SHA-256 by path; `outside`: those of them that settings name
+    and no step made. `seconds`, `gpu_hours`, memory in bytes and energy are of the attempt that
+    ended well."""
 
     format: int = FORMAT
     stage: str = Field(pattern=r"^[a-z_]+$")
@@ -175,7 +177,8 @@ class Recorder:
         self._version = Version(**project_version())
         if digest_of(self._modules) != step.code:
             raise SystemExit(
-                f"The code of `{stage}` was edited after this job was planned, so its outputs would pass for those of "
+                f"The code of `{stage}` was edited after this job was planned, so its outputs "
+                "would pass for those of "
                 "other code: run Snakemake again."
             )
         self._read: dict[str, str] = {}
@@ -278,11 +281,11 @@ class Recorder:
 
 
 def unchanged(paths: Iterable[str], record: str) -> set[str]:
-    """Those of the files which hold what they held when the step with this record read them: they are older than
-    the record, or have the digest in it.
+    """Those of the files which hold what they held when the step with this record read them: they
+    are older than the record, or have the digest in it.
 
-    If that is true of all, the record gets the date of the newest, so that a large file is read once
-    for a new date of it.
+    If that is true of all, the record gets the date of the newest, so that a large file is read
+    once for a new date of it.
     """
     try:
         read_at = os.stat(record).st_mtime_ns

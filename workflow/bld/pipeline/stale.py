@@ -1,4 +1,5 @@
-"""What would be made again and why: each job of a dry run, its step and its inputs held against the record of what is there.
+"""What would be made again and why: each job of a dry run, its step and its inputs held against the
+record of what is there.
 
 Nothing here decides what runs. Where a record shows no difference, Snakemake's own reason is given.
 """
@@ -32,7 +33,8 @@ IN_RECORD = ("Params have changed", "Updated input files", "Set of input files h
 
 
 class StaleJob(NamedTuple):
-    """A job of `rule` for the wildcards `target`, and why it runs; without a cause it follows from others."""
+    """A job of `rule` for the wildcards `target`, and why it runs; without a cause it follows from
+    others."""
 
     rule: str
     target: str
@@ -40,7 +42,8 @@ class StaleJob(NamedTuple):
 
 
 def stale_jobs(dry_run: str) -> list[StaleJob]:
-    """The jobs of a dry run with `--printshellcmds`, as Snakemake prints it in the working folder."""
+    """The jobs of a dry run with `--printshellcmds`, as Snakemake prints it in the working
+    folder."""
     return [
         _job(text)
         for text in re.split(r"\n(?=(?:local)?rule \S+:\n)", dry_run)[1:]
@@ -105,7 +108,10 @@ def _differences(record: Record, line: str, inputs: Sequence[str]) -> Iterator[s
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 file = name.replace(".", "/")
-                yield f"code of workflow/{file}.py: {_short(old.get(name))} -> {_short(new.get(name))}"
+                yield (
+                    f"code of workflow/{file}.py: {_short(old.get(name))} -> "
+                    f"{_short(new.get(name))}"
+                )
     for path in inputs:
         digest = record.inputs.get(portable_path(Path(path)))
         if digest and Path(path).is_file() and (now := sha256_of(path)) != digest:
@@ -131,7 +137,8 @@ def _short(digest: str | None) -> str:
 
 
 def print_stale(jobs: Sequence[StaleJob], file: IO[str] | None = None) -> None:
-    """Print a row for all jobs of a rule that run for the same causes, and below it how many only follow from them."""
+    """Print a row for all jobs of a rule that run for the same causes, and below it how many only
+    follow from them."""
     console = Console(width=WIDTH, file=file, highlight=False, markup=False, emoji=False)
     if not jobs:
         console.print("Nothing is stale.")

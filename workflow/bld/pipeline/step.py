@@ -1,8 +1,8 @@
-"""A step's identity: the settings that it reads and the digest of the code that it runs, as one line of sorted JSON; and how
-every stage reads it, with the files of its rule.
+"""A step's identity: the settings that it reads and the digest of the code that it runs, as one
+line of sorted JSON; and how every stage reads it, with the files of its rule.
 
-Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a step can read is what it
-is rerun for.
+Snakemake compares this line between invocations, and it is the step's own `--step` argument: what a
+step can read is what it is rerun for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ RECORD = "record"
 
 
 class StepLine(NamedTuple):
-    """`settings`: what the step reads; `identity`: digest of the whole line; `code`: that of the code."""
+    """`settings`: what the step reads; `identity`: digest of the whole line; `code`: that of the
+    code."""
 
     settings: dict[str, Any]
     identity: str
@@ -94,8 +95,9 @@ O = TypeVar("O", bound=Files)  # noqa: E741
 
 @dataclass(frozen=True)
 class Step(Generic[S, I, O]):
-    """What a stage is given: settings, inputs and outputs as it declares them; the record of what it does; and, of a stage
-    that may be interrupted, the folder of its checkpoints and the minutes of its job and between checkpoints."""
+    """What a stage is given: settings, inputs and outputs as it declares them; the record of what
+    it does; and, of a stage that may be interrupted, the folder of its checkpoints and the minutes
+    of its job and between checkpoints."""
 
     settings: S
     inputs: I
@@ -115,10 +117,11 @@ def stage(
     outputs: type[O],
     add_options: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> Iterator[Step[S, I, O]]:
-    """The step of this process, from its arguments; if the block ends without an error, its record is written. Arguments
-    that no result depends on may be added as `options`.
+    """The step of this process, from its arguments; if the block ends without an error, its record
+    is written. Arguments that no result depends on may be added as `options`.
 
-    Exits with every problem of its settings and files: an input that is missing, a folder that is not whole.
+    Exits with every problem of its settings and files: an input that is missing, a folder that is
+    not whole.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--step", type=parse_step, required=True, help="settings and code digest")

@@ -15,8 +15,8 @@ from bld.pipeline.step import parse_step
 
 
 class StepParser(argparse.ArgumentParser):
-    """The arguments of a stage: its step, and the files that it reads and writes, so that the record of
-    what it did follows from what it declares."""
+    """The arguments of a stage: its step, and the files that it reads and writes, so that the
+    record of what it did follows from what it declares."""
 
     def __init__(self, description: str | None) -> None:
         super().__init__(description=description)
@@ -27,8 +27,8 @@ class StepParser(argparse.ArgumentParser):
         self.add_argument("--log", type=Path, help="where what this prints is kept")
 
     def reads(self, flag: str, **options: Any) -> None:
-        """An input: a file, or a folder by its manifest; `nargs="?"` where it may be missing, "+" or "*"
-        where there may be several."""
+        """An input: a file, or a folder by its manifest; `nargs="?"` where it may be missing, "+"
+        or "*" where there may be several."""
         self._inputs.append(self._file(flag, options))
 
     def writes(self, flag: str, **options: Any) -> None:
@@ -41,8 +41,8 @@ class StepParser(argparse.ArgumentParser):
 
     @contextmanager
     def recorded(self) -> Iterator[argparse.Namespace]:
-        """The parsed arguments, with the `Record` of this step in place of its path; if the block ends
-        without an error, the record is written."""
+        """The parsed arguments, with the `Record` of this step in place of its path; if the block
+        ends without an error, the record is written."""
         arguments = self.parse_args()
         arguments.record = Recorder(
             arguments.record,

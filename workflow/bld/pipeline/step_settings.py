@@ -1,7 +1,8 @@
-"""What each step reads of the settings, a model for every stage: besides its inputs and its code, this is what it is rerun for.
+"""What each step reads of the settings, a model for every stage: besides its inputs and its code,
+this is what it is rerun for.
 
-What a step does not read is left unset, and only what is set counts (see `StepSettings`). `steps` makes them from the
-configuration.
+What a step does not read is left unset, and only what is set counts (see `StepSettings`). `steps`
+makes them from the configuration.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class TeacherModels(StepSettings):
 
 
 class Fetch(StepSettings):
-    """A model, with or without its weights and its code; or a data set, and which of its `files`."""
+    """A model, with or without its weights and its code; or a data set, and which of its
+    `files`."""
 
     hub: str
     revision: str
@@ -61,8 +63,9 @@ class Link(StepSettings):
 
 
 class BuildSplit(StepSettings):
-    """A corpus with its splits up to the one that is made, named by their `order`; of those before it the fractions alone
-    are read. `python`: its version, where documents are made from it and no environment fixes it."""
+    """A corpus with its splits up to the one that is made, named by their `order`; of those before
+    it the fractions alone are read. `python`: its version, where documents are made from it and no
+    environment fixes it."""
 
     corpus: Corpus
     order: list[str]
@@ -170,8 +173,9 @@ class WarmUp(StepSettings):
 
 
 class Distill(Methods, StepSettings):
-    """A run: of the methods' settings those of its own. `teacher`: one that is asked on the way; `teacher_rendering`: of one
-    whose tokens are read; `sampling`: where the student writes documents itself."""
+    """A run: of the methods' settings those of its own. `teacher`: one that is asked on the way;
+    `teacher_rendering`: of one whose tokens are read; `sampling`: where the student writes
+    documents itself."""
 
     method: str
     training: RunTraining
@@ -204,7 +208,8 @@ class EvaluateAverage(TeacherModels):
 
 
 class EvaluateByteDivergence(EvaluateBitsPerByte):
-    """The teacher, how many documents, and the kind of the byte head of a run that has trained one."""
+    """The teacher, how many documents, and the kind of the byte head of a run that has trained
+    one."""
 
     teacher: TeacherModels
     documents: int
@@ -238,7 +243,8 @@ class BuildBenchmark(StepSettings):
 
 
 class EvaluateBenchmark(StepSettings):
-    """How a model is evaluated by a benchmark; what its data is made from is read by those who make it."""
+    """How a model is evaluated by a benchmark; what its data is made from is read by those who make
+    it."""
 
     name: str
     task: str | None
@@ -253,7 +259,8 @@ class EvaluateBenchmark(StepSettings):
 
 
 class Plan(StepSettings):
-    """The whole configuration as it was written, and what every attempt of a job gets, by rule and name."""
+    """The whole configuration as it was written, and what every attempt of a job gets, by rule and
+    name."""
 
     configuration: Settings
     limits: dict[str, dict[str, list[dict[str, float]]]]

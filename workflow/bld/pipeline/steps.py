@@ -1,4 +1,5 @@
-"""The step of every job: what its stage reads, taken from the configuration, as one line with the digest of its code."""
+"""The step of every job: what its stage reads, taken from the configuration, as one line with the
+digest of its code."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ S = TypeVar("S", bound=Section)
 
 # How many documents aligned tokens are counted on, at most: enough for fractions of tokens.
 ALIGNED_DOCUMENTS = 200
-# The settings of histories that are not read: a beam alone has a width, and the trunk drops nothing.
+# The settings of histories that are not read: a beam alone has a width, and the trunk drops
+# nothing.
 UNREAD = {"trunk": {"eps", "beam_width"}, "prefix": {"beam_width"}, "beam": set[str]()}
 
 
@@ -35,7 +37,8 @@ def step_of(
 
 
 def read(section: S, unread: set[str] | None = None) -> S:
-    """A section with everything set but what is not read: what counts does not depend on which defaults were written."""
+    """A section with everything set but what is not read: what counts does not depend on which
+    defaults were written."""
     return type(section).model_validate(section.model_dump(exclude=unread))
 
 
@@ -50,7 +53,8 @@ def files(wildcards: Wildcards, input: Any, output: Any) -> str:
 
 
 class Steps:
-    """A step line for every stage, by the wildcards of a job. `has_environments`: each rule runs in one of its own."""
+    """A step line for every stage, by the wildcards of a job. `has_environments`: each rule runs in
+    one of its own."""
 
     def __init__(self, targets: Targets, has_environments: bool) -> None:
         self.targets, self.settings = targets, targets.settings

@@ -1,5 +1,6 @@
-"""Which file is made of what: the input functions of the rules, which take Snakemake's wildcards, and the lists of all that a
-configuration needs made. Where an optional input is missing, they give []."""
+"""Which file is made of what: the input functions of the rules, which take Snakemake's wildcards,
+and the lists of all that a configuration needs made. Where an optional input is missing, they give
+[]."""
 
 from __future__ import annotations
 
@@ -27,8 +28,9 @@ Cache = tuple[str, str, str]
 
 
 class Evaluated(NamedTuple):
-    """A model that is evaluated: a run on its own validation split and against its own teacher, a student or a teacher on the
-    documents and against the teacher that the path names, if it names them."""
+    """A model that is evaluated: a run on its own validation split and against its own teacher, a
+    student or a teacher on the documents and against the teacher that the path names, if it names
+    them."""
 
     kind: str
     name: str
@@ -121,7 +123,8 @@ class Targets:
         return model_folder(self.settings.students[wildcards.student].model)
 
     def student_tokenizer(self, wildcards: Wildcards) -> str | list[str]:
-        """The tokenizer that a student is given, if any; a model from scratch has it before its weights."""
+        """The tokenizer that a student is given, if any; a model from scratch has it before its
+        weights."""
         name = self.settings.students[wildcards.student].tokenizer
         if name is None or name not in self.settings.models:
             return []
@@ -136,8 +139,8 @@ class Targets:
         return [model_folder(name) for name in self.settings.teachers[str(teacher)].models]
 
     def cache_shards(self, wildcards: Wildcards) -> Any:
-        """The shards of a byte cache, named like the shards of documents that they belong to. Their records say whether they
-        are others; a date on a big file does not."""
+        """The shards of a byte cache, named like the shards of documents that they belong to. Their
+        records say whether they are others; a date on a big file does not."""
         from snakemake.io import ancient  # stages, which run without Snakemake, import this module
 
         return ancient(self._shards(wildcards))
@@ -169,7 +172,8 @@ class Targets:
         return cache_manifest(run.teacher, run.corpus, run.train_split)
 
     def run_teacher(self, wildcards: Wildcards) -> list[str]:
-        """The teacher itself, for runs that ask it on the way, and its tokenizer, for those that read its tokens."""
+        """The teacher itself, for runs that ask it on the way, and its tokenizer, for those that
+        read its tokens."""
         run = self.settings.runs[wildcards.run]
         is_read = self.settings.learns_from(run, "live") or run.reads_tokens
         return self.teacher_folders(run.teacher) if is_read else []
@@ -250,8 +254,9 @@ class Targets:
     # The report.
 
     def run_files(self, name: str) -> dict[str, str]:
-        """What the report reads of a run: what its training left, how its student's tokens align with its teacher's, and the
-        evaluations of it, of its student before training and of its teacher, by measure or benchmark."""
+        """What the report reads of a run: what its training left, how its student's tokens align
+        with its teacher's, and the evaluations of it, of its student before training and of its
+        teacher, by measure or benchmark."""
         run, settings = self.settings.runs[name], self.settings
         folder = f"results/runs/{name}"
         files = {
@@ -323,7 +328,8 @@ class Targets:
     def caches(
         self, with_development: bool = True, runs: Iterable[str] | None = None
     ) -> list[Cache]:
-        """The byte caches of these runs, by default of all; those of training splits alone without `with_development`."""
+        """The byte caches of these runs, by default of all; those of training splits alone without
+        `with_development`."""
         found: dict[Cache, None] = {}
         for run in self._chosen(runs):
             if self.settings.learns_from(run, "cached"):
@@ -339,8 +345,8 @@ class Targets:
         return list(dict.fromkeys(maps))
 
     def alignments(self, runs: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
-        """(student, teacher, corpus, split) on which aligned tokens are counted: of these runs, by default of all, whose
-        teacher is one model."""
+        """(student, teacher, corpus, split) on which aligned tokens are counted: of these runs, by
+        default of all, whose teacher is one model."""
         return list(
             dict.fromkeys(
                 (run.student, run.teacher, run.corpus, run.validation_split)

@@ -1,8 +1,9 @@
 """What a result was made from: from one record back to everything that it rests on.
 
-A record tells of one job; equal path and digest link the output of one to the input of another. What
-lies under results/ or resources/ was made by the workflow, so each such input needs the record of its
-making. All else, and what a record says to come from outside, is the user's own: a chain begins there.
+A record tells of one job; equal path and digest link the output of one to the input of another.
+What lies under results/ or resources/ was made by the workflow, so each such input needs the record
+of its making. All else, and what a record says to come from outside, is the user's own: a chain
+begins there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Action(NamedTuple):
 
 
 def read_record(path: str, content: Any) -> Record:
-    """The record in what was read as JSON. Raises ValueError, naming path and field, if it is none."""
+    """The record in what was read as JSON. Raises ValueError, naming path and field, if it is
+    none."""
     try:
         return Record.model_validate(content)
     except ValidationError as error:
@@ -44,8 +46,8 @@ def read_record(path: str, content: Any) -> Record:
 
 
 class Manifests:
-    """Which files manifests stand for. `read` gives the content of the manifest at a path, an empty one
-    where there is none."""
+    """Which files manifests stand for. `read` gives the content of the manifest at a path, an empty
+    one where there is none."""
 
     def __init__(self, read: Callable[[str], Mapping[str, Any]]) -> None:
         self._read = read
@@ -57,7 +59,8 @@ class Manifests:
         return next((manifest for manifest in above if path in self.files(manifest)), None)
 
     def files(self, manifest: str) -> dict[str, dict[str, Any]]:
-        """The files that a manifest stands for by path, each with `sha256` and `bytes` if it tells them.
+        """The files that a manifest stands for by path, each with `sha256` and `bytes` if it tells
+        them.
 
         Raises ValueError, naming the manifest, if its content is not one's.
         """
@@ -69,8 +72,8 @@ class Manifests:
 def chain(records: Mapping[str, Record], manifests: Manifests, last: str) -> list[Action]:
     """The record `last` and every record that it rests on, sorted by path.
 
-    Raises ValueError, naming file and records, for an input without a record, and for one whose digest
-    is not that of the output that it was.
+    Raises ValueError, naming file and records, for an input without a record, and for one whose
+    digest is not that of the output that it was.
     """
     makers = {path: Action(path, record) for path, record in records.items()}
     makers |= {path: makers[x] for x, record in records.items() for path in record.outputs}

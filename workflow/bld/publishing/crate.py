@@ -1,9 +1,10 @@
-"""Puts runs into one file that a stranger can check: their report, and back from it all that it rests on.
+"""Puts runs into one file that a stranger can check: their report, and back from it all that it
+rests on.
 
 What a crate holds, and under which names, is the working folder's: records, manifests, measures and
-logs, beside the code and the configuration. Documents, byte caches and models are described by their
-digests. Nothing is rewritten: a file with a secret or a path of this machine is refused, and a log or a
-configuration file or profile with a path or name is left out, which the crate says.
+logs, beside the code and the configuration. Documents, byte caches and models are described by
+their digests. Nothing is rewritten: a file with a secret or a path of this machine is refused, and
+a log or a configuration file or profile with a path or name is left out, which the crate says.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ LICENCE = re.compile(r"LICEN[CS]E|COPYING|NOTICE|USE_POLICY", re.IGNORECASE)
 OWN_SETTINGS = ("config/", "profiles/")
 """Code that users fill with names of their own machines; `configuration.yaml` has what was run."""
 HEADING = """\
-# The configuration as it was resolved, with every default written out. Paths outside of the folder of
-# the workflow are given from the home folder (~), or with USER for the name of the account.
+# The configuration as it was resolved, with every default written out. Paths outside of the folder
+# of the workflow are given from the home folder (~), or with USER for the name of the account.
 """
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """Of the zip format: files in a crate have no time."""
@@ -51,9 +52,9 @@ ZIP64_BYTES = 2**31
 
 
 class CrateRequest(NamedTuple):
-    """What is to be archived: the settings of the archive, the configuration as resolved, `splits` with
-    the order of each corpus' splits, which counts and which a step line does not keep, and the version
-    of Snakemake."""
+    """What is to be archived: the settings of the archive, the configuration as resolved, `splits`
+    with the order of each corpus' splits, which counts and which a step line does not keep, and the
+    version of Snakemake."""
 
     archive: Mapping[str, Any]
     configuration: Mapping[str, Any]
@@ -81,11 +82,12 @@ class Content(NamedTuple):
 
 
 def write_crate(request: CrateRequest, report: str, target: Path, code: Path) -> list[str]:
-    """Write the crate of the record `report` and of what it rests on; what a reader should know, in words.
+    """Write the crate of the record `report` and of what it rests on; what a reader should know, in
+    words.
 
-    Paths are from the current folder, where the workflow ran; `code` is the folder of the Snakefile.
-    Raises ValueError, naming the file and what to do, where the chain of records is broken, a file is not
-    the one that was recorded, or a file holds what should not be published.
+    Paths are from the current folder, where the workflow ran; `code` is the folder of the
+    Snakefile. Raises ValueError, naming the file and what to do, where the chain of records is
+    broken, a file is not the one that was recorded, or a file holds what should not be published.
     """
     actions = chain_of(report)
     _expect_code(actions, code / "workflow/bld")
@@ -126,8 +128,9 @@ class _Files:
     def add(
         self, path: str, source: Path | bytes, is_optional: bool = False, is_log: bool = False
     ) -> Described:
-        """A file of the crate, which is read once; its digest and size. Raises ValueError for a secret or
-        a path of this machine, but for an optional file with a path and for any log: that is left out."""
+        """A file of the crate, which is read once; its digest and size. Raises ValueError for a
+        secret or a path of this machine, but for an optional file with a path and for any log: that
+        is left out."""
         if path in self.contents:
             return self.contents[path].about
         if isinstance(source, Path) and source.suffix == WEIGHTS:
@@ -184,7 +187,8 @@ def chain_of(report: str) -> list[Action]:
     except ValueError as error:
         remedy = f"delete {', '.join(broken)}, no record of a job, and " if broken else ""
         raise ValueError(
-            f"{error}; {remedy}run `snakemake` again, and if it finds nothing to do, delete the record "
+            f"{error}; {remedy}run `snakemake` again, and if it finds nothing to do, delete the "
+            "record "
             "of the job that read the file first"
         ) from error
 
@@ -197,15 +201,16 @@ def _record_paths() -> Iterator[str]:
 
 
 def _expect_code(actions: Iterable[Action], package: Path) -> None:
-    """Raises ValueError, naming record and modules, where a job ran other code than the package `bld` in
-    this folder holds: it was edited while the job waited."""
+    """Raises ValueError, naming record and modules, where a job ran other code than the package
+    `bld` in this folder holds: it was edited while the job waited."""
     for action in actions:
         step, stage = action.record.step, f"bld.stages.{action.record.stage}"
         ran = step.code.modules
         here = code_modules(stage, package, loaded_modules(step.settings, package))
         if others := [x for x in sorted({*ran, *here}) if ran.get(x) != here.get(x)]:
             raise ValueError(
-                f"{action.path}: the job ran another version of {', '.join(others)} than there is here; "
+                f"{action.path}: the job ran another version of {', '.join(others)} than there is "
+                "here; "
                 f"run `snakemake` again, and if it finds nothing to do, delete {action.path} first"
             )
 
@@ -213,8 +218,8 @@ def _expect_code(actions: Iterable[Action], package: Path) -> None:
 def _collect(
     actions: Iterable[Action], models: Sequence[str], files: _Files
 ) -> dict[str, Described]:
-    """Add what actions left: records, outputs, logs and benchmarks, and the files of `models` (manifests).
-    All else that they read or made is described.
+    """Add what actions left: records, outputs, logs and benchmarks, and the files of `models`
+    (manifests). All else that they read or made is described.
 
     Raises ValueError where a file is not the one that was recorded.
     """
@@ -253,8 +258,8 @@ def _collect(
 
 
 def _public_words(request: CrateRequest, actions: Iterable[Action], code: Path) -> set[str]:
-    """What an account or a machine may be called by accident: words of the code, names of results and of
-    public repositories, and those of the authors."""
+    """What an account or a machine may be called by accident: words of the code, names of results
+    and of public repositories, and those of the authors."""
     texts = [(code / n).read_text("utf-8") for n in code_files(code) if n.endswith((".py", ".smk"))]
     texts += [path for action in actions for path in (action.path, *action.record.outputs)]
     sources = [request.configuration[section].values() for section in ("models", "datasets")]
@@ -268,7 +273,8 @@ def _content(data: bytes) -> Content:
 
 
 def _write_zip(contents: Mapping[str, Content], target: Path) -> None:
-    """Write the crate, sorted by path: the same files always give the same bytes. It appears by rename."""
+    """Write the crate, sorted by path: the same files always give the same bytes. It appears by
+    rename."""
     with appearing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
         for path in sorted(contents):
             entry = zipfile.ZipInfo(path, FIRST_DAY)

@@ -1,4 +1,5 @@
-"""The code of a crate: its files, uncommitted changes included, and the history of their repository.
+"""The code of a crate: its files, uncommitted changes included, and the history of their
+repository.
 
 Git is asked with none of the user's own settings, since a repository may come from anybody and the
 same commits have to give the same bytes.
@@ -34,8 +35,8 @@ HISTORY = [
 
 
 def code_files(code: Path) -> list[str]:
-    """The files that ran, links aside: those that git does not ignore, or without git all but hidden
-    ones and bytecode."""
+    """The files that ran, links aside: those that git does not ignore, or without git all but
+    hidden ones and bytecode."""
     listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *CODE]
     try:
         names = git(code, *listed).split("\0")[:-1]
@@ -58,8 +59,9 @@ def commit_of(code: Path) -> str | None:
 def bundle(code: Path, detector: Detector) -> bytes:
     """The history of the commit that is checked out, as `git clone` and `git fetch` read it.
 
-    Raises ValueError, saying why, if there is none, if it is cut off or not the workflow's alone, or if
-    a version of a file or a message holds a secret or a path of this machine. Its authors stay named.
+    Raises ValueError, saying why, if there is none, if it is cut off or not the workflow's alone,
+    or if a version of a file or a message holds a secret or a path of this machine. Its authors
+    stay named.
     """
     if not (commit := commit_of(code)):
         raise ValueError("the workflow's folder is no git repository with a commit of it")
@@ -74,8 +76,8 @@ def bundle(code: Path, detector: Detector) -> bytes:
 
 
 def unpack(bundle: Path, folder: Path) -> str:
-    """Make `folder` a repository with the bundle's history, its commit on the branch main and in the
-    work tree, and no remote; the commit.
+    """Make `folder` a repository with the bundle's history, its commit on the branch main and in
+    the work tree, and no remote; the commit.
 
     Raises ValueError with git's own words if there is no git, or the bundle is not whole.
     """
@@ -123,7 +125,8 @@ def _output(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def _expect_nothing_private(code: Path, detector: Detector) -> None:
-    """Read every message and every added line. Raises ValueError, naming the first commit and file."""
+    """Read every message and every added line. Raises ValueError, naming the first commit and
+    file."""
     history = git(code, *HISTORY)
     if not (leak := detector.leak(history, names=False)):
         return

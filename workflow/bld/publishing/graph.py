@@ -56,8 +56,8 @@ class Described(NamedTuple):
 
 
 class Graph:
-    """An RO-Crate 1.1 of which nothing but the metadata is written. `files` are its files by path, those
-    among them that are described and not included."""
+    """An RO-Crate 1.1 of which nothing but the metadata is written. `files` are its files by path,
+    those among them that are described and not included."""
 
     def __init__(self) -> None:
         self._crate = ROCrate(version="1.1")

@@ -1,7 +1,7 @@
 """Finds what must not be published: secrets, and who ran the workflow and where.
 
-Secrets are known by their shape (detect-secrets) or as values of variables of this environment, places
-by `bld.privacy`, the account and the machine by their names.
+Secrets are known by their shape (detect-secrets) or as values of variables of this environment,
+places by `bld.privacy`, the account and the machine by their names.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ KEYS = re.compile(r"(?!GIT_CONFIG_)(?:.*_)?(?:TOKEN|(?:API)?KEY)S?(?:_.*)?", re.
 """Names of variables whose values are secrets unless they may be words, as of a key to sort by."""
 MIN_SECRET, MAX_WORD = 8, 15
 NO_SECRETS = "IPPublicDetector"
-"""The one plugin of detect-secrets by shape that looks for something else, addresses of machines."""
+"""The one plugin of detect-secrets by shape that looks for something else, addresses of
+machines."""
 
 
 class TokenDetector(RegexBasedDetector):
-    """Tokens that detect-secrets has no plugin for: Hugging Face, Google, other APIs, and headers."""
+    """Tokens that detect-secrets has no plugin for: Hugging Face, Google, other APIs, and
+    headers."""
 
     secret_type = "Access Token"
     denylist = (
@@ -40,7 +42,8 @@ class TokenDetector(RegexBasedDetector):
 
 
 class Leak(NamedTuple):
-    """What should not be in a text: the first `line` with it, and of which `kind` it is; never itself."""
+    """What should not be in a text: the first `line` with it, and of which `kind` it is; never
+    itself."""
 
     line: int
     kind: str
@@ -50,14 +53,16 @@ class Leak(NamedTuple):
         """Why no crate is written, and what to do."""
         remedy = "take it out, revoke it" if self.is_secret else "name it relative to this folder"
         return (
-            f"{path}, line {self.line}: holds {self.kind}, so no crate is written; {remedy}, and if a "
-            "step wrote it, take it out of the settings or files that the step reads and run that again"
+            f"{path}, line {self.line}: holds {self.kind}, so no crate is written; {remedy}, and "
+            "if a "
+            "step wrote it, take it out of the settings or files that the step reads and run that "
+            "again"
         )
 
 
 class Detector:
-    """Looks for the secrets of any environment and of this one, for paths of this machine, and for the
-    names of account and machine unless they are among the `public` words."""
+    """Looks for the secrets of any environment and of this one, for paths of this machine, and for
+    the names of account and machine unless they are among the `public` words."""
 
     def __init__(self, environment: Mapping[str, str], public: Collection[str] = ()) -> None:
         known = cast(Iterable[type[BasePlugin]], get_mapping_from_secret_type_to_class().values())
@@ -96,7 +101,8 @@ def _any_of(texts: Collection[str], before: str = "", after: str = "") -> re.Pat
 
 
 def _secrets(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables that are named like secrets: as they are, as in JSON and as in addresses."""
+    """Values of variables that are named like secrets: as they are, as in JSON and as in
+    addresses."""
     values = {
         value
         for name, value in environment.items()

@@ -1,5 +1,6 @@
-"""What a crate says of its files: a Provenance Run Crate (https://w3id.org/ro/wfrun/provenance/0.5), which
-programs that know nothing of this workflow can read.
+"""What a crate says of its files: a Provenance Run Crate
+(https://w3id.org/ro/wfrun/provenance/0.5), which programs that know nothing of this workflow can
+read.
 
 Every record is an action from its inputs to its outputs. Rules are the workflow's steps, stages the
 tools that they use.
@@ -28,8 +29,8 @@ CITATION = "CITATION.cff"
 
 
 class Subject(NamedTuple):
-    """What the crate is about: the settings of the archive, the version of Snakemake, the path of the
-    report's record, the commit of the code, and what else a reader should know."""
+    """What the crate is about: the settings of the archive, the version of Snakemake, the path of
+    the report's record, the commit of the code, and what else a reader should know."""
 
     archive: Mapping[str, Any]
     snakemake: str
@@ -45,8 +46,8 @@ def metadata(
     included: Mapping[str, Described],
     described: Mapping[str, Described],
 ) -> str:
-    """The text of `ro-crate-metadata.json`; `included` are the other files of the crate, of which `texts`
-    has those of the code, and `described` are those outside it."""
+    """The text of `ro-crate-metadata.json`; `included` are the other files of the crate, of which
+    `texts` has those of the code, and `described` are those outside it."""
     graph = Graph()
     for path in sorted(included):
         graph.add_file(path, included[path])
@@ -215,7 +216,8 @@ def _add_sources(graph: Graph, actions: Iterable[Action]) -> None:
 
 
 def _licence(graph: Graph, folder: Path, licence: Mapping[str, Any]) -> Entity:
-    """What a model or data set says of its licence, and the text of it where that is in the crate."""
+    """What a model or data set says of its licence, and the text of it where that is in the
+    crate."""
     name = licence.get("license_name") or licence.get("license") or "not named"
     told: dict[str, Any] = {"name": str(name), "description": _json(licence)}
     if link := licence.get("license_link"):

@@ -1,4 +1,5 @@
-"""Opens a crate that may come from anybody: nothing is unpacked of a zip whose names could do harm."""
+"""Opens a crate that may come from anybody: nothing is unpacked of a zip whose names could do
+harm."""
 
 from __future__ import annotations
 
@@ -23,13 +24,15 @@ RESULTS = ("results", "resources", "logs")
 """The folders of what steps made; all else is code and configuration."""
 MAX_TEXT_BYTES = 2**28
 MAX_RATIO = 400
-"""Times that a file of a mebibyte or more may shrink: logs shrink some hundred times, bombs a thousand."""
+"""Times that a file of a mebibyte or more may shrink: logs shrink some hundred times, bombs a
+thousand."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
 class Crate:
-    """An open crate whose names are harmless. `names` are its files, sorted; `files` and `described` are
-    the entities of its metadata, by path, of included files and of those known by digest alone."""
+    """An open crate whose names are harmless. `names` are its files, sorted; `files` and
+    `described` are the entities of its metadata, by path, of included files and of those known by
+    digest alone."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -50,7 +53,8 @@ class Crate:
         return self._archive.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
-        """A file's bytes. Raises ValueError if it is missing, damaged, or too large to be read at once."""
+        """A file's bytes. Raises ValueError if it is missing, damaged, or too large to be read at
+        once."""
         if name not in self.names:
             raise ValueError(f"{name}: not in the crate")
         if self.size(name) > MAX_TEXT_BYTES:

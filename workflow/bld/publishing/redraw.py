@@ -30,8 +30,9 @@ class Skipped(Exception):
 
 
 def report_problems(crate: Crate, folder: str, record: Record) -> Iterator[str]:
-    """Where the tables and the summary of a report differ from those that the stage makes of its inputs in
-    the crate. Numbers are compared to eight digits, since other versions of packages round otherwise.
+    """Where the tables and the summary of a report differ from those that the stage makes of its
+    inputs in the crate. Numbers are compared to eight digits, since other versions of packages
+    round otherwise.
 
     Raises Skipped if this code is another than that which made the report, or lacks a package.
     """

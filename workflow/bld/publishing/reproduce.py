@@ -1,4 +1,5 @@
-"""Makes a working folder from a crate: the code as it ran, and the configuration, ready for one command."""
+"""Makes a working folder from a crate: the code as it ran, and the configuration, ready for one
+command."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ WHOLE = ("workflow", "envs")
 
 @dataclass(frozen=True)
 class WorkingFolder:
-    """A folder made from a crate. `commit`: of its code, if it is known; `edited`: files that are not as
-    committed; `wanted`: what the user has to provide; `pythons`: the versions that its steps ran in;
-    `summaries`: reports to compare with."""
+    """A folder made from a crate. `commit`: of its code, if it is known; `edited`: files that are
+    not as committed; `wanted`: what the user has to provide; `pythons`: the versions that its steps
+    ran in; `summaries`: reports to compare with."""
 
     folder: Path
     commit: str | None
@@ -37,8 +38,8 @@ class WorkingFolder:
 
 
 def reproduce(path: Path, folder: Path, with_results: bool = False) -> WorkingFolder:
-    """Fill an empty or new `folder` with the code and the configuration of the crate at `path`, and its
-    results if they are wanted.
+    """Fill an empty or new `folder` with the code and the configuration of the crate at `path`, and
+    its results if they are wanted.
 
     Raises ValueError if the folder holds anything, or the crate is not whole.
     """
@@ -66,7 +67,8 @@ def reproduce(path: Path, folder: Path, with_results: bool = False) -> WorkingFo
 
 
 def _lay_down_code(crate: Crate, folder: Path) -> str | None:
-    """The repository, then the crate's files over it, less those that were not there; the commit."""
+    """The repository, then the crate's files over it, less those that were not there; the
+    commit."""
     files = [name for name in crate.names if name not in (METADATA, BUNDLE)]
     files = [name for name in files if name.split("/")[0] not in RESULTS]
     if BUNDLE not in crate.files:
@@ -92,8 +94,8 @@ def _is_there(crate: Crate, name: str, folder: Path) -> bool:
 
 
 def _wanted(configuration: Any) -> Iterator[str]:
-    """What the configuration takes from the user's own disk. What is no configuration has nothing: it is
-    for the workflow to refuse."""
+    """What the configuration takes from the user's own disk. What is no configuration has nothing:
+    it is for the workflow to refuse."""
     sections = configuration if isinstance(configuration, dict) else {}
     for section in ("models", "datasets", "corpora"):
         for name, entry in (sections.get(section) or {}).items():
@@ -123,7 +125,8 @@ def instructions(made: WorkingFolder, crate: Path) -> str:
     if made.with_results:
         own = [f"results/report/{SUMMARY}"]
         lines += [
-            "Then, to draw the report from what is here (train in another folder: there are no weights):",
+            "Then, to draw the report from what is here (train in another folder: there are no "
+            "weights):",
             f"  snakemake report_so_far --cores 1 --configfile {CONFIGURATION}",
         ]
     else:

@@ -12,7 +12,8 @@ from bld.publishing.card.results import TABLES
 
 
 class Selection:
-    """The crates and cards of a configuration: input functions of their rules, and settings of their steps."""
+    """The crates and cards of a configuration: input functions of their rules, and settings of
+    their steps."""
 
     def __init__(self, targets: Targets, snakemake: str) -> None:
         self._settings, self._snakemake = targets.settings, snakemake
@@ -24,8 +25,8 @@ class Selection:
         return self._settings.archives[archive].runs or list(self._settings.runs)
 
     def archive_settings(self, wildcards: Wildcards) -> dict[str, Any]:
-        """What is said of an archive, and the whole configuration. The order of splits counts, and a step
-        line keeps none of keys."""
+        """What is said of an archive, and the whole configuration. The order of splits counts, and
+        a step line keeps none of keys."""
         settings = self._settings
         return {
             "archive": settings.archives[wildcards.archive].model_dump(mode="json"),
@@ -35,7 +36,8 @@ class Selection:
         }
 
     def card_report(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
-        """The tables that tell of the run: those of its archive, or else of the report on all runs."""
+        """The tables that tell of the run: those of its archive, or else of the report on all
+        runs."""
         archive = self._archive_of(wildcards.run)
         folder = f"results/archive/{archive}/report" if archive else os.path.dirname(REPORT)
         return {
@@ -48,8 +50,8 @@ class Selection:
         return [f"results/archive/{archive}.crate.zip"] if archive else []
 
     def card_made_from(self, wildcards: Wildcards) -> list[str]:
-        """Manifests of all that a run was made from: fetched models, documents, and the data sets that
-        these are from."""
+        """Manifests of all that a run was made from: fetched models, documents, and the data sets
+        that these are from."""
         run = self._settings.runs[wildcards.run]
         scratch = self._scratch(run)
         splits = {run.train_split, run.validation_split}
@@ -84,7 +86,8 @@ class Selection:
         return next((name for name in self._settings.archives if run in self.runs(name)), None)
 
     def _teacher(self, run: Run) -> Teacher | None:
-        """The teacher that a run learns from; plain fine-tuning only measures its distance to one."""
+        """The teacher that a run learns from; plain fine-tuning only measures its distance to
+        one."""
         return self._settings.teachers[str(run.teacher)] if run.taught else None
 
     def _models(self, run: Run) -> list[str]:

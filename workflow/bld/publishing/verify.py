@@ -1,5 +1,5 @@
-"""Checks a crate that may come from anybody: whether it is whole, whether its records are a chain, what
-the public validator says, and whether its report follows from its numbers."""
+"""Checks a crate that may come from anybody: whether it is whole, whether its records are a chain,
+what the public validator says, and whether its report follows from its numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ PROFILE = "provenance-run-crate-0.5"
 VALIDATOR = "rocrate-validator"
 MAX_NAMES = 5
 NEVER_CHECKED = (
-    "who made the crate: it bears no signature; compare its SHA-256 with one that its makers published",
+    "who made the crate: it bears no signature; compare its SHA-256 with one that its makers "
+    "published",
     "times, hardware, memory, GPU-hours and energy: the records' word is all there is",
     "that the steps give these results when they run again: that is what `reproduce` is for",
 )
@@ -47,8 +48,8 @@ class Findings:
 
 
 def verify(path: Path) -> Findings:
-    """What is wrong with a crate, what holds, and what was not checked. No code in it is run: the report
-    is drawn by the code that verifies."""
+    """What is wrong with a crate, what holds, and what was not checked. No code in it is run: the
+    report is drawn by the code that verifies."""
     findings = Findings(not_checked=list(NEVER_CHECKED))
     try:
         with open_crate(path) as crate:
@@ -57,7 +58,8 @@ def verify(path: Path) -> Findings:
             if not findings.problems:
                 findings.conclude(
                     list(_chain_problems(crate, records)),
-                    "every input of every step was made by another step with the same digest, or came "
+                    "every input of every step was made by another step with the same digest, or "
+                    "came "
                     "from outside",
                 )
             _check_profile(crate, findings)
@@ -99,7 +101,8 @@ def _check_files(crate: Crate, findings: Findings) -> None:
     findings.conclude(list(file_problems(crate)), holds)
     if crate.described:
         findings.not_checked.append(
-            f"{len(crate.described):,} files that the crate knows by digest alone, such as weights and "
+            f"{len(crate.described):,} files that the crate knows by digest alone, such as "
+            "weights and "
             f"documents ({some(crate.described)}): compare `sha256sum` where you have them"
         )
 

@@ -31,8 +31,8 @@ Column = Callable[[Row], Cell]
 
 
 class PageTable(NamedTuple):
-    """A table of the page; rows that only serve as a reference are `quiet`. `name` is that of its CSV
-    file, `section` one of the page."""
+    """A table of the page; rows that only serve as a reference are `quiet`. `name` is that of its
+    CSV file, `section` one of the page."""
 
     name: str
     section: str
@@ -43,8 +43,8 @@ class PageTable(NamedTuple):
 
 
 class Cells:
-    """Cells for the rows of one table, which is also written as CSV: whoever reads a number on the page
-    can look up its file, row and column, with all of its digits."""
+    """Cells for the rows of one table, which is also written as CSV: whoever reads a number on the
+    page can look up its file, row and column, with all of its digits."""
 
     def __init__(self, frames: Mapping[str, pd.DataFrame], table: str) -> None:
         self.table, self.frame = table, frames[table]

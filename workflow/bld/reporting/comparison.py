@@ -1,8 +1,8 @@
 """Which models may be compared, by which measures, and with what intervals.
 
-Every method is compared with SFT on the same student, corpus and seed, every teacher with its student
-before training: by bits per byte, by the divergence from the teacher's bytes and by every benchmark that
-both have, document by document.
+Every method is compared with SFT on the same student, corpus and seed, every teacher with its
+student before training: by bits per byte, by the divergence from the teacher's bytes and by every
+benchmark that both have, document by document.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bld.reporting.words import BASELINE, BITS, DIVERGENCE, UNTRAINED
 
 
 class Comparison(NamedTuple):
-    """Models of one series less those of another, seed by seed, by one metric; `higher_is_better` is
-    None where a benchmark does not say.
+    """Models of one series less those of another, seed by seed, by one metric; `higher_is_better`
+    is None where a benchmark does not say.
 
     `ours` and `theirs` are the models that are compared, in pairs; `seeds` are those of runs.
     """
@@ -47,7 +47,8 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """better, worse, or not shown: where the interval holds zero, or nobody knows what is better."""
+        """better, worse, or not shown: where the interval holds zero, or nobody knows what is
+        better."""
         if self.higher_is_better is None or not self.difference.excludes_zero:
             return "not shown"
         return "better" if (self.difference.value > 0) == self.higher_is_better else "worse"
@@ -95,7 +96,8 @@ class OtherDocuments(ValueError):
 
 
 def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[Comparison]:
-    """Every comparison: teachers with students, then methods with SFT, one set of settings after another.
+    """Every comparison: teachers with students, then methods with SFT, one set of settings after
+    another.
 
     Raises ValueError where two runs differ in nothing but their names, and OtherDocuments; with
     `incomparable` that is written there, and the comparison left out.
@@ -180,7 +182,8 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
 
 
 def _comparison(pair: _Pair, metric: str) -> Comparison | None:
-    """None where a model was not evaluated by the metric, or where it means something else for each."""
+    """None where a model was not evaluated by the metric, or where it means something else for
+    each."""
     if metric == DIVERGENCE and not pair.share_teacher:
         return None
     estimate = difference(pair.ours, pair.theirs, metric)

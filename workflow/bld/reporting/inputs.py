@@ -1,8 +1,8 @@
 """What the report reads: the files that training and evaluation leave for every run, and the
 measures of the byte caches.
 
-A file that is missing is left out of the report, which says so: after a night in which one job failed,
-a page on all others is worth more than none.
+A file that is missing is left out of the report, which says so: after a night in which one job
+failed, a page on all others is worth more than none.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ METRICS, TRAINING, MODEL, ALIGNMENT = "metrics", "training", "model", "alignment
 
 @dataclass(frozen=True)
 class RunInputs:
-    """One run: its resolved settings as JSON would hold them, those of them that were changed, and its
-    files.
+    """One run: its resolved settings as JSON would hold them, those of them that were changed, and
+    its files.
 
-    The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and `run/X`,
-    `student/X` and `teacher/X` for the result of the measure or benchmark X for the run, its student
-    before training and its teacher; and, where there is a teacher with tokens of its own,
-    `alignment`, how its tokens and the student's align.
+    The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and
+    `run/X`, `student/X` and `teacher/X` for the result of the measure or benchmark X for the run,
+    its student before training and its teacher; and, where there is a teacher with tokens of its
+    own, `alignment`, how its tokens and the student's align.
     """
 
     name: str
@@ -43,8 +43,8 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class CacheInputs:
-    """A byte cache that runs learn from, and its files: `audit`, and `information` where the teacher has
-    tokens of its own."""
+    """A byte cache that runs learn from, and its files: `audit`, and `information` where the
+    teacher has tokens of its own."""
 
     teacher: str
     corpus: str
@@ -70,8 +70,9 @@ class ByteCache:
 class EvaluatedModel:
     """A model and its results by measure and benchmark.
 
-    `series` is that of a run (see `series`), or what the model is if no method trained it; `student` the
-    one that it is or comes from, `teacher` the one that it is compared with; a teacher has neither.
+    `series` is that of a run (see `series`), or what the model is if no method trained it;
+    `student` the one that it is or comes from, `teacher` the one that it is compared with; a
+    teacher has neither.
     """
 
     name: str
@@ -105,8 +106,8 @@ class EvaluatedModel:
 
 @dataclass(frozen=True)
 class Run:
-    """One run as read. Without `training` the run has not ended. `missing` are the files that are not
-    there, `outdated` the measures of a model that has been trained anew since."""
+    """One run as read. Without `training` the run has not ended. `missing` are the files that are
+    not there, `outdated` the measures of a model that has been trained anew since."""
 
     inputs: RunInputs
     training: dict[str, Any]
@@ -139,7 +140,8 @@ class Run:
 
     @property
     def has_averaged_teacher(self) -> bool:
-        """Whether its teacher is several models, whose bits per byte are computed by bytes, not tokens."""
+        """Whether its teacher is several models, whose bits per byte are computed by bytes, not
+        tokens."""
         return self.teacher is not None and ALIGNMENT not in self.inputs.files
 
     @cached_property
@@ -150,7 +152,8 @@ class Run:
 
 
 def read_runs(inputs: Sequence[RunInputs]) -> list[Run]:
-    """Read all files of the runs but their metrics; their series tell them apart from each other."""
+    """Read all files of the runs but their metrics; their series tell them apart from each
+    other."""
     series = series_of({run.name: run.settings for run in inputs})
     return [_read_run(run, series[run.name]) for run in inputs]
 

@@ -1,5 +1,5 @@
-"""Every method over all of its seeds: its bits per byte, its difference from SFT, its costs, and its mean
-rank over documents, which no single hard document can decide.
+"""Every method over all of its seeds: its bits per byte, its difference from SFT, its costs, and
+its mean rank over documents, which no single hard document can decide.
 
 D documents, M methods.
 """
@@ -27,9 +27,10 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 def method_rows(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """A row for every set of settings, student by student, fewest bits per byte first.
 
-    Bits per byte and costs are means over its seeds that were evaluated, over all where none was; the
-    difference, and how many times the cost of SFT it costs, are those of the seeds that both have. Where
-    SFT has several sets of settings, that with most seeds in common is taken, and of those the best.
+    Bits per byte and costs are means over its seeds that were evaluated, over all where none was;
+    the difference, and how many times the cost of SFT it costs, are those of the seeds that both
+    have. Where SFT has several sets of settings, that with most seeds in common is taken, and of
+    those the best.
     """
     against_baseline = [x for x in comparisons if (x.against, x.metric) == (BASELINE, BITS)]
     by_name = {run.name: run for run in runs}
@@ -46,8 +47,8 @@ def method_rows(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> list[
 
 
 def over_seeds(runs: Iterable[Run]) -> Estimate:
-    """Bits per byte of runs of one kind together; NaN where they were evaluated on different documents,
-    or not at all."""
+    """Bits per byte of runs of one kind together; NaN where they were evaluated on different
+    documents, or not at all."""
     frames = [run.model.documents for run in runs if len(run.model.documents)]
     if not frames or any(not frame["bytes"].equals(frames[0]["bytes"]) for frame in frames):
         return UNKNOWN
@@ -108,10 +109,11 @@ def _times(best: Comparison | None, cost: str, by_name: dict[str, Run]) -> float
 
 
 def rank_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The mean rank of every method over documents and seeds, 1 for the fewest bits per byte, ties shared;
-    first ranks first.
+    """The mean rank of every method over documents and seeds, 1 for the fewest bits per byte, ties
+    shared; first ranks first.
 
-    Only methods with the same student, corpus, documents and seeds are ranked, and only three or more.
+    Only methods with the same student, corpus, documents and seeds are ranked, and only three or
+    more.
     """
     return [row for methods in _fields(variants(runs)) for row in _ranked(*_largest(methods))]
 

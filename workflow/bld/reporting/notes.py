@@ -24,7 +24,8 @@ from bld.reporting.tables import Tables
 from bld.reporting.words import BASELINE, BITS
 
 MIN_DOCUMENTS = 100
-"""With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in simulations)."""
+"""With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in
+simulations)."""
 OF_METHODS = ("method", "head_warmup.", "sampling.", "seed")
 NO_BASELINE = "no evaluated SFT run has its student, corpus and seed"
 OVERFITTED = 0.01
@@ -32,7 +33,8 @@ OVERFITTED = 0.01
 
 
 class Note(NamedTuple):
-    """`is_failure`: something is missing that was asked for; else a reader should only be careful."""
+    """`is_failure`: something is missing that was asked for; else a reader should only be
+    careful."""
 
     is_failure: bool
     text: str
@@ -71,7 +73,10 @@ def _missing(runs: Sequence[Run]) -> Iterator[str]:
     seen: set[Path] = set()
     for run in runs:
         if not run.training:
-            yield f"{run.name} was not trained to its end; its logs are in logs/warm_up and logs/distill."
+            yield (
+                f"{run.name} was not trained to its end; its logs are in logs/warm_up and "
+                "logs/distill."
+            )
         for key, path in run.missing.items():
             whose, _, task = key.partition("/")
             is_of_run = (not task or whose == "run") and key != ALIGNMENT
@@ -102,7 +107,8 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
     divergence = model.result("byte_divergence")
     if divergence and divergence["kl"] is None:
         yield (
-            f"The KL divergence of {model.name} from its teacher is infinite: it gives no probability to "
+            f"The KL divergence of {model.name} from its teacher is infinite: it gives no "
+            "probability to "
             "bytes that the teacher holds possible, which cannot be with evaluation.eps 0."
         )
     for task in model.benchmarks:
@@ -112,7 +118,8 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
 
 def _average(run: Run) -> str:
     return (
-        f"The teacher {run.settings['teacher']} averages several models, so its bits per byte are by bytes: "
+        f"The teacher {run.settings['teacher']} averages several models, so its bits per byte are "
+        "by bytes: "
         "compare them with the column By bytes of others."
     )
 
@@ -165,21 +172,26 @@ def _training(run: Run) -> Iterator[str]:
     bits = metrics.loc[metrics["phase"] == "distill", "dev_bits_per_byte"].dropna()
     if len(bits) > 1 and bits.iloc[-1] > (1 + OVERFITTED) * bits.min():
         yield (
-            f"{run.name} had fewer bits per byte on the development split ({number(bits.min())}) before its "
+            f"{run.name} had fewer bits per byte on the development split ({number(bits.min())}) "
+            "before its "
             f"end ({number(bits.iloc[-1])}): fewer steps or a lower learning rate would do better."
         )
 
 
 def _cache(cache: ByteCache) -> Iterator[str]:
     if lost := cache.audit["true_byte_lost"]["stored"]:
-        yield f"The byte cache of {cache.name} gives no probability to {number(lost, 0)} true bytes."
+        yield (
+            f"The byte cache of {cache.name} gives no probability to {number(lost, 0)} true bytes."
+        )
     if exceeded := cache.audit["lost_mass"]["exceeded"]:
         yield (
-            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} of the "
+            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} "
+            "of the "
             "distributions by more than their bound."
         )
     if cache.audit["storage"]["kl"] is None:
         yield (
-            f"The byte cache of {cache.name} gives no probability to symbols that its policy holds possible: "
+            f"The byte cache of {cache.name} gives no probability to symbols that its policy "
+            "holds possible: "
             "it is damaged and has to be scored again."
         )

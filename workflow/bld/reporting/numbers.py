@@ -30,8 +30,8 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def precision(*values: float) -> int:
-    """Decimals that keep the smallest of the values apart from zero, and all from each other: three to
-    six."""
+    """Decimals that keep the smallest of the values apart from zero, and all from each other: three
+    to six."""
     sizes = [abs(value) for value in values if value and not math.isnan(value)]
     tenth = (max(values) - min(values)) / 10
     if tenth > 1e-6:

@@ -102,9 +102,12 @@ def _methods(tables: Tables) -> PageTable:
     return cells.page_table(
         "models",
         "All methods",
-        "Means over the seeds of a method, fewest bits per byte first, with 95\u00a0% intervals over "
-        "documents. The difference is the method minus SFT on the same documents and seeds; it is shown "
-        "where its interval excludes zero. Costs are means over runs, in small as multiples of SFT on the "
+        "Means over the seeds of a method, fewest bits per byte first, with 95\u00a0% intervals "
+        "over "
+        "documents. The difference is the method minus SFT on the same documents and seeds; it is "
+        "shown "
+        "where its interval excludes zero. Costs are means over runs, in small as multiples of "
+        "SFT on the "
         "same kind of device, without scoring the teacher ahead of training.",
         {
             "Method": text_column(lambda row: label(row.series), setting),
@@ -134,11 +137,16 @@ def _models(tables: Tables) -> PageTable:
     return cells.page_table(
         "models",
         "All models",
-        "Fewer bits per byte are better. The interval is that of the model by itself; change is from the "
-        "student before training. By bytes: bits per byte when the model\u2019s tokens are summed to bytes "
-        "over all that its tokenizer could have done, on fewer documents; a teacher that averages models "
-        "has no tokens of its own, and its bits per byte are of this kind too. JSD: Jensen\u2013Shannon "
-        "divergence from the teacher\u2019s byte distributions in nats. Calibration error: mean difference "
+        "Fewer bits per byte are better. The interval is that of the model by itself; change is "
+        "from the "
+        "student before training. By bytes: bits per byte when the model\u2019s tokens are summed "
+        "to bytes "
+        "over all that its tokenizer could have done, on fewer documents; a teacher that averages "
+        "models "
+        "has no tokens of its own, and its bits per byte are of this kind too. JSD: "
+        "Jensen\u2013Shannon "
+        "divergence from the teacher\u2019s byte distributions in nats. Calibration error: mean "
+        "difference "
         "between confidence and accuracy of the most probable byte.",
         {
             "Model": text_column(lambda row: row.model + f" on {row.corpus}" * corpora),
@@ -170,8 +178,10 @@ def _comparison(tables: Tables) -> PageTable:
     return cells.page_table(
         "models",
         "Comparison with SFT",
-        "Method minus SFT on the same student, documents and seeds. Fewer bits per byte and less divergence "
-        "are better, more right answers are better. Where the interval includes zero, this data shows no "
+        "Method minus SFT on the same student, documents and seeds. Fewer bits per byte and less "
+        "divergence "
+        "are better, more right answers are better. Where the interval includes zero, this data "
+        "shows no "
         "difference.",
         {
             "Method": text_column(
@@ -222,7 +232,8 @@ def _benchmarks(tables: Tables) -> PageTable:
 
 
 def _described(row: Row) -> str:
-    """Metric and settings of a benchmark; the tasks of a group may have different numbers of examples."""
+    """Metric and settings of a benchmark; the tasks of a group may have different numbers of
+    examples."""
     counts = row.few_shot.values() if isinstance(row.few_shot, Mapping) else [row.few_shot]
     examples = sorted({int(count) for count in counts if count and not pd.isna(count)})
     return (
@@ -238,10 +249,14 @@ def _alignment(tables: Tables) -> PageTable:
     return cells.page_table(
         "tokenizers",
         "Alignment of tokens",
-        "Aligned tokens are those of the student, on held-out documents, that spell exactly the bytes of "
-        "one teacher token; one-to-one learns from these alone, and the others are left over for methods "
-        "that compare bytes, chunks of tokens, or mapped vocabularies. Common boundaries are bytes at which "
-        "tokens of both models end, and a chunk reaches from one to the next. Common entries stand in both "
+        "Aligned tokens are those of the student, on held-out documents, that spell exactly the "
+        "bytes of "
+        "one teacher token; one-to-one learns from these alone, and the others are left over for "
+        "methods "
+        "that compare bytes, chunks of tokens, or mapped vocabularies. Common boundaries are "
+        "bytes at which "
+        "tokens of both models end, and a chunk reaches from one to the next. Common entries "
+        "stand in both "
         "vocabularies.",
         {
             "Student and teacher": text_column(
@@ -264,7 +279,8 @@ def _costs(tables: Tables) -> PageTable:
     return cells.page_table(
         "training",
         "Costs",
-        "Seconds, tokens and GPU-hours are of warm-up and distillation together, tokens per second of "
+        "Seconds, tokens and GPU-hours are of warm-up and distillation together, tokens per "
+        "second of "
         "distillation alone. Memory is the peak, on the GPU where there is one.",
         {
             "Run": text_column(lambda row: row.run),
@@ -292,7 +308,8 @@ def _heads(tables: Tables) -> PageTable:
         "bytes",
         "Byte heads and their models",
         "Predictions of the byte head for the first ten bytes of every token, and those of the "
-        "model\u2019s own tokens summed to the same bytes. Heads are for training: the resulting student has "
+        "model\u2019s own tokens summed to the same bytes. Heads are for training: the resulting "
+        "student has "
         "none.",
         {
             "Run": text_column(lambda row: row.model),
@@ -318,7 +335,8 @@ def _settings(tables: Tables) -> PageTable:
         "settings",
         "settings",
         "Settings of the runs",
-        "Settings that differ from the defaults of a run; config/README.md explains each. Student, teacher, "
+        "Settings that differ from the defaults of a run; config/README.md explains each. "
+        "Student, teacher, "
         "corpus and seed stand in the tables above.",
         ["Setting", "Value", "Runs"],
         rows,

@@ -32,7 +32,8 @@ SETTING = ["student", "corpus"]
 MAX_LINES = 5
 """With more methods than this, a line is the mean over the runs of a method."""
 LEGEND, HANDLE = 80, 10
-"""Characters that fit into a line of a legend, and how many of them the sign before a label takes."""
+"""Characters that fit into a line of a legend, and how many of them the sign before a label
+takes."""
 ROW = 0.27
 """Height of one line of a dot plot, in inches."""
 LAST_PLACE = HEAD_BYTES + 1
@@ -175,7 +176,8 @@ def is_crowded(rows: pd.DataFrame) -> bool:
 def uncrowded(
     rows: pd.DataFrame, by: Sequence[str], values: Sequence[str], units: str
 ) -> pd.DataFrame:
-    """The rows; where there are many methods, the means over the runs of each with a student and corpus."""
+    """The rows; where there are many methods, the means over the runs of each with a student and
+    corpus."""
     if not is_crowded(rows):
         return rows
     keys = ["series", *SETTING, *by]
@@ -184,8 +186,8 @@ def uncrowded(
 
 
 def by_setting(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each student and corpus, which have panels of their own, by what these are called;
-    by nothing where there is one only."""
+    """The rows of each student and corpus, which have panels of their own, by what these are
+    called; by nothing where there is one only."""
     groups = list(rows.groupby(SETTING, sort=False))
     if len(groups) == 1:
         return {"": rows}
@@ -216,7 +218,8 @@ def legend(figure: Figure, series: Sequence[str], palette: Palette, kind: str) -
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """As many columns, up to three, as fit beside each other; matplotlib deals the labels out alike."""
+    """As many columns, up to three, as fit beside each other; matplotlib deals the labels out
+    alike."""
     import numpy as np
 
     for columns in range(min(3, len(labels)), 1, -1):

@@ -30,8 +30,8 @@ SECTIONS = {
 
 
 class Reported(NamedTuple):
-    """What a report is on, as far as it is known before anything was run: its runs, the measures and
-    benchmarks of models, and the measures of byte caches that these runs learn from."""
+    """What a report is on, as far as it is known before anything was run: its runs, the measures
+    and benchmarks of models, and the measures of byte caches that these runs learn from."""
 
     runs: Sequence[Run]
     measures: Collection[str]
@@ -47,10 +47,11 @@ class Reported(NamedTuple):
 class Figure(NamedTuple):
     """A figure of the report.
 
-    `tables` are those that it draws; it is not drawn while one of them is empty, and it stands below the
-    first that the page shows in its section, or at the section's end. `draw` returns the matplotlib
-    figure with a description for readers who cannot see it, or None where the tables hold nothing of
-    its kind. `when` says whether the report on such runs is to have it: the rules then expect its file.
+    `tables` are those that it draws; it is not drawn while one of them is empty, and it stands
+    below the first that the page shows in its section, or at the section's end. `draw` returns the
+    matplotlib figure with a description for readers who cannot see it, or None where the tables
+    hold nothing of its kind. `when` says whether the report on such runs is to have it: the rules
+    then expect its file.
     """
 
     title: str
@@ -62,7 +63,8 @@ class Figure(NamedTuple):
 
 
 def all_figures() -> Mapping[str, Figure]:
-    """Every figure by the name of its file. Raises ValueError where one names no section of the page."""
+    """Every figure by the name of its file. Raises ValueError where one names no section of the
+    page."""
     found: dict[str, Figure] = {}
     for module in pkgutil.iter_modules(figures.__path__):
         figure: Figure = import_module(f"{figures.__name__}.{module.name}").FIGURE

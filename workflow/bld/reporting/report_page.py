@@ -1,5 +1,5 @@
-"""The report as files: summary.json, tables as CSV, figures as SVG with their captions, and the page, one
-self-contained HTML file that shows them all."""
+"""The report as files: summary.json, tables as CSV, figures as SVG with their captions, and the
+page, one self-contained HTML file that shows them all."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ def build_report(
     title: str,
     output: Path,
 ) -> list[Path]:
-    """Write the report on `runs`, and on the byte caches that they learn from, into the folder `output`,
-    or nothing where part of it fails; returns what was written.
+    """Write the report on `runs`, and on the byte caches that they learn from, into the folder
+    `output`, or nothing where part of it fails; returns what was written.
 
-    Makes index.html, summary.json, a CSV file for every table, the caption of each of `figures`, and its
-    SVG file if there is data for it; an older one is removed if there is not. Missing inputs are named on
-    the page. Raises ValueError where two runs differ in nothing but their names.
+    Makes index.html, summary.json, a CSV file for every table, the caption of each of `figures`,
+    and its SVG file if there is data for it; an older one is removed if there is not. Missing
+    inputs are named on the page. Raises ValueError where two runs differ in nothing but their
+    names.
     """
     read = [read_cache(cache) for cache in caches if not cache.missing]
     missing = [path for cache in caches for path in cache.missing]
@@ -122,8 +123,8 @@ def render_page(
 def section_contents(
     tables: Sequence[PageTable], figures: Mapping[str, Figure], drawings: Mapping[str, Drawing]
 ) -> dict[str, list[PageTable | Shown]]:
-    """What stands in each section: its tables, each with the figures that draw it first, then the other
-    figures."""
+    """What stands in each section: its tables, each with the figures that draw it first, then the
+    other figures."""
     contents: dict[str, list[PageTable | Shown]] = {}
     shown = [
         Shown(name, figures[name], Markup(themed(drawing.svg)))

@@ -1,5 +1,5 @@
-"""The rows of the report's tables but those of methods: of models, comparisons, trainings, texts and byte
-caches. COLUMNS in words.py says what is in each table.
+"""The rows of the report's tables but those of methods: of models, comparisons, trainings, texts
+and byte caches. COLUMNS in words.py says what is in each table.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def key_of(model: EvaluatedModel) -> tuple[str, str, str]:
 
 
 def own_bytes(runs: Sequence[Run]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    """The results of every model summed to bytes: of a teacher, where another was compared with it."""
+    """The results of every model summed to bytes: of a teacher, where another was compared with
+    it."""
     found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for run in runs:
         for student in (run.model, run.student):
@@ -211,8 +212,9 @@ def surprise_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
 
 
 def loss_rows(run: Run, parts: Mapping[str, str]) -> pd.DataFrame:
-    """The parts of the loss that the objective has, and bits per byte on the development split, with
-    their running means; steps are counted from 1 in each phase. `parts` names columns of the metrics."""
+    """The parts of the loss that the objective has, and bits per byte on the development split,
+    with their running means; steps are counted from 1 in each phase. `parts` names columns of the
+    metrics."""
     columns = COLUMNS["loss"].split()
     metrics = run.metrics
     if metrics is None:
@@ -238,8 +240,8 @@ def _running_mean(loss: pd.Series) -> pd.Series:
 def alignment_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """How the tokens of each student and teacher align on a corpus: what methods can learn from.
 
-    Tokens are aligned that spell the same bytes; a boundary is a byte at which tokens of both end, and a
-    chunk reaches from one to the next.
+    Tokens are aligned that spell the same bytes; a boundary is a byte at which tokens of both end,
+    and a chunk reaches from one to the next.
     """
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in runs:
@@ -323,7 +325,8 @@ def audit_rows(cache: ByteCache) -> Iterator[dict[str, Any]]:
 
 
 def information_rows(cache: ByteCache) -> Iterator[dict[str, Any]]:
-    """`bytes` is a position in the token or its length, as `by` says; 11 stands for all from there on."""
+    """`bytes` is a position in the token or its length, as `by` says; 11 stands for all from there
+    on."""
     for by in ("position", "length"):
         for row in (cache.information or {}).get(f"by_{by}", []):
             yield {"cache": cache.name, "by": by, "bytes": row[by]} | row

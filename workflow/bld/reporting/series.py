@@ -1,8 +1,10 @@
-"""What the report calls runs of one kind: their method, and the settings by which runs of that method differ.
+"""What the report calls runs of one kind: their method, and the settings by which runs of that
+method differ.
 
 A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the
-head of `bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the method's
-own; and, where runs of one student differ in them, how they are trained, on what, and by which teacher.
+head of `bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the
+method's own; and, where runs of one student differ in them, how they are trained, on what, and by
+which teacher.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain", MIXED: " and one-to-one"
 
 
 def series_of(runs: Mapping[str, Settings]) -> dict[str, str]:
-    """The series of every run, by its name: runs of one kind differ in what the series says, and in it
-    stands nothing that all of them share."""
+    """The series of every run, by its name: runs of one kind differ in what the series says, and in
+    it stands nothing that all of them share."""
     kinds: dict[str, dict[str, Settings]] = {}
     for name, settings in runs.items():
         kinds.setdefault(kind(settings), {})[name] = settings

@@ -57,8 +57,9 @@ def bits_per_byte(nats_D: np.ndarray, bytes_D: np.ndarray, resamples: int = RESA
 
 
 def _tail(documents: int) -> float:
-    """The fraction of resamples on either side of the interval: as much as a normal distribution has
-    beyond the quantile of Student's t (by its Cornish-Fisher expansion) times sqrt(D / (D - 1))."""
+    """The fraction of resamples on either side of the interval: as much as a normal distribution
+    has beyond the quantile of Student's t (by its Cornish-Fisher expansion) times sqrt(D / (D -
+    1))."""
     normal, freedom = NormalDist(), documents - 1
     z = normal.inv_cdf((1 + CONFIDENCE) / 2)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

@@ -1,7 +1,8 @@
 """The style of every figure: colours, and one marker and colour for a method wherever it appears.
 
-The SVG files stand on a card of their own, so they read on any page. Inside our page the same drawing
-takes the page's colours, light or dark: `themed` puts CSS variables where ink, rules and card were.
+The SVG files stand on a card of their own, so they read on any page. Inside our page the same
+drawing takes the page's colours, light or dark: `themed` puts CSS variables where ink, rules and
+card were.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ FIXED = {
 }
 
 WIDTH = 5.4
-"""Inches; text stays readable where the page scales a drawing to a phone, and to its text column."""
+"""Inches; text stays readable where the page scales a drawing to a phone, and to its text
+column."""
 
 SETTINGS: dict[Any, Any] = {
     "figure.facecolor": CARD,
@@ -98,8 +100,8 @@ THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", CARD: "v
 
 
 def styles_of(series: Iterable[str]) -> dict[str, SeriesStyle]:
-    """A style for each series: the fixed one; else one of its own, in the colour of its method where
-    there is a marker left."""
+    """A style for each series: the fixed one; else one of its own, in the colour of its method
+    where there is a marker left."""
     names = sorted(set(series))
     found = {name: FIXED[name] for name in names if name in FIXED}
     for name in names:
@@ -110,7 +112,8 @@ def styles_of(series: Iterable[str]) -> dict[str, SeriesStyle]:
 
 
 def _candidates(name: str) -> list[SeriesStyle]:
-    """First those of the method that it is a variant of; then those that no method has by itself."""
+    """First those of the method that it is a variant of; then those that no method has by
+    itself."""
     relatives = [series for series in FIXED if name.startswith((f"{series} ", f"{series},"))]
     related = [SeriesStyle(FIXED[x].colour, marker) for x in relatives[-1:] for marker in SHAPES]
     every = [SeriesStyle(colour, marker) for marker in SHAPES for colour in reversed(PALETTE)]

@@ -27,8 +27,8 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Tables:
-    """The runs and byte caches, the comparisons, and all data of the report as tidy frames by name, which
-    are also written as CSV. `incomparable` says what could not be compared, and why."""
+    """The runs and byte caches, the comparisons, and all data of the report as tidy frames by name,
+    which are also written as CSV. `incomparable` says what could not be compared, and why."""
 
     runs: Sequence[Run]
     caches: Sequence[ByteCache]

@@ -25,7 +25,8 @@ VERDICTS = {
 
 COLUMNS = {
     "models": (
-        "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd byte_kl "
+        "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd "
+        "byte_kl "
         "calibration_error teacher"
     ),
     "methods": (
@@ -39,7 +40,8 @@ COLUMNS = {
     ),
     "ranks": "series student corpus models seeds methods documents rank low high",
     "benchmarks": (
-        "model series seed benchmark metric value stderr low high higher_is_better documents few_shot "
+        "model series seed benchmark metric value stderr low high higher_is_better documents "
+        "few_shot "
         "chat_template limit harness"
     ),
     "alignment": (

@@ -1,5 +1,5 @@
-"""A model's scores at the tokens of its own tokenization, as arrays or tensors; apart from how they are
-computed, so that what reads them is not rerun for that.
+"""A model's scores at the tokens of its own tokenization, as arrays or tensors; apart from how they
+are computed, so that what reads them is not rerun for that.
 
 Shapes: U supervised tokens, K tokens kept of a distribution.
 """

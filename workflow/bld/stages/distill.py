@@ -30,8 +30,9 @@ from bld.training.trainee import Trainee
 
 
 class Inputs(Files):
-    """`documents` and `development` are manifests of splits, `cache` and `development_cache` of their byte caches; `teacher`:
-    the folders of its models; `warmup`: that of the byte head; `map`: from one vocabulary to the other."""
+    """`documents` and `development` are manifests of splits, `cache` and `development_cache` of
+    their byte caches; `teacher`: the folders of its models; `warmup`: that of the byte head; `map`:
+    from one vocabulary to the other."""
 
     documents: File
     student: Folder
@@ -53,8 +54,8 @@ class Outputs(Files):
 
 
 def main() -> None:
-    """Write the trained model into the folder of the manifest, its metrics beside that folder, and its
-    byte head, for looking at, into a folder of its own."""
+    """Write the trained model into the folder of the manifest, its metrics beside that folder, and
+    its byte head, for looking at, into a folder of its own."""
     with stage(Distill, Inputs, Outputs, add_tracker_arguments) as step:
         with_checkpoints(step, _distill)
 

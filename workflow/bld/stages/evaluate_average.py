@@ -1,5 +1,5 @@
-"""Measure the bits per byte of several models averaged, which have no tokens in common, by their byte
-distributions."""
+"""Measure the bits per byte of several models averaged, which have no tokens in common, by their
+byte distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Measure how far a student's byte distributions are from its teacher's, and what bytes cost both."""
+"""Measure how far a student's byte distributions are from its teacher's, and what bytes cost
+both."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ class Outputs(Files):
 
 @memory_explained("lower `batch_tokens` or `window` under `evaluation`")
 def main() -> None:
-    """Write the evaluation of one student, and of its byte head if it has a trained one, against its
-    teacher."""
+    """Write the evaluation of one student, and of its byte head if it has a trained one, against
+    its teacher."""
     with stage(EvaluateByteDivergence, Inputs, Outputs) as step:
         settings = step.settings
         documents = list(islice(read_split(step.inputs.documents.parent), settings.documents))

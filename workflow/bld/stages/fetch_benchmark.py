@@ -43,7 +43,8 @@ def _fetch_for_nltk(resource: str, folder: Path) -> None:
         nltk.download(resource, str(folder), quiet=True, raise_on_error=True)
     except ValueError as error:
         raise ValueError(
-            f"NLTK's {resource}: {error}; fetch where there is internet, which is a login node as a rule"
+            f"NLTK's {resource}: {error}; fetch where there is internet, which is a login node as "
+            "a rule"
         ) from None
 
 

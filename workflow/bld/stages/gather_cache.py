@@ -1,5 +1,5 @@
-"""Check that every shard of a byte cache is there, whole and of its teacher and documents, and write
-the manifest."""
+"""Check that every shard of a byte cache is there, whole and of its teacher and documents, and
+write the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Take a model or a data set from a folder on disk: links to its files, their digests and their licence."""
+"""Take a model or a data set from a folder on disk: links to its files, their digests and their
+licence."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ def main() -> None:
         save_map(step.outputs.map, pairs)
         students, teachers = len(set(pairs.student_M)), len(set(pairs.teacher_M))
         print(
-            f"{len(pairs.weight_M):,} pairs of {students:,} of the student's {len(student.vocabulary):,} ids "
+            f"{len(pairs.weight_M):,} pairs of {students:,} of the student's "
+            f"{len(student.vocabulary):,} ids "
             f"and {teachers:,} of the teacher's {len(teacher.vocabulary):,}"
         )
 

@@ -44,7 +44,8 @@ def main() -> None:
         result |= {"ids": [document.id for document in documents], "settings": settings.dump()}
         write_json(step.outputs.information, result)
         print(
-            f"{result['token_bits']:.3f} bits a token, {result['byte_bits']:.3f} in its bytes, over "
+            f"{result['token_bits']:.3f} bits a token, {result['byte_bits']:.3f} in its bytes, "
+            "over "
             f"{result['tokens']:,} tokens"
         )
 

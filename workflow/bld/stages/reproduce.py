@@ -1,4 +1,5 @@
-"""Make a working folder from a crate: its code at its commit and its configuration, ready to run."""
+"""Make a working folder from a crate: its code at its commit and its configuration, ready to
+run."""
 
 from __future__ import annotations
 

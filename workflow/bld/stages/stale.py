@@ -11,7 +11,8 @@ from bld.pipeline.step_settings import Stale
 
 
 def main() -> None:
-    """Ask Snakemake, by its command in the settings, and print a table of the jobs that it would run."""
+    """Ask Snakemake, by its command in the settings, and print a table of the jobs that it would
+    run."""
     with (
         stage(Stale, Files, Files) as step,
         tempfile.NamedTemporaryFile("w", suffix=".json") as file,

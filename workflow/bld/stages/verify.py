@@ -1,5 +1,5 @@
-"""Check a crate that may come from anybody: whether it is whole, whether its records are a chain, whether
-its report follows from its numbers, and what of that cannot be checked."""
+"""Check a crate that may come from anybody: whether it is whole, whether its records are a chain,
+whether its report follows from its numbers, and what of that cannot be checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Write the model card of a trained student, from the report and the archive that tell of its run."""
+"""Write the model card of a trained student, from the report and the archive that tell of its
+run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Write what a person wants to see of a model: completions, and the surprise of each byte of a passage."""
+"""Write what a person wants to see of a model: completions, and the surprise of each byte of a
+passage."""
 
 from __future__ import annotations
 

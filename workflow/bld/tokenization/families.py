@@ -48,7 +48,8 @@ class Family:
 
 
 class ByteLevel(Family):
-    """Every character of an entry stands for one byte through the bytes-to-unicode table of GPT-2."""
+    """Every character of an entry stands for one byte through the bytes-to-unicode table of
+    GPT-2."""
 
     def __init__(self, specification: Specification) -> None:
         self._byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -84,8 +85,8 @@ class SentencePiece(Family):
     def __init__(self, specification: Specification) -> None:
         self._has_byte_fallback = bool(specification["model"].get("byte_fallback"))
         if self._has_byte_fallback:
-            # A typed U+2581 would be read as a space, and the six characters <0x41> as one byte. The
-            # second is safe once it is cut behind its "<".
+            # A typed U+2581 would be read as a space, and the six characters <0x41> as one byte.
+            # The second is safe once it is cut behind its "<".
             self.lookalike = re.compile(f"({SPACE_MARK})|(?<=<)(?=0x[0-9A-Fa-f]{{2}}>)")
 
     @classmethod
@@ -122,7 +123,8 @@ def family_of(specification: Specification) -> Family:
     families = ", ".join(family.__name__ for family in Family.__subclasses__())
     raise ValueError(
         f"a {specification['model']['type']} tokenizer made of ({kinds}) is of no known family "
-        f"({families}), so what its entries spell is not known; use a model whose tokenizer is of one"
+        f"({families}), so what its entries spell is not known; use a model whose tokenizer is of "
+        "one"
     )
 
 

@@ -34,6 +34,7 @@ def made_anew(
     if made == saved:
         return None
     return (
-        f"AutoTokenizer makes a {type(auto).__name__} of {folder}, which cuts text otherwise than its "
+        f"AutoTokenizer makes a {type(auto).__name__} of {folder}, which cuts text otherwise than "
+        "its "
         f"tokenizer.json ({made[:8]}... instead of {saved[:8]}...)"
     )

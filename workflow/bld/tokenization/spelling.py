@@ -1,5 +1,5 @@
-"""What the entries of one tokenizer look like in another: any bytes, also the pieces of characters that
-no text consists of, written as its tokens."""
+"""What the entries of one tokenizer look like in another: any bytes, also the pieces of characters
+that no text consists of, written as its tokens."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from bld.tokenization.rendering import Renderer
 
 
 def spell(text: bytes, renderer: Renderer) -> list[int]:
-    """The tokens that spell these bytes: the tokenizer's own encoding of valid text, else its longest
-    entries from the left.
+    """The tokens that spell these bytes: the tokenizer's own encoding of valid text, else its
+    longest entries from the left.
 
     Raises ValueError if there are none.
     """
@@ -21,8 +21,10 @@ def spell(text: bytes, renderer: Renderer) -> list[int]:
         length = max((n for n in range(1, len(text) + 1) if text[:n] in by_bytes), default=0)
         if not length:
             raise ValueError(
-                f"the tokenizer has no entry for byte {text[:1]!r}, which an entry of another vocabulary "
-                "holds, so nothing stands for that entry; use a model whose tokenizer is byte-level or has "
+                f"the tokenizer has no entry for byte {text[:1]!r}, which an entry of another "
+                "vocabulary "
+                "holds, so nothing stands for that entry; use a model whose tokenizer is "
+                "byte-level or has "
                 "byte fallback"
             )
         ids.append(by_bytes[text[:length]])

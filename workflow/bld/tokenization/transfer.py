@@ -1,15 +1,18 @@
 """A model given another tokenizer: Fast Vocabulary Transfer, and two controls.
 
-Fast Vocabulary Transfer (`fvt`): a new token's embedding is the mean of the embeddings of the old tokens that spell it
-(Gee et al., 2022), in the input and in the output table; an entry that both tokenizers have keeps its row.
+Fast Vocabulary Transfer (`fvt`): a new token's embedding is the mean of the embeddings of the old
+tokens that spell it (Gee et al., 2022), in the input and in the output table; an entry that both
+tokenizers have keeps its row.
 
-The controls say what that is worth. They forget what the old rows meant and keep how they are distributed: with `mean`
-every row is the mean of all old rows, with `random` it is normal noise with their mean and standard deviation in each
-dimension. All ordinary rows are made so, those of entries that both tokenizers have too (as in the control TransInner of
-WECHSEL, arXiv 2112.06598): a tokenizer that has the 256 bytes would give a byte student the same start in all three.
+The controls say what that is worth. They forget what the old rows meant and keep how they are
+distributed: with `mean` every row is the mean of all old rows, with `random` it is normal noise
+with their mean and standard deviation in each dimension. All ordinary rows are made so, those of
+entries that both tokenizers have too (as in the control TransInner of WECHSEL, arXiv 2112.06598): a
+tokenizer that has the 256 bytes would give a byte student the same start in all three.
 
-A special token takes the row of the old special token with the same name or role, in the controls too, so that they differ
-in the rows of ordinary entries alone. Ids without an entry get the mean of all old rows.
+A special token takes the row of the old special token with the same name or role, in the controls
+too, so that they differ in the rows of ordinary entries alone. Ids without an entry get the mean of
+all old rows.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ def transfer_vocabulary(
 ) -> None:
     """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place.
 
-    Tables get a multiple of `pad_to` rows; `seed` draws the noise of `random`. `generate` never gives ids without an entry.
-    Raises ValueError if the old tokenizer cannot spell a new token.
+    Tables get a multiple of `pad_to` rows; `seed` draws the noise of `random`. `generate` never
+    gives ids without an entry. Raises ValueError if the old tokenizer cannot spell a new token.
     """
     vocabulary = new[1].vocabulary
     ordinary = [token_id for token_id, spelt in enumerate(vocabulary.token_bytes) if spelt]
@@ -88,7 +91,8 @@ def _name_special_tokens(
 
 
 def _vocabulary_tables(lm: PreTrainedModel) -> list[nn.Parameter]:
-    """What has a row for every entry: the embeddings, the output head unless it is tied to them, and its bias if any."""
+    """What has a row for every entry: the embeddings, the output head unless it is tied to them,
+    and its bias if any."""
     modules = lm.get_input_embeddings(), lm.get_output_embeddings()
     return list(dict.fromkeys(table for module in modules for table in module.parameters()))
 

@@ -34,8 +34,8 @@ class Vocabulary:
 
 
 def spelt(vocabulary: Vocabulary) -> dict[int, tuple[bool, bytes]]:
-    """What each entry spells, as (whether it ends a turn, bytes), end tokens first; entries that spell
-    nothing are left out."""
+    """What each entry spells, as (whether it ends a turn, bytes), end tokens first; entries that
+    spell nothing are left out."""
     ends = dict.fromkeys(sorted(vocabulary.end), (True, b""))
     return ends | {i: (False, text) for i, text in enumerate(vocabulary.token_bytes) if text}
 

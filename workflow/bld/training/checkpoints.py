@@ -60,8 +60,9 @@ S = TypeVar("S", bound=Step[Any, Any, Any])
 
 
 def with_checkpoints(step: S, train: Callable[[S, Checkpoints], None]) -> None:
-    """Run a training with its checkpoints, under their lock; a step that was finished before with the same
-    settings, code and inputs is not run: its outputs are put back, and the record of how they were made.
+    """Run a training with its checkpoints, under their lock; a step that was finished before with
+    the same settings, code and inputs is not run: its outputs are put back, and the record of how
+    they were made.
 
     `step.record` knows the manifests that the step reads and its outputs. What other settings have
     left in the folder is removed when the step is done: their outputs were just replaced. Raises

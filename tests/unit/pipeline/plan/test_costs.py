@@ -191,7 +191,8 @@ def test_a_shape_that_is_not_the_fetched_models_is_warned_of(plan, t1, tmp_path)
     t1["models"]["llama_3b"]["shape"] |= {"layers": 29, "tied": False}
     [warning] = plan(t1).warnings
     assert warning.startswith(
-        "models.llama_3b.shape is not that of the model, whose config.json says layers 28, tied True"
+        "models.llama_3b.shape is not that of the model, whose config.json says layers 28, tied "
+        "True"
     )
     assert plan(t1).models["llama_3b"].layers == 28
 
@@ -217,9 +218,9 @@ def test_what_nobody_reads_is_not_planned(t1):
     targets = Targets(settings)
     assert targets.splits() == [("tulu_3", "train"), ("tulu_3", "validation")]
     assert targets.caches() == [("llama_3b", "tulu_3", "train")]
-    # 2 splits, the student; gather, audit and information of the cache; bits and text of both runs, the student and the
-    # teacher, divergences of all but the teacher, 7 benchmarks of all; how the tokenizers agree; the report, and that of
-    # the archive.
+    # 2 splits, the student; gather, audit and information of the cache; bits and text of both runs,
+    # the student and the teacher, divergences of all but the teacher, 7 benchmarks of all; how the
+    # tokenizers agree; the report, and that of the archive.
     assert other_jobs(targets) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1 + 2
 
 

@@ -1,4 +1,5 @@
-"""Memory of a training, against the example of the ZeRO paper and against what PyTorch really keeps."""
+"""Memory of a training, against the example of the ZeRO paper and against what PyTorch really
+keeps."""
 
 import pytest
 import torch
@@ -61,7 +62,8 @@ def test_frozen_weights_have_neither_gradients_nor_optimiser(settings, expected)
 
 
 def kept_per_token(kind, precision, rows=2, length=48):
-    """Bytes that a layer keeps of a token for the backward pass (the difference that one more makes), and as planned."""
+    """Bytes that a layer keeps of a token for the backward pass (the difference that one more
+    makes), and as planned."""
     kept = []
     for layers in (2, 3):
         config = kind(**SIZES, num_hidden_layers=layers)

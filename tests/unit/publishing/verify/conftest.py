@@ -1,4 +1,5 @@
-"""A crate as the workflow writes it, of the smallest results that make a report, and how to alter it."""
+"""A crate as the workflow writes it, of the smallest results that make a report, and how to alter
+it."""
 
 import hashlib
 import json
@@ -179,7 +180,8 @@ class Forgery:
         self.put(name, json.dumps(record).encode())
 
     def swap(self, name, content):
-        """Replace a result, with its digest wherever it stands: in metadata, records and manifests."""
+        """Replace a result, with its digest wherever it stands: in metadata, records and
+        manifests."""
         old = hashlib.sha256(self.files[name]).hexdigest()
         self.put(name, content)
         new = hashlib.sha256(content).hexdigest()

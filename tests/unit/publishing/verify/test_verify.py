@@ -74,7 +74,9 @@ ALTERED = {
     ),
     "an extra file that is described": (
         lambda crate: (
-            crate.graph.update({"results/more.json": {"@id": "results/more.json", "@type": "File"}}),
+            crate.graph.update(
+                {"results/more.json": {"@id": "results/more.json", "@type": "File"}}
+            ),
             crate.put("results/more.json", b"{}"),
         ),
         "results/more.json: no record tells how it was made",
@@ -93,19 +95,27 @@ ALTERED = {
         "no step of the crate made a report",
     ),
     "a record's input": (
-        lambda crate: crate.record(TRAINED, lambda record: record["inputs"].update({DOCUMENTS: "00" * 32})),
+        lambda crate: crate.record(
+            TRAINED, lambda record: record["inputs"].update({DOCUMENTS: "00" * 32})
+        ),
         f"{DOCUMENTS}: {TRAINED} was made from another file (sha256 0000",
     ),
     "a record's settings": (
-        lambda crate: crate.record(TRAINED, lambda record: record["step"]["settings"].update(seed=7)),
+        lambda crate: crate.record(
+            TRAINED, lambda record: record["step"]["settings"].update(seed=7)
+        ),
         f"{TRAINED}: its identity does not follow",
     ),
     "a record's modules": (
-        lambda crate: crate.record(TRAINED, lambda record: record["step"]["code"]["modules"].popitem()),
+        lambda crate: crate.record(
+            TRAINED, lambda record: record["step"]["code"]["modules"].popitem()
+        ),
         f"{TRAINED}: its code digest does not follow",
     ),
     "a record's times": (
-        lambda crate: crate.record(TRAINED, lambda record: record.update(ended="2020-01-01T00:00:00Z")),
+        lambda crate: crate.record(
+            TRAINED, lambda record: record.update(ended="2020-01-01T00:00:00Z")
+        ),
         f"{TRAINED}: ended before it started",
     ),
     "a record that is none": (
@@ -113,14 +123,16 @@ ALTERED = {
         f"{TRAINED}: not a run record: step: Field required",
     ),
     "the code": (
-        lambda crate: crate.replace("workflow/bld/tokenization/transfer.py", "import", "from", told=False),
+        lambda crate: crate.replace(
+            "workflow/bld/tokenization/transfer.py", "import", "from", told=False
+        ),
         "workflow/bld/tokenization/transfer.py: the metadata says ",
     ),
     "the configuration": (
         lambda crate: crate.replace("configuration.yaml", "seed: 0", "seed: 8", told=False),
         "configuration.yaml: the metadata says ",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", ALTERED)

@@ -1,5 +1,5 @@
-"""A student and a teacher with another tokenizer, documents that are cut and packed, and what a random
-teacher says of its own tokens."""
+"""A student and a teacher with another tokenizer, documents that are cut and packed, and what a
+random teacher says of its own tokens."""
 
 from types import SimpleNamespace
 
@@ -20,8 +20,8 @@ OTHER_SAMPLE = ["Return the value, or raise an error where the key is not in the
 
 
 class RandomTokens:
-    """A random distribution of a teacher at each of its supervised tokens, of which `keep` tokens are
-    told; without `keep` all of them."""
+    """A random distribution of a teacher at each of its supervised tokens, of which `keep` tokens
+    are told; without `keep` all of them."""
 
     def __init__(self, rendered, size, keep=None):
         self.rendered, self.size, self.keep = rendered, size, keep or size

@@ -12,8 +12,8 @@ from bld.training.objectives.alm import Alm, build, joined, openers, tempered
 
 
 def shared_chunks(stretch):
-    """Positions (i, j, k, l): teacher tokens i:j and student tokens k:l spell the same, and no fewer
-    do ("Alignment Indices", greedy)."""
+    """Positions (i, j, k, l): teacher tokens i:j and student tokens k:l spell the same, and no
+    fewer do ("Alignment Indices", greedy)."""
     found, i, k = [], 0, 0
     for j in range(1, len(stretch.teacher) + 1):
         for l in range(k + 1, len(stretch.student) + 1):  # noqa: E741
@@ -56,7 +56,8 @@ def opens(token_id, vocabulary):
 
 
 def debiased(stretch, found, vocabularies, threshold, keep):
-    """(teacher, student) log-likelihoods of chunks joined up to a boundary, that boundary included."""
+    """(teacher, student) log-likelihoods of chunks joined up to a boundary, that boundary
+    included."""
     student_vocabulary, teacher_vocabulary = vocabularies
     teacher_sum = student_sum = 0.0
     for number, (i, j, k, l) in enumerate(found):  # noqa: E741
@@ -77,7 +78,8 @@ def debiased(stretch, found, vocabularies, threshold, keep):
 
 
 def alm(log_p, log_q, tau=100.0):
-    """ "ALM Objective" for the KL divergence: p and q as they are, tempered, and their complements."""
+    """ "ALM Objective" for the KL divergence: p and q as they are, tempered, and their
+    complements."""
     p, q = (math.exp(side / tau - 1e-6) for side in (log_p, log_q))
     return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
@@ -136,8 +138,8 @@ def test_chunks_are_joined_up_to_a_boundary_which_counts(
     ids=["the teacher goes on", "the teacher's next token reaches across the edge"],
 )
 def test_a_chunk_before_an_edge_that_both_do_not_share_is_joined_to_nothing(spans_U, is_known):
-    """The student spells 2 and 2 symbols in one row, then 2 in another; the teacher the first and the
-    last of them, and what begins at symbol 2 ends somewhere behind the edge at 4."""
+    """The student spells 2 and 2 symbols in one row, then 2 in another; the teacher the first and
+    the last of them, and what begins at symbol 2 ends somewhere behind the edge at 4."""
     span_S, span_U = torch.tensor([(0, 2), (2, 2), (4, 2)]), torch.tensor(spans_U)
     batch = SimpleNamespace(
         source_S=torch.tensor([5, 6, 24]),

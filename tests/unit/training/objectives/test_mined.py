@@ -30,8 +30,8 @@ def edit_distance(left, right):
 
 
 def time_warping(cost):
-    """The pairs of the cheapest path, as the recurrence has it; steps back: in both, in the rows, in the
-    columns, the first that is cheapest."""
+    """The pairs of the cheapest path, as the recurrence has it; steps back: in both, in the rows,
+    in the columns, the first that is cheapest."""
 
     @cache
     def total(i, j):
@@ -78,7 +78,8 @@ def learnt(stretch, closest, vocabularies):
 
 
 def moved_divergence(teacher, student, closest, keep):
-    """KL over the kept tokens' places in the student's vocabulary, and one outcome for all others."""
+    """KL over the kept tokens' places in the student's vocabulary, and one outcome for all
+    others."""
     mass = {}
     for token in np.argsort(-teacher)[:keep].tolist():
         if token in closest:
@@ -235,7 +236,8 @@ def test_sequences_are_warped_along_the_cheapest_path(rows, columns, seed):
 
 
 def test_what_is_written_twice_in_a_vocabulary_is_one_outcome():
-    """As with byte fallback: the teacher's mass is moved to the entry that no text is written with."""
+    """As with byte fallback: the teacher's mass is moved to the entry that no text is written
+    with."""
     probs, ids = torch.tensor([[0.9]]), torch.tensor([[0]])
     twins, beside = torch.tensor([0, 1, 0]), torch.tensor([0.1])
     written_with_the_other = torch.tensor([[0.0, 0.1, 0.9]]).clamp_min(1e-20).log()

@@ -147,7 +147,8 @@ def spelt(vocabulary, token):
 
 
 def by_start(document, first, last):
-    """(token, count) of the supervised tokens that lie in these symbols, by the symbol where they start."""
+    """(token, count) of the supervised tokens that lie in these symbols, by the symbol where they
+    start."""
     places = [int(t) for t in np.flatnonzero(document.symbol_T >= 0)]
     spans = {int(document.symbol_T[t]): (t, int(document.count_T[t])) for t in places}
     return {n: (t, c) for n, (t, c) in spans.items() if first <= n and n + c <= last}

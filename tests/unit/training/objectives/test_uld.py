@@ -109,9 +109,9 @@ def test_where_nothing_is_supervised_the_loss_is_0_and_has_a_gradient(nothing_su
 
 @pytest.mark.filterwarnings("ignore")
 def test_uld_is_that_of_trl(pair, stretches):
-    """TRL's loss without its own ideas: positions paired in order (not its merged spans), logits where
-    a token is predicted ("bayesian" takes those, "observed" the next ones), ends of turns included, no
-    cross-entropy, nothing matched by name."""
+    """TRL's loss without its own ideas: positions paired in order (not its merged spans), logits
+    where a token is predicted ("bayesian" takes those, "observed" the next ones), ends of turns
+    included, no cross-entropy, nothing matched by name."""
     from trl.experimental.gold.gold_trainer import ULDLoss  # takes seconds
 
     theirs = ULDLoss(

@@ -55,7 +55,8 @@ class Item(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a configuration will cost; `refusals` and `warnings` say what does not fit, or hardly."""
+    """What a configuration will cost; `refusals` and `warnings` say what does not fit, or
+    hardly."""
 
     settings: Settings
     splits: dict[tuple[str, str], Amount]

@@ -1,4 +1,5 @@
-"""The plan as a page of a terminal, and of its log: tables, what they assume, and what does not fit."""
+"""The plan as a page of a terminal, and of its log: tables, what they assume, and what does not
+fit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The model card of a trained student: what it was made from, how, how well it does, and how to make it again.
+"""The model card of a trained student: what it was made from, how, how well it does, and how to
+make it again.
 
-A card is a README.md with a block of metadata for the hub's machines and a text for people. The block is made by the hub's
-own classes. Every word of the text that comes from outside is escaped, so it can neither break a table nor bring markup.
+A card is a README.md with a block of metadata for the hub's machines and a text for people. The
+block is made by the hub's own classes. Every word of the text that comes from outside is escaped,
+so it can neither break a table nor bring markup.
 """
 
 from __future__ import annotations
@@ -47,10 +49,11 @@ INITIALISATION = {
 class CardInputs:
     """What a card is made from.
 
-    `settings` are those of the step: `name` and settings of the `run`, its `student`, the `teacher` that it learned from
-    (none for plain fine-tuning), `scratch` models among these, whether it needs `trust_remote_code`. `model` is the manifest
-    of the student's folder; `record` is that of its training; `manifests` are of all that it was made from, of which
-    `Manifests` names the paths; `report` is a folder; `crate` is none where no archive has the run.
+    `settings` are those of the step: `name` and settings of the `run`, its `student`, the `teacher`
+    that it learned from (none for plain fine-tuning), `scratch` models among these, whether it
+    needs `trust_remote_code`. `model` is the manifest of the student's folder; `record` is that of
+    its training; `manifests` are of all that it was made from, of which `Manifests` names the
+    paths; `report` is a folder; `crate` is none where no archive has the run.
     """
 
     settings: Mapping[str, Any]
@@ -63,7 +66,8 @@ class CardInputs:
 
 
 def write_card(inputs: CardInputs, card: Path) -> None:
-    """Write the card; it appears by rename. Raises ValueError if the report does not tell of the run."""
+    """Write the card; it appears by rename. Raises ValueError if the report does not tell of the
+    run."""
     write_text(card, str(make_card(inputs)))
 
 
@@ -133,7 +137,8 @@ def _metadata(
 def _evaluations(
     run: Mapping[str, Any], made_from: Sequence[Part], results: Results
 ) -> list[EvalResult]:
-    """Every number that was measured, with all its digits; how sure it is stands in the metric's name."""
+    """Every number that was measured, with all its digits; how sure it is stands in the metric's
+    name."""
     task: dict[str, Any] = {"task_type": "text-generation", "task_name": "Text generation"}
     documents = next(part for part in made_from if part.role == DOCUMENTS)
     held_out = task | {

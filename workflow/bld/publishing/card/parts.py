@@ -1,9 +1,9 @@
-"""What a student was made from: base model, tokenizer, teacher and documents, each with where it came from
-and under which licence.
+"""What a student was made from: base model, tokenizer, teacher and documents, each with where it
+came from and under which licence.
 
-Where somebody's files lie on a disk is never told: what came from a folder is known by its name in the
-configuration and its digest. Which licence a trained model has is for people to decide: a card brings
-the terms of its parts together, in the identifiers that the hub takes.
+Where somebody's files lie on a disk is never told: what came from a folder is known by its name in
+the configuration and its digest. Which licence a trained model has is for people to decide: a card
+brings the terms of its parts together, in the identifiers that the hub takes.
 """
 
 from __future__ import annotations
@@ -16,26 +16,33 @@ from bld.config.registry import SOURCES
 from bld.reporting.numbers import listed, number
 
 Manifests = Mapping[tuple[str, ...], Mapping[str, Any]]
-"""Manifests by the last three folders of their paths: ("resources", "models", name), ("resources", "datasets", name),
-("corpora", corpus, split)."""
+"""Manifests by the last three folders of their paths: ("resources", "models", name), ("resources",
+"datasets", name), ("corpora", corpus, split)."""
 BASE, TOKENIZER, TEACHER, DOCUMENTS = "Base model", "Tokenizer", "Teacher", "Documents"
 NOT_STATED = "not stated"
 HUB_LICENCES = (
-    "afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m bigscience-bloom-rail-1.0 "
-    "bigscience-openrail-m bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 "
-    "cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 "
-    "cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 "
-    "cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 "
-    "fair-noncommercial-research-license gemma gfdl gpl gpl-2.0 gpl-3.0 h-research intel-research isc lgpl lgpl-2.1 "
-    "lgpl-3.0 lgpl-lr llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by "
+    "afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m "
+    "bigscience-bloom-rail-1.0 "
+    "bigscience-openrail-m bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc "
+    "cc-by-2.0 cc-by-2.5 cc-by-3.0 "
+    "cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
+    "cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 "
+    "cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 "
+    "cdla-permissive-2.0 "
+    "cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 "
+    "etalab-2.0 eupl-1.1 eupl-1.2 "
+    "fair-noncommercial-research-license gemma gfdl gpl gpl-2.0 gpl-3.0 h-research intel-research "
+    "isc lgpl lgpl-2.1 "
+    "lgpl-3.0 lgpl-lr llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 lppl-1.3c mit mpl-2.0 ms-pl "
+    "ncsa odbl odc-by "
     "ofl-1.1 openmdw-1.0 openrail openrail++ osl-3.0 pddl postgresql unlicense wtfpl zlib"
 )
 """Identifiers that the hub takes in `license`, besides `other` and `unknown`."""
 
 
 class Licence(NamedTuple):
-    """What a part says of its licence: its `names` (none if it says nothing), a link, and the files of its folder that hold
-    the text."""
+    """What a part says of its licence: its `names` (none if it says nothing), a link, and the files
+    of its folder that hold the text."""
 
     names: tuple[str, ...] = ()
     link: str | None = None
@@ -50,8 +57,8 @@ class Licence(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One thing that a model was made from. `hub` and `revision` say where it can be fetched; `licence` is none of what has
-    no terms of its own, because it was made here from other parts."""
+    """One thing that a model was made from. `hub` and `revision` say where it can be fetched;
+    `licence` is none of what has no terms of its own, because it was made here from other parts."""
 
     role: str
     name: str
@@ -64,8 +71,8 @@ class Part(NamedTuple):
 def parts(settings: Mapping[str, Any], manifests: Manifests) -> list[Part]:
     """All parts of a run: its models, then the documents that it and they were trained on.
 
-    `settings` are those of the step: `run`, `student`, `teacher` (none where nothing is learned from one) and `scratch`, the
-    models among them that were made here, by name.
+    `settings` are those of the step: `run`, `student`, `teacher` (none where nothing is learned
+    from one) and `scratch`, the models among them that were made here, by name.
     """
     return [*_models(settings, manifests), *_data(settings, manifests)]
 
@@ -83,11 +90,11 @@ def stated_licence(manifest: Mapping[str, Any]) -> Licence:
 
 
 def card_licence(licences: Sequence[Licence]) -> dict[str, Any]:
-    """The fields `license`, and if need be `license_name` and `license_link`, of a card for a model whose parts have
-    these licences.
+    """The fields `license`, and if need be `license_name` and `license_link`, of a card for a model
+    whose parts have these licences.
 
-    One that all share and that the hub knows stands as it is; anything else is `other`, named by all of them in their
-    order.
+    One that all share and that the hub knows stands as it is; anything else is `other`, named by
+    all of them in their order.
     """
     names = list(dict.fromkeys(name for one in licences for name in one.names or ("unknown",)))
     if len(names) == 1 and names[0].lower() in HUB_LICENCES.split():
@@ -131,7 +138,8 @@ def _model(role: str, name: str, settings: Mapping[str, Any], manifests: Manifes
         scratch = settings["scratch"][name]
         shape, steps = scratch["architecture"], number(scratch["training"]["steps"], 0)
         what = (
-            f"made from scratch by this workflow: Llama-style, {shape['layers']} layers of width {shape['hidden']}, "
+            f"made from scratch by this workflow: Llama-style, {shape['layers']} layers of width "
+            f"{shape['hidden']}, "
             f"{steps} steps on {_documents(scratch)}"
         )
         return Part(role, name, what)

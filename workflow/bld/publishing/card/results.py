@@ -1,7 +1,8 @@
-"""What the report says of one run, for its model card: the run beside its teacher and its student before training, its
-difference from plain fine-tuning, and benchmarks.
+"""What the report says of one run, for its model card: the run beside its teacher and its student
+before training, its difference from plain fine-tuning, and benchmarks.
 
-Everything is read from the files of the report and written as its page writes it, so that card and report cannot differ.
+Everything is read from the files of the report and written as its page writes it, so that card and
+report cannot differ.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from bld.reporting.numbers import number, precision, signed
 from bld.reporting.words import METRIC_WORDS, TEACHER, UNTRAINED, VERDICTS
 
 REFERENCES = {TEACHER: ("teacher", "Teacher"), UNTRAINED: ("student", "Student before training")}
-"""The series of the report that are no runs: where the summary of a run names their models, and what a card calls them."""
+"""The series of the report that are no runs: where the summary of a run names their models, and
+what a card calls them."""
 TABLES = ("models", "comparison", "benchmarks")
 """The tables that are read, beside summary.json."""
 
@@ -60,8 +62,8 @@ class Difference(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All that is told of a run: itself, those beside it (teacher, student before training), its differences from SFT,
-    and how much it was evaluated on."""
+    """All that is told of a run: itself, those beside it (teacher, student before training), its
+    differences from SFT, and how much it was evaluated on."""
 
     run: Measured
     others: Sequence[Measured]
@@ -89,7 +91,8 @@ def read_results(report: Path, run: str) -> Results:
     told = {one["run"]: one for one in summary["runs"]}
     if run not in told:
         raise ValueError(
-            f"{report}/summary.json: expected the run {run!r} and found {', '.join(told)}; make the report again"
+            f"{report}/summary.json: expected the run {run!r} and found {', '.join(told)}; make "
+            "the report again"
         )
     about = told[run]
     models, comparisons, benchmarks = (_table(report / f"{table}.csv") for table in TABLES)

@@ -29,7 +29,8 @@ def draw(frames: Frames, palette: Palette) -> Drawn:
 FIGURE = Figure(
     title="Benchmarks",
     caption=(
-        "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over the questions "
+        "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over the "
+        "questions "
         "for each model by itself."
     ),
     section="benchmarks",

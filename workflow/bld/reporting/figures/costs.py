@@ -19,7 +19,8 @@ COSTS = {
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn | None:
-    """A bar for the mean of each method and a tick for each run; None where no run has been trained."""
+    """A bar for the mean of each method and a tick for each run; None where no run has been
+    trained."""
     table = frames["costs"]
     known = {name: about for name, about in COSTS.items() if table[name].fillna(0).any()}
     if not known:
@@ -51,8 +52,10 @@ def draw(frames: Frames, palette: Palette) -> Drawn | None:
 FIGURE = Figure(
     title="Training costs",
     caption=(
-        "Costs of training, warm-ups included: a bar for the mean of a method, a tick for each of its runs; "
-        "tokens per second are those of the distillation alone. Heads are left behind when training ends. "
+        "Costs of training, warm-ups included: a bar for the mean of a method, a tick for each of "
+        "its runs; "
+        "tokens per second are those of the distillation alone. Heads are left behind when "
+        "training ends. "
         "Scoring the teacher ahead of training is shared by all runs and not included."
     ),
     section="training",

@@ -1,5 +1,5 @@
-"""A vocabulary map: pairs of a student's and a teacher's token with a weight, and the file that it is
-kept in.
+"""A vocabulary map: pairs of a student's and a teacher's token with a weight, and the file that it
+is kept in.
 
 Shape letters: M pairs.
 """
@@ -38,8 +38,8 @@ def map_of(pairs: Iterable[tuple[int, int, float]]) -> VocabularyMap:
 def same_spelling(source: Vocabulary, target: Vocabulary) -> Iterator[tuple[int, int]]:
     """(id, id of the target) of entries that spell the same bytes, and of end tokens.
 
-    Where several entries spell the same, the first goes with the first and so on; those that are left
-    over go with the last.
+    Where several entries spell the same, the first goes with the first and so on; those that are
+    left over go with the last.
     """
     places = defaultdict(list)
     for token_id, text in spelt(target).items():

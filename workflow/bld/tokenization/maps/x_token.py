@@ -1,9 +1,9 @@
-"""The projection of X-Token (arXiv 2605.21699) from a student's vocabulary to a teacher's: the matrix W,
-made from what entries spell.
+"""The projection of X-Token (arXiv 2605.21699) from a student's vocabulary to a teacher's: the
+matrix W, made from what entries spell.
 
 * An entry that the teacher has too goes to that one, with weight 1.
-* Any other is spelt in the teacher's tokens, of which the first counts most: of token i the weight is
-  0.1^i of the first one's (0.9, 0.09, 0.009 and 0.0009 in the authors' code), over at most four
+* Any other is spelt in the teacher's tokens, of which the first counts most: of token i the weight
+  is 0.1^i of the first one's (0.9, 0.09, 0.009 and 0.0009 in the authors' code), over at most four
   tokens. A row sums to 1.
 * End tokens go to end tokens. Special and absent ids have no row.
 
@@ -42,8 +42,8 @@ def _pairs(student: Renderer, teacher: Renderer) -> Iterator[tuple[int, int, flo
 
 
 def _weights(text: bytes, teacher: Renderer) -> dict[int, float]:
-    """The teacher's tokens that spell these bytes, each with the sum of its weights; none if it cannot
-    spell them."""
+    """The teacher's tokens that spell these bytes, each with the sum of its weights; none if it
+    cannot spell them."""
     try:
         tokens = spell(text, teacher)[:MOST_TOKENS]
     except ValueError:

@@ -1,33 +1,37 @@
-"""Approximate likelihood matching (Minixhofer et al., arXiv 2503.20083): both models should find the
-same stretches of text, chunks that begin and end at a token boundary of both, equally probable.
+"""Approximate likelihood matching (Minixhofer et al., arXiv 2503.20083): both models should find
+the same stretches of text, chunks that begin and end at a token boundary of both, equally probable.
 
     L = w_token * CE_token + w_chunk * tau * sum over chunks of  f(p_T^(1/tau) || p_S^(1/tau)),
 
-f being a divergence over two outcomes, this chunk and any other ("ALM Objective"; the paper names its
-equations), p the product over a chunk's tokens ("Chunk-Level Probability"). Chunks are debiased as in
-section 3.1: p also counts the probability that a token follows which begins with a pretoken boundary
-(space, tab, newline, or a special token); chunks whose boundary the teacher gives no more than gamma
-are joined with the next. Defaults as in github.com/bminixhofer/tokenkit: tau = 100, f = KL (its
-`binary_ce`, less the teacher's entropy, which has no gradient), gamma = 0.1
+f being a divergence over two outcomes, this chunk and any other ("ALM Objective"; the paper names
+its equations), p the product over a chunk's tokens ("Chunk-Level Probability"). Chunks are debiased
+as in section 3.1: p also counts the probability that a token follows which begins with a pretoken
+boundary (space, tab, newline, or a special token); chunks whose boundary the teacher gives no more
+than gamma are joined with the next. Defaults as in github.com/bminixhofer/tokenkit: tau = 100, f =
+KL (its `binary_ce`, less the teacher's entropy, which has no gradient), gamma = 0.1
 (`merge_by_space_prob+append_space`), 1e-6 taken off tempered log-probabilities against certainty.
 
 Deviations:
-* Losses are summed with fixed weights; GradMag (section 3.3), which scales each to the same gradient at
-  the last layer, is left out. To the same end the divergence counts tau times: for large tau its
-  gradient is then 1 - log p_T / log p_S times that of -log p_S, where it would shrink as 1 / tau.
-* Of the teacher's boundary only the kept tokens' part is known, and that the rest adds at most the tail:
-  in between, the value nearest to the student's is taken, so that what is not known teaches nothing.
-  Whether chunks are joined is asked of the known part alone. Where all tokens are kept it is exact.
-* Chunks are never joined across the end of a run of supervised tokens (an answer with its end, a text,
-  or what a row has of it), and the last of a run has no boundary: what the models would say behind it is
-  not scored. Teacher tokens that reach across the edge of a row are missing there, and their chunk.
+* Losses are summed with fixed weights; GradMag (section 3.3), which scales each to the same
+  gradient at the last layer, is left out. To the same end the divergence counts tau times: for
+  large tau its gradient is then 1 - log p_T / log p_S times that of -log p_S, where it would shrink
+  as 1 / tau.
+* Of the teacher's boundary only the kept tokens' part is known, and that the rest adds at most the
+  tail: in between, the value nearest to the student's is taken, so that what is not known teaches
+  nothing. Whether chunks are joined is asked of the known part alone. Where all tokens are kept it
+  is exact.
+* Chunks are never joined across the end of a run of supervised tokens (an answer with its end, a
+  text, or what a row has of it), and the last of a run has no boundary: what the models would say
+  behind it is not scored. Teacher tokens that reach across the edge of a row are missing there, and
+  their chunk.
 * The sum over chunks is divided by all supervised tokens, not by the number of chunks.
-* No alignment of hidden states (section 3.2), which the authors advise only between equal architectures.
+* No alignment of hidden states (section 3.2), which the authors advise only between equal
+  architectures.
 
 `boundary: null` is the authors' plain variant: the shortest chunks, without debiasing.
 
-Shape letters: S supervised tokens, U teacher tokens, B a block, C chunks, G groups of chunks, K kept
-tokens, V and W the vocabularies of student and teacher, O their tokens that open a pretoken.
+Shape letters: S supervised tokens, U teacher tokens, B a block, C chunks, G groups of chunks, K
+kept tokens, V and W the vocabularies of student and teacher, O their tokens that open a pretoken.
 """
 
 from __future__ import annotations
@@ -138,8 +142,8 @@ def joined(
     boundary_U2: torch.Tensor,
     threshold: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities [G] of student and teacher of chunks joined until the teacher finds a boundary
-    behind them more probable than `threshold`, that boundary included."""
+    """Log-probabilities [G] of student and teacher of chunks joined until the teacher finds a
+    boundary behind them more probable than `threshold`, that boundary included."""
     tokens = batch.teacher_tokens
     assert tokens is not None
     adjoins_U = torch.zeros_like(tokens.symbol_U, dtype=torch.bool)

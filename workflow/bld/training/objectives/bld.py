@@ -1,10 +1,11 @@
 """Byte-level distillation, Eq. 5 of arXiv 2604.07466:
 
-    L = CE_token + lambda_b * sum_j CE(b_j, f(j)) + lambda_KL * sum_j KL(P_T(b_j | b_<j) || f(j)),  j <= min(len, 10).
+    L = CE_token + lambda_b * sum_j CE(b_j, f(j)) + lambda_KL * sum_j KL(P_T(b_j | b_<j) || f(j)),
+    j <= min(len, 10).
 
-Beyond the paper, `shared_weight` adds the divergence of tokens that both models have at the same bytes
-(see `one_to_one`), in place of that of their bytes if `shared_bytes` is false: one-to-one where spans
-agree, bytes where they do not.
+Beyond the paper, `shared_weight` adds the divergence of tokens that both models have at the same
+bytes (see `one_to_one`), in place of that of their bytes if `shared_bytes` is false: one-to-one
+where spans agree, bytes where they do not.
 
 f(j) is what the byte head says of byte j of the token; heads that sum tokens to bytes have no limit
 of ten. P_T comes from the cache as the teacher's k most probable symbols and one tail mass; the
@@ -64,8 +65,8 @@ class Bld:
 
     `mask_end`, `mask_whitespace`: leave ends of turns, and the bytes of tokens that are only
     whitespace, out of the byte parts; what they are divided by stays. `temperature` softens both
-    sides of the divergence, see `divergence_from_top_k`. `outcomes`: what both vocabularies spell, needed
-    by `shared_weight`.
+    sides of the divergence, see `divergence_from_top_k`. `outcomes`: what both vocabularies spell,
+    needed by `shared_weight`.
     """
 
     token_weight: float = 1.0
@@ -149,10 +150,10 @@ def divergence_from_top_k(
 
     Places among the K but the first may be unused: log-probability -inf, and any symbol.
     `student_log_probs` [M, 260] are finite. Outcomes that none of the student's histories can spell
-    (see `scoring.marginal.UNSPELT`) are left out, where the divergence would be infinite: what is left
-    is that over the others, weighed by the mass that the teacher gives them. With a temperature t
-    both sides are p^(1/t), normalised, over those k + 1 outcomes, and the divergence counts t^2, so
-    that its gradient keeps its size (Hinton et al., 2015).
+    (see `scoring.marginal.UNSPELT`) are left out, where the divergence would be infinite: what is
+    left is that over the others, weighed by the mass that the teacher gives them. With a
+    temperature t both sides are p^(1/t), normalised, over those k + 1 outcomes, and the divergence
+    counts t^2, so that its gradient keeps its size (Hinton et al., 2015).
     """
     student_MK = student_log_probs.gather(1, symbols_MK)
     # Unused places strike out the first symbol once more.

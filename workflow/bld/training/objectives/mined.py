@@ -1,32 +1,38 @@
-"""MinED, the token alignment of FuseLLM (Wan et al., arXiv 2401.10491): sequences and vocabularies are
-aligned by minimum edit distance, and the student learns from the teacher's distribution, moved into
-its own vocabulary.
+"""MinED, the token alignment of FuseLLM (Wan et al., arXiv 2401.10491): sequences and vocabularies
+are aligned by minimum edit distance, and the student learns from the teacher's distribution, moved
+into its own vocabulary.
 
-    L = lambda * CE_token + (1 - lambda) * sum KL(p_T || p_S),   lambda = 0.9 as in the authors' runs.
+    L = lambda * CE_token + (1 - lambda) * sum KL(p_T || p_S),   lambda = 0.9 as in the authors'
+    runs.
 
 As in the authors' code (github.com/fanqiwan/FuseAI, `vocab_align_type: soft`):
 * Token sequences are aligned by dynamic time warping whose cost is the edit distance of two tokens,
-  word marks left out; of equally good steps back a diagonal one is taken first, then one of the teacher.
-* A student's token learns from the teacher if just one of the teacher's is aligned to it, and that one
-  spells the same or has it as its closest entry in the student's vocabulary. Any other learns from its
-  own token alone, as if the teacher had been certain of it.
-* The teacher's k most probable tokens are moved to their closest entries in the student's vocabulary.
+  word marks left out; of equally good steps back a diagonal one is taken first, then one of the
+  teacher.
+* A student's token learns from the teacher if just one of the teacher's is aligned to it, and that
+  one spells the same or has it as its closest entry in the student's vocabulary. Any other learns
+  from its own token alone, as if the teacher had been certain of it.
+* The teacher's k most probable tokens are moved to their closest entries in the student's
+  vocabulary.
 
 Deviations:
-* The divergence is over the moved tokens and one outcome for all others, which holds the teacher's tail
-  and what has no place in the student's vocabulary. The authors normalise what is kept, which makes the
-  teacher look surer than it is (arXiv 2503.16870). What falls on the same entry is added; they keep the
-  most probable. KL, not cross-entropy: the teacher's entropy has no gradient.
-* Tokens are compared by the bytes that they spell, and ends of turns are the same; the authors compare
-  characters, and the names of special tokens. Entries of the student that spell the same are one outcome:
-  with byte fallback a letter is an entry twice, and its text is written with one of them alone.
+* The divergence is over the moved tokens and one outcome for all others, which holds the teacher's
+  tail and what has no place in the student's vocabulary. The authors normalise what is kept, which
+  makes the teacher look surer than it is (arXiv 2503.16870). What falls on the same entry is added;
+  they keep the most probable. KL, not cross-entropy: the teacher's entropy has no gradient.
+* Tokens are compared by the bytes that they spell, and ends of turns are the same; the authors
+  compare characters, and the names of special tokens. Entries of the student that spell the same
+  are one outcome: with byte fallback a letter is an entry twice, and its text is written with one
+  of them alone.
 * On text that the student has written itself, tokens without a partner learn nothing.
-* Sequences are aligned run by run of supervised tokens (an answer with its end, a text, or what a row has
-  of it), without the prompts between them. Teacher tokens that reach across the edge of a row are missing.
-* One teacher: nothing is fused. The sum is divided by all supervised tokens, which is the authors' mean.
+* Sequences are aligned run by run of supervised tokens (an answer with its end, a text, or what a
+  row has of it), without the prompts between them. Teacher tokens that reach across the edge of a
+  row are missing.
+* One teacher: nothing is fused. The sum is divided by all supervised tokens, which is the authors'
+  mean.
 
-Shape letters: S student tokens, U teacher tokens, B a block of positions, K kept tokens, V and W the
-vocabularies of student and teacher.
+Shape letters: S student tokens, U teacher tokens, B a block of positions, K kept tokens, V and W
+the vocabularies of student and teacher.
 """
 
 from __future__ import annotations
@@ -101,8 +107,8 @@ class Mined:
     def losses(
         self, lm: PreTrainedModel, head: object, hidden_XH: torch.Tensor, batch: Batch
     ) -> dict[str, torch.Tensor]:
-        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted, in
-        nats."""
+        """`loss` is what is descended; `token_loss` and `teacher_loss` are its parts, unweighted,
+        in nats."""
         settings = self.settings
         alone_S, *columns = self._aligned_teacher(batch)
         first_V = torch.from_numpy(self.first_V).to(hidden_XH.device)
@@ -177,8 +183,8 @@ def divergence(
     probs_BK: torch.Tensor,
     beside_B: torch.Tensor,
 ) -> torch.Tensor:
-    """[B, 2]: the divergence from what is learnt (ids may repeat, `beside_B` is the mass of all others),
-    and -log p(target), in nats. `first_V`: which id stands for each logit."""
+    """[B, 2]: the divergence from what is learnt (ids may repeat, `beside_B` is the mass of all
+    others), and -log p(target), in nats. `first_V`: which id stands for each logit."""
     nothing_BV = torch.zeros_like(log_probs_BV)
     probs_BV = nothing_BV.index_add(1, first_V, log_probs_BV.exp())
     learnt_BV = nothing_BV.scatter_add(1, ids_BK, probs_BK)

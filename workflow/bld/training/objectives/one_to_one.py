@@ -1,16 +1,18 @@
-"""Strict one-to-one distillation (arXiv 2610.08448): the models are compared only where both have the
-same token at the same bytes, and there over the tokens that both vocabularies have.
+"""Strict one-to-one distillation (arXiv 2610.08448): the models are compared only where both have
+the same token at the same bytes, and there over the tokens that both vocabularies have.
 
-    L = w_token * CE_token + w_KL * sum KL(p_T || p_S),  over the student's tokens that are also the teacher's.
+    L = w_token * CE_token + w_KL * sum KL(p_T || p_S),  over the student's tokens that are also the
+    teacher's.
 
-The control that methods for different tokenizers have to beat. Deviations: what is not shared is one
-further outcome rather than left out, since a renormalised divergence is biased (arXiv 2503.16870), and
-so are the tokens beyond the teacher's kept ones: the divergence over fewer outcomes never exceeds the
-full one. Ids that spell the same bytes are one outcome, and so are all ends of turns. The sum is
-divided by all supervised tokens, so that what has no counterpart counts as nothing, not as the mean.
+The control that methods for different tokenizers have to beat. Deviations: what is not shared is
+one further outcome rather than left out, since a renormalised divergence is biased (arXiv
+2503.16870), and so are the tokens beyond the teacher's kept ones: the divergence over fewer
+outcomes never exceeds the full one. Ids that spell the same bytes are one outcome, and so are all
+ends of turns. The sum is divided by all supervised tokens, so that what has no counterpart counts
+as nothing, not as the mean.
 
-Shape letters: S supervised tokens, U teacher tokens, M pairs of tokens that stand for the same bytes,
-K kept tokens, V vocabulary, C shared outcomes.
+Shape letters: S supervised tokens, U teacher tokens, M pairs of tokens that stand for the same
+bytes, K kept tokens, V vocabulary, C shared outcomes.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class OneToOne(TeacherObjective):
 
 
 class Shared(NamedTuple):
-    """The student's tokens that the teacher has at the same bytes, and the divergence at each, in nats."""
+    """The student's tokens that the teacher has at the same bytes, and the divergence at each, in
+    nats."""
 
     token_M: torch.Tensor
     divergence_M: torch.Tensor
@@ -64,8 +67,8 @@ def shared_divergence(
     batch: Batch,
     temperature: float = 1.0,
 ) -> Shared:
-    """KL(teacher || student) over the teacher's kept tokens that are shared, and one outcome for all
-    else.
+    """KL(teacher || student) over the teacher's kept tokens that are shared, and one outcome for
+    all else.
 
     With a temperature t both sides are p^(1/t), normalised, over those outcomes, and the divergence
     counts t^2, so that its gradient keeps its size (Hinton et al., 2015).

@@ -1,26 +1,27 @@
-"""SimCT, simple cross-tokenizer on-policy distillation (arXiv 2605.07711): at every place where a token
-of both models begins, both are asked how they would go on, over all tokens that they share and the
-shortest continuation that both can write.
+"""SimCT, simple cross-tokenizer on-policy distillation (arXiv 2605.07711): at every place where a
+token of both models begins, both are asked how they would go on, over all tokens that they share
+and the shortest continuation that both can write.
 
     s(u) = 1/k * sum_j log p(v_j | all before it)      u is written as v_1 .. v_k        (Eq. 7)
     q(u) = exp s(u) / sum_u' exp s(u')                 u' among the candidates there     (Eq. 8)
     L = w_token * CE_token + w_KL * sum KL(q_student || q_teacher)                       (Eq. 9)
 
-Units are the finest stretches of text that begin and end at a token boundary of both models (Theorem 1);
-`alignment.chunks` finds them. The candidates where one begins are the tokens that both vocabularies
-have, each a unit of one token, and the unit that stands there, if it is not one token to both; a shared
-token that spells that unit is no candidate beside it. The mean in Eq. 7 makes units no less probable for
-being long. Other objectives take the divergence from teacher to
-student, this one the reverse; it is meant for text that the student has written (`sampling.on_policy`), and can
-be taken on any. Public settings: w_token 0, w_KL 1, text drawn at temperature 0.6.
+Units are the finest stretches of text that begin and end at a token boundary of both models
+(Theorem 1); `alignment.chunks` finds them. The candidates where one begins are the tokens that both
+vocabularies have, each a unit of one token, and the unit that stands there, if it is not one token
+to both; a shared token that spells that unit is no candidate beside it. The mean in Eq. 7 makes
+units no less probable for being long. Other objectives take the divergence from teacher to student,
+this one the reverse; it is meant for text that the student has written (`sampling.on_policy`), and
+can be taken on any. Public settings: w_token 0, w_KL 1, text drawn at temperature 0.6.
 
-Deviations. Of the teacher only the most probable tokens are known: the shared tokens beyond them are one
-candidate, to which the teacher gives the whole tail, that of tokens not shared included. With
-`top_k_tokens` (4,096 at most) at the size of the vocabulary there is no such candidate, and the loss is that of
-the paper. Ids that spell the same bytes are one candidate, and so are all ends of turns. The sum is divided by the
-supervised tokens of the student, as the authors' code does; but that code takes means of logits where
-Eq. 7 has log-probabilities, joins a unit of several tokens with the token behind it, and in its later
-version leaves out places where the teacher gives the candidates little mass. Here the equations stand as written.
+Deviations. Of the teacher only the most probable tokens are known: the shared tokens beyond them
+are one candidate, to which the teacher gives the whole tail, that of tokens not shared included.
+With `top_k_tokens` (4,096 at most) at the size of the vocabulary there is no such candidate, and
+the loss is that of the paper. Ids that spell the same bytes are one candidate, and so are all ends
+of turns. The sum is divided by the supervised tokens of the student, as the authors' code does; but
+that code takes means of logits where Eq. 7 has log-probabilities, joins a unit of several tokens
+with the token behind it, and in its later version leaves out places where the teacher gives the
+candidates little mass. Here the equations stand as written.
 
 Shape letters: S supervised tokens, U teacher tokens, C units, B units of a block, K kept tokens, V
 vocabulary, O shared outcomes.
@@ -127,8 +128,8 @@ def unit_divergence(
 
 
 def reverse_divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """KL(student || teacher) of rows of masses, which are normalised first; where neither has any there
-    is no outcome."""
+    """KL(student || teacher) of rows of masses, which are normalised first; where neither has any
+    there is no outcome."""
     student, teacher = (
         (side / side.sum(1, keepdim=True).clamp_min(MIN_PROBABILITY)).clamp_min(MIN_PROBABILITY)
         for side in (student, teacher)

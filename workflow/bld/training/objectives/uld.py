@@ -1,24 +1,25 @@
-"""Universal logit distillation (Boizard et al., arXiv 2402.12030): the Wasserstein distance of the two
-token distributions, for which every change of a token costs the same.
+"""Universal logit distillation (Boizard et al., arXiv 2402.12030): the Wasserstein distance of the
+two token distributions, for which every change of a token costs the same.
 
-    L = sum over t of  w_token * CE(t) + lambda * W1(t),   W1(t) = sum over i of |p_S,(i)(t) - p_T,(i)(t)|,
+    L = sum over t of  w_token * CE(t) + lambda * W1(t),   W1(t) = sum over i of |p_S,(i)(t) -
+    p_T,(i)(t)|,
 
 p_(i) being the i-th largest probability at position t, the shorter vocabulary filled up with zeros
-(the closed form of the paper's W1 for uniform costs). Nothing says which token is which. Position t is
-the t-th token of either model, whatever it spells, and the longer sequence is cut. lambda = 1.5, no
-temperature, the student's ends of turns unpaired: as in the authors' runs
+(the closed form of the paper's W1 for uniform costs). Nothing says which token is which. Position t
+is the t-th token of either model, whatever it spells, and the longer sequence is cut. lambda = 1.5,
+no temperature, the student's ends of turns unpaired: as in the authors' runs
 (github.com/Nicolas-BZRD/llm-recipes).
 
 Deviations:
-* Of the teacher the k most probable tokens are known and one mass for all others. Those k are compared
-  with the student's k largest probabilities, and the mass with what the student leaves beside its own:
-  that never exceeds the full distance, and equals it where all tokens are kept (`top_k_tokens` at the
-  size of the vocabulary, 4,096 at most).
-* Positions are paired inside a run of supervised tokens (an answer with its end, a text, or what a row
-  has of it), so that the turns of a conversation do not shift each other. The teacher's tokens that
-  reach across the edge of a row are missing there.
-* The sum over pairs is divided by all supervised tokens of the student; the authors take the mean over
-  the pairs of a sequence, then over sequences.
+* Of the teacher the k most probable tokens are known and one mass for all others. Those k are
+  compared with the student's k largest probabilities, and the mass with what the student leaves
+  beside its own: that never exceeds the full distance, and equals it where all tokens are kept
+  (`top_k_tokens` at the size of the vocabulary, 4,096 at most).
+* Positions are paired inside a run of supervised tokens (an answer with its end, a text, or what a
+  row has of it), so that the turns of a conversation do not shift each other. The teacher's tokens
+  that reach across the edge of a row are missing there.
+* The sum over pairs is divided by all supervised tokens of the student; the authors take the mean
+  over the pairs of a sequence, then over sequences.
 
 The distance has no second derivative to settle by: near the teacher its gradient keeps its size.
 
@@ -70,8 +71,8 @@ class Uld(TeacherObjective):
 
 
 def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indexes (s_M, u_M) of the i-th student and the i-th teacher token of every run, as far as both
-    go; with `mask_end` the student's ends of turns have none."""
+    """Indexes (s_M, u_M) of the i-th student and the i-th teacher token of every run, as far as
+    both go; with `mask_end` the student's ends of turns have none."""
     run_S, run_U = supervised_spans(batch)
     place_S = torch.arange(len(run_S), device=run_S.device) - torch.searchsorted(run_S, run_S)
     u_S = torch.searchsorted(run_U, run_S) + place_S
@@ -84,8 +85,8 @@ def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.T
 def sorted_distance(
     log_probs_BV: torch.Tensor, teacher_BK: torch.Tensor, log_tail_B: torch.Tensor
 ) -> torch.Tensor:
-    """[B]: the distance from the student's distributions to the teacher's kept log-probabilities (falling,
-    -inf where unused) and their log tail mass."""
+    """[B]: the distance from the student's distributions to the teacher's kept log-probabilities
+    (falling, -inf where unused) and their log tail mass."""
     size = min(teacher_BK.shape[1], log_probs_BV.shape[1])
     student_BK = functional.pad(
         log_probs_BV.topk(size, 1).values.exp(), (0, teacher_BK.shape[1] - size)

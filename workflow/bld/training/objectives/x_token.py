@@ -1,37 +1,42 @@
-"""X-Token (arXiv 2605.21699): the student is compared with the teacher in the teacher's vocabulary, by a
-sparse matrix W from the student's tokens to the teacher's that rules make (`tokenization.maps.x_token`).
+"""X-Token (arXiv 2605.21699): the student is compared with the teacher in the teacher's vocabulary,
+by a sparse matrix W from the student's tokens to the teacher's that rules make
+(`tokenization.maps.x_token`).
 
-    P-KL:  KL(p_T || p_S W)
-    H-KL:  sum over common tokens of p_T log(p_T / p_S)  +  L1 of the other tokens, sorted by probability
+    P-KL:  KL(p_T || p_S W) H-KL:  sum over common tokens of p_T log(p_T / p_S)  +  L1 of the other
+    tokens, sorted by probability
 
-    L = w_token * CE_token + w_KL * b * (P-KL or H-KL);  b = CE_token / divergence, without gradient, or 1 where w_token is 0
+    L = w_token * CE_token + w_KL * b * (P-KL or H-KL);  b = CE_token / divergence, without
+    gradient, or 1 where w_token is 0
 
-H-KL is the hybrid loss of GOLD (TRL), where common are tokens spelt alike (`matching: strict`). Relaxed,
-every token of the student is common with its top-ranked token under W; of several that want the same one
-that which is spelt alike gets it, then the heaviest, then the smallest id. b is the authors' dynamic scaling (`balanced`).
+H-KL is the hybrid loss of GOLD (TRL), where common are tokens spelt alike (`matching: strict`).
+Relaxed, every token of the student is common with its top-ranked token under W; of several that
+want the same one that which is spelt alike gets it, then the heaviest, then the smallest id. b is
+the authors' dynamic scaling (`balanced`).
 
-Models are compared span by span: the authors align spans by dynamic programming over token texts; here
-they are the shortest stretches of bytes at whose ends tokens of both models end, which for tokens that
-spell the same text is what that search is after. Of a span of one token each side says what it says
-before that token. Of a span of several the authors average the student's projected probabilities and
-the teacher's log-probabilities over its tokens; GOLD multiplies what is said at one token by the
-probabilities of the others. Here probabilities are averaged on both sides, in both losses: two equal
-models then differ by nothing.
+Models are compared span by span: the authors align spans by dynamic programming over token texts;
+here they are the shortest stretches of bytes at whose ends tokens of both models end, which for
+tokens that spell the same text is what that search is after. Of a span of one token each side says
+what it says before that token. Of a span of several the authors average the student's projected
+probabilities and the teacher's log-probabilities over its tokens; GOLD multiplies what is said at
+one token by the probabilities of the others. Here probabilities are averaged on both sides, in both
+losses: two equal models then differ by nothing.
 
 Further deviations:
-* The teacher's distribution is its kept tokens and one tail. P-KL is taken over the kept tokens that W
-  reaches and one outcome for all the others; the authors drop all but the 8,192 tokens that are most
-  probable in a micro batch. Kept tokens that W does not reach are left out and the rest is normalised,
-  since the divergence would be infinite; the authors add 1e-10 to every probability.
-* H-KL takes the tail for one more common outcome, held against what the student has left, and compares as
-  many of the student's other tokens as the teacher has kept; without a tail all count, as in GOLD.
+* The teacher's distribution is its kept tokens and one tail. P-KL is taken over the kept tokens
+  that W reaches and one outcome for all the others; the authors drop all but the 8,192 tokens that
+  are most probable in a micro batch. Kept tokens that W does not reach are left out and the rest is
+  normalised, since the divergence would be infinite; the authors add 1e-10 to every probability.
+* H-KL takes the tail for one more common outcome, held against what the student has left, and
+  compares as many of the student's other tokens as the teacher has kept; without a tail all count,
+  as in GOLD.
 * Special tokens, of either model, that end nothing count with the tail.
 * Ids of the teacher that spell the same bytes are one outcome, and so are all its end tokens.
 * Sums over spans are divided by the supervised tokens of the step, not by the spans. No temperature
   (the authors' is 1), no reverse divergence.
 
-Shape letters: S supervised tokens, U teacher tokens, M those of either in spans, B student tokens of a
-block, C spans, V the student's logits, O outcomes: what the teacher's tokens spell, K kept tokens.
+Shape letters: S supervised tokens, U teacher tokens, M those of either in spans, B student tokens
+of a block, C spans, V the student's logits, O outcomes: what the teacher's tokens spell, K kept
+tokens.
 """
 
 from __future__ import annotations
@@ -81,8 +86,8 @@ class XToken(TeacherObjective):
         batch: Batch,
         losses: dict[str, torch.Tensor],
     ) -> torch.Tensor | float:
-        """What makes the divergence as large as the cross-entropy of all tokens, those of the student's
-        own text too; at most LARGEST_SCALE, since next to nothing may be rounding."""
+        """What makes the divergence as large as the cross-entropy of all tokens, those of the
+        student's own text too; at most LARGEST_SCALE, since next to nothing may be rounding."""
         if not self.settings.balanced:
             return 1.0
         size = losses["token_loss"]
@@ -166,8 +171,8 @@ class Projection:
 
 
 class Said(NamedTuple):
-    """What the teacher says of spans: the probabilities of its kept outcomes [C, O], 0 for the others; of
-    what spells nothing, with the tail [C]; and whether there is no tail [C]."""
+    """What the teacher says of spans: the probabilities of its kept outcomes [C, O], 0 for the
+    others; of what spells nothing, with the tail [C]; and whether there is no tail [C]."""
 
     probs_CO: torch.Tensor
     beside_C: torch.Tensor
@@ -252,7 +257,8 @@ def _common(
     logits: int,
     strict: bool,
 ) -> torch.Tensor:
-    """The outcome that each id gets, `len(texts_O)` for none; ids that spell the same share theirs."""
+    """The outcome that each id gets, `len(texts_O)` for none; ids that spell the same share
+    theirs."""
     first_of_text: dict[tuple[bool, bytes], int] = {}
     wishes: dict[int, tuple[int, tuple[bool, float, int]]] = {}
     for token_id in sorted(ranked):
