@@ -20,28 +20,12 @@ PROJECT = TESTS.parent
 BIN = Path(sys.executable).parent
 
 
-# Not seen to pass since the rebuilding of 0.2, for want of time: in the long lane until they have
-# been.
-UNSEEN = {
-    "e2e/test_archive_of_the_demo.py::test_snakemake_says_which_file_of_the_code_has_changed",
-    "e2e/test_benchmarks_of_the_demo.py",
-    "e2e/test_beside_a_running_workflow.py",
-    "e2e/test_incomplete_report.py",
-    "e2e/test_methods.py",
-    "e2e/test_own_models.py",
-    "workflow/test_staleness.py",
-}
-
-
 # Before xdist reads the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares costly things runs in one process, one after another: whole chains, the cluster,
     and else a file."""
     for item in items:
-        file = str(item.path.relative_to(TESTS))
-        if {file, f"{file}::{item.name}"} & UNSEEN:
-            item.add_marker(pytest.mark.long)
         room = item.path.relative_to(TESTS).parts[0]
         shared = {"conda": "chains", "e2e": "chains", "slurm": "cluster"}
         item.add_marker(pytest.mark.xdist_group(shared.get(room, str(item.path))))

@@ -43,11 +43,18 @@ DECLARED: Mapping[str, str | None] = {
     # Histories are asked for by the names of their settings.
     r"([#.](?:policy|own|strict))\.name$": r"\1.histories",
     r"([#.](?:policy|own|strict))\.width$": r"\1.beam_width",
+    r"(#settings\.(?:teacher[._])?)reading\.": r"\1rendering.",
+    r"\.keep_mass$": ".top_p",
+    r"\.keep_symbols$": ".top_k_symbols",
+    r"\.keep_tokens$": ".top_k_tokens",
+    # The warm-up's settings, under their new name, stand before those of the training. Named and
+    # sorted as before, both tables had the base's digests.
+    r"/report/settings\.csv#(setting|value)$": None,
 }
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
 
-ADDED: Sequence[str] = ()
+ADDED: Sequence[str] = (r"/report/settings\.csv#(setting|value)$",)
 """Patterns of addresses that the base does not have."""
 
 NOT_COMPUTED = (
