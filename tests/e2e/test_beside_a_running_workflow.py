@@ -47,5 +47,5 @@ def test_a_page_is_made_of_what_there_is_and_names_the_run_that_has_not_ended(tr
         *["snakemake", "report_so_far", "--cores", "1", "--configfile", "long.yaml"],
     )
     text = (training.folder / "results/report/index.html").read_text()
-    assert "long has not been trained to the end" in text
+    assert "long was not trained to its end" in text
     assert "BLD without a head" in text
