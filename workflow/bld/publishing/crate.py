@@ -75,7 +75,7 @@ def write_crate(settings: Archive, report: str, target: Path, code: Path) -> lis
     files = _Files(detector)
     for name in code_files(code):
         files.add(name, code / name, is_optional=name.startswith(OWN_SETTINGS))
-    configuration = anonymised(_resolved(settings))
+    configuration = anonymised(resolved(settings))
     # Of any width, so that no text is broken where it would not be known as a secret any more.
     text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=float("inf"))
     files.add(CONFIGURATION, (HEADING + text).encode())
@@ -237,7 +237,7 @@ def _collect(
     return described
 
 
-def _resolved(settings: Archive) -> dict[str, Any]:
+def resolved(settings: Archive) -> dict[str, Any]:
     """The whole configuration as JSON holds it, with its splits in their order."""
     configuration = settings.configuration.model_dump(mode="json")
     for corpus, names in settings.splits.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from bld.config.models import Teacher
 from bld.config.settings import Run, Scratch
@@ -42,7 +42,7 @@ class Selection:
         title = self._settings.archives[wildcards.archive].title
         return self._report_step(title, self._runs(wildcards.archive))
 
-    def _report_step(self, title: str, runs: Iterable[str]) -> str:
+    def _report_step(self, title: str, runs: Collection[str]) -> str:
         """The step line of a report: what it tells of and where that is found."""
         caches = sorted(self._targets.caches(with_development=False, runs=runs))
         settings = reads.Report(
@@ -65,7 +65,7 @@ class Selection:
         files = self._targets.cache_files((teacher, corpus, split))
         return reads.ReportedCache(teacher=teacher, corpus=corpus, split=split, files=files)
 
-    def _figures(self, names: Iterable[str]) -> dict[str, Figure]:
+    def _figures(self, names: Collection[str]) -> dict[str, Figure]:
         """The figures of the report on these runs, by name."""
         settings, targets = self._settings, self._targets
         runs = [settings.runs[name] for name in names]
