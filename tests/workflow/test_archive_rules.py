@@ -3,7 +3,8 @@
 import yaml
 
 from bld.config.checks import read_settings
-from bld.publishing.crate import CrateRequest
+from bld.pipeline.step_settings import Archive
+from bld.publishing.crate import resolved
 
 
 def archived(plan, configuration):
@@ -34,8 +35,8 @@ def test_without_archives_there_is_nothing_to_archive(plan, default):
 
 
 def test_a_crate_is_made_from_the_configuration_as_it_was_resolved(plan, default):
-    request = CrateRequest(**archived(plan, default()).settings("write_crate demo"))
-    again = read_settings(yaml.safe_load(yaml.safe_dump(request.resolved, sort_keys=False)))
+    archive = Archive.model_validate(archived(plan, default()).settings("write_crate demo"))
+    again = read_settings(yaml.safe_load(yaml.safe_dump(resolved(archive), sort_keys=False)))
     settings = read_settings(default())
     assert again == settings
     splits = [list(x.corpora["python_docs"].splits) for x in (again, settings)]

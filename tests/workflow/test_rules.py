@@ -21,20 +21,12 @@ def working(rules):
     return {name: rule for name, rule in rules.items() if rule["shell"]}
 
 
-def stage_of(rule):
-    return re.search(r"-m bld\.stages\.(\w+) ", rule["shell"])[1]
-
-
 def test_every_rule_has_a_log_a_benchmark_an_environment_and_threads(working):
     for name, rule in working.items():
         assert rule["log"], name
         assert name in WITHOUT_BENCHMARK or rule["benchmark"].endswith(".benchmark.jsonl"), name
         assert (ROOT / "envs" / rule["conda"]).exists(), name
         assert isinstance(rule["threads"], int), name
-
-
-# Stages whose settings and files are not typed yet.
-UNTYPED = {"archive", "plan", "report", "write_card"}
 
 
 def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
@@ -51,14 +43,14 @@ def test_every_rule_calls_one_stage_and_every_stage_has_its_rule(working):
 
 def test_every_rule_gives_its_stage_a_step_and_the_files_that_it_names(working):
     for name, rule in working.items():
-        params = ["step"] if stage_of(rule) in UNTYPED else ["stage", "step", "files"]
+        params = ["stage", "step", "files"]
         if "--checkpoints checkpoints/{params.name:q}" in rule["shell"]:
             params.append("name")
         assert rule["params"] == params, name
-        assert ("--files {params.files:q}" in rule["shell"]) == ("files" in params), name
+        assert " --files {params.files:q} " in rule["shell"], name
 
 
-@pytest.mark.parametrize("stage", sorted(STAGES - OF_ARCHIVES - UNTYPED))
+@pytest.mark.parametrize("stage", sorted(STAGES - OF_ARCHIVES))
 def test_every_stage_declares_its_settings_and_reads_none_by_a_text(stage):
     text = (ROOT / f"workflow/bld/stages/{stage}.py").read_text()
     assert len(re.findall(r"\bstage\(\w+, \w+, \w+(, \w+)?\) as step\b", text)) == 1
@@ -67,8 +59,7 @@ def test_every_stage_declares_its_settings_and_reads_none_by_a_text(stage):
 
 def test_rules_define_no_functions():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        if path.stem not in ("archiving", "reporting"):
-            assert not re.search(r"^ *(def|class) ", path.read_text(), re.M), path
+        assert not re.search(r"^ *(def|class) ", path.read_text(), re.M), path
 
 
 def test_every_rule_that_makes_something_has_a_record_beside_its_first_output(working):

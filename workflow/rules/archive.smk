@@ -1,11 +1,5 @@
 # Crates: runs with everything that they were made of, and the report on them alone; model cards.
 
-from snakemake import __version__ as SNAKEMAKE_VERSION
-
-from bld.publishing.selection import Selection
-
-SELECTION = Selection(TARGETS, SNAKEMAKE_VERSION)
-
 
 wildcard_constraints:
     archive=NAME,
@@ -19,11 +13,11 @@ rule archive:
 
 rule report_selection:
     input:
-        lambda wildcards: TARGETS.report_files(SELECTION.runs(wildcards.archive)),
+        SELECTION.reported,
     output:
         page="results/archive/{archive}/report/index.html",
         summary="results/archive/{archive}/report/summary.json",
-        tables=[f"results/archive/{{archive}}/report/{table}.csv" for table in TABLES],
+        tables=[f"results/archive/{{archive}}/report/{table}.csv" for table in COLUMNS],
         record="results/archive/{archive}/report/index.record.json",
     log:
         "logs/report_selection/{archive}.log",
@@ -33,19 +27,11 @@ rule report_selection:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step(
-            "report",
-            report_settings(
-                SETTINGS.archives[wildcards.archive].title, SELECTION.runs(wildcards.archive)
-            ),
-        ),
+        stage="report",
+        step=SELECTION.report_selection,
+        files=files,
     shell:
-        "python -m bld.stages.report"
-        " --step {params.step:q}"
-        " --report results/archive/{wildcards.archive}/report"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 rule write_crate:
@@ -64,15 +50,11 @@ rule write_crate:
         "../../envs/archive.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("archive", SELECTION.archive_settings(wildcards)),
+        stage="archive",
+        step=SELECTION.archive,
+        files=files,
     shell:
-        "python -m bld.stages.archive"
-        " --step {params.step:q}"
-        " --report {input.report:q}"
-        " --crate {output.crate:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 # The model card of every trained student, for whoever gets the model alone.
@@ -96,17 +78,8 @@ rule write_card:
         "../../envs/data.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("write_card", SELECTION.card_settings(wildcards)),
+        stage="write_card",
+        step=SELECTION.write_card,
+        files=files,
     shell:
-        "python -m bld.stages.write_card"
-        " --step {params.step:q}"
-        " --model {input.model:q}"
-        " --training {input.training:q}"
-        " --training-record {input.training_record:q}"
-        " --summary {input.summary:q}"
-        " --crate {input.crate:q}"
-        " --made-from {input.made_from:q}"
-        " --card {output.card:q}"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN

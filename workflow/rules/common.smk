@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 
+from snakemake import __version__ as SNAKEMAKE_VERSION
 from snakemake.exceptions import WorkflowError
 
 PACKAGE = f"{workflow.basedir}/workflow"
@@ -12,9 +13,10 @@ sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
 from bld.pipeline.hooks import prepare_cluster, report_so_far, stale_step
-from bld.pipeline.steps import Steps, files, step
+from bld.pipeline.steps import Steps, files
 from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of
 from bld.pipeline.targets import model_folder, split_manifest
+from bld.publishing.selection import Selection
 
 try:
     SETTINGS = read_settings(config)
@@ -24,6 +26,7 @@ except ConfigError as error:
 HAS_ENVIRONMENTS = bool(workflow.deployment_settings.deployment_method)
 TARGETS = Targets(SETTINGS)
 STEPS = Steps(TARGETS, HAS_ENVIRONMENTS)
+SELECTION = Selection(TARGETS, SNAKEMAKE_VERSION)
 
 # Inside a conda environment Snakemake takes PYTHONPATH away, so commands set it themselves; the
 # options of bash are those that Snakemake sets itself where there is no prefix.

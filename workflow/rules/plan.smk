@@ -1,7 +1,7 @@
 # What the configuration will cost, printed before anything is spent: `snakemake --profile slurm
 # plan`.
 
-from bld.pipeline.plan.jobs import plan_settings
+from bld.pipeline.plan.jobs import plan_step
 
 
 # It makes nothing (a benchmark would count as made), so it runs whenever it is asked for; if it
@@ -15,9 +15,8 @@ rule plan:
         "../../envs/train.yaml"
     threads: 1
     params:
-        step=lambda wildcards: step("plan", plan_settings(workflow, SETTINGS, config)),
+        stage="plan",
+        step=lambda wildcards: plan_step(workflow, SETTINGS),
+        files=files,
     shell:
-        "python -m bld.stages.plan"
-        " --step {params.step:q}"
-        " --working-folder ."
-        " 2>&1 | tee {log:q}"
+        RUN

@@ -1,15 +1,18 @@
-# The page at the end, its figures and the data behind them; reporting.smk says which.
+# The page at the end, its figures and the data behind them.
+
+from bld.pipeline.step import files_line
+from bld.reporting.words import COLUMNS
 
 
 rule report:
     input:
-        lambda wildcards: TARGETS.report_files(SETTINGS.runs),
+        TARGETS.report_files(SETTINGS.runs),
     output:
         page=report(
             REPORT, caption="../report/index.rst", category="Report", labels={"what": "page"}
         ),
         summary="results/report/summary.json",
-        tables=expand("results/report/{table}.csv", table=TABLES),
+        tables=expand("results/report/{table}.csv", table=COLUMNS),
         figures=[
             report(
                 f"results/report/{name}.svg",
@@ -18,9 +21,9 @@ rule report:
                 category="Figures",
                 labels={"figure": figure.title},
             )
-            for name, figure in FIGURES.items()
+            for name, figure in SELECTION.figures.items()
         ],
-        captions=[f"results/report/{name}.rst" for name in FIGURES],
+        captions=[f"results/report/{name}.rst" for name in SELECTION.figures],
         record="results/report/index.record.json",
     log:
         "logs/report.log",
@@ -30,14 +33,11 @@ rule report:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=REPORT_STEP,
+        stage="report",
+        step=SELECTION.report,
+        files=files,
     shell:
-        "python -m bld.stages.report"
-        " --step {params.step:q}"
-        " --report results/report"
-        " --record {output.record:q}"
-        " --log {log:q}"
-        " 2>&1 | tee {log:q}"
+        RUN
 
 
 # The same page from what there is, whatever else is running or has failed. It names no files, so it
@@ -51,9 +51,8 @@ rule report_so_far:
         "../../envs/report.yaml"
     threads: 1
     params:
-        step=REPORT_STEP,
+        stage="report",
+        step=SELECTION.report,
+        files=files_line({}, {"page": REPORT}),
     shell:
-        "python -m bld.stages.report"
-        " --step {params.step:q}"
-        " --report results/report"
-        " 2>&1 | tee {log:q}"
+        RUN

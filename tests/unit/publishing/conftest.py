@@ -14,7 +14,8 @@ import yaml
 from bld.config.checks import read_settings
 from bld.pipeline.code_digest import code_digest, code_modules
 from bld.pipeline.step import parse_step
-from bld.publishing.crate import CrateRequest, write_crate
+from bld.pipeline.step_settings import Archive
+from bld.publishing.crate import write_crate
 
 PROJECT = Path(__file__).parents[3]
 CODE = ["Snakefile", "LICENSE", "CITATION.cff", "README.md", "Makefile", "envs/report.yaml"]
@@ -236,9 +237,11 @@ class MadeUp:
     def request(self, **archive):
         """What the rule asks for, of the configuration as it is."""
         settings = read_settings(self.configuration)
-        chosen = settings.archives["demo"].model_dump(mode="json") | {"runs": ["sft", "bld"]}
+        chosen = settings.archives["demo"].model_dump() | {"runs": ["sft", "bld"]}
         splits = {name: list(corpus.splits) for name, corpus in settings.corpora.items()}
-        return CrateRequest(chosen | archive, settings.model_dump(mode="json"), splits, "9.27.1")
+        return Archive(
+            archive=chosen | archive, configuration=settings, splits=splits, snakemake="9.27.1"
+        )
 
     def archive(self, target="demo.crate.zip", **archive):
         """Write the crate; its path is returned."""

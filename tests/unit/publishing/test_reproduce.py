@@ -20,8 +20,16 @@ models:
 datasets:
   fetched: {hub: org/data}
 corpora:
-  docs: {source: {kind: files, paths: [data/a.jsonl, data/b.jsonl]}}
-  python: {source: {kind: python_docs}}
+  docs:
+    source: {kind: files, format: jsonl, paths: [data/a.jsonl, data/b.jsonl]}
+    splits: {train: {fraction: 0.5}, validation: {fraction: 0.5}}
+  python:
+    source: {kind: python_docs}
+    splits: {train: {fraction: 1}}
+students:
+  small: {model: own}
+runs:
+  sft: {method: sft, student: small, corpus: docs}
 """
 
 
@@ -158,7 +166,7 @@ def test_what_the_user_has_to_provide_and_to_type_is_said(crate, files, tmp_path
     found = reproduce(path, tmp_path / "again")
     assert found.wanted == [
         "models.own.path: /data/models/own",
-        "corpora.docs.source.paths: data/a.jsonl, data/b.jsonl",
+        "corpora.docs.source: data/a.jsonl, data/b.jsonl",
     ]
     told = instructions(found, path)
     assert all(one in told for one in (*found.wanted, str(found.commit)))
@@ -176,6 +184,14 @@ def test_a_profile_that_was_left_out_of_the_crate_comes_from_the_repository(
     files["code.bundle"] = (code.parent / "code.bundle").read_bytes()
     reproduce(crate(files), tmp_path / "again")
     assert (tmp_path / "again/profiles/config.yaml").read_text() == "jobs: 1\n"
+
+
+@pytest.mark.parametrize("configuration", ["a text", "models: {own: {path: /data}}"])
+def test_what_is_no_configuration_is_for_the_workflow_to_refuse(
+    crate, files, tmp_path, configuration
+):
+    files["configuration.yaml"] = configuration
+    assert reproduce(crate(files), tmp_path / "again").wanted == []
 
 
 @pytest.mark.parametrize("there", ["a file", "a folder with a file"])

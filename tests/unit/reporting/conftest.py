@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bld.config.settings import Run
 from bld.reporting.inputs import CacheInputs, RunInputs
 from bld.reporting.registry import all_figures
 from bld.reporting.report_page import build_report
@@ -60,6 +61,9 @@ class Factory:
             settings[method] = settings.get(method, {}) | changes["own"]
         settings |= {key: value for key, value in changes.items() if key in settings}
         student, teacher, corpus = settings["student"], settings["teacher"], settings["corpus"]
+        # Names may be hostile, which the configuration refuses.
+        names = {"student": student, "teacher": teacher, "corpus": corpus}
+        run = Run.model_validate(settings | dict.fromkeys(names, "a")).model_copy(update=names)
         manifest = self.write(f"{name}.manifest", {"model": name})
         stamp = {"model_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
         taught = method == "bld"
@@ -75,7 +79,7 @@ class Factory:
             files["alignment"] = self.write(f"{student} {teacher} {corpus}", CACHE["alignment"])
         else:
             files = {key: path for key, path in files.items() if "divergence" not in key}
-        return RunInputs(name, settings, files, {"training": settings["training"]})
+        return RunInputs(name, run, files, {"training": settings["training"]})
 
     def evaluated(self, whose, name, corpus, level, stamp=None, head=None, changes=None):
         """All that is found of a model."""

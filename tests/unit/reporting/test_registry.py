@@ -59,12 +59,14 @@ def test_a_new_figure_is_one_file(package, factory):
     files = {key: str(path) for key, path in run.files.items()}
     code = f"""
 from pathlib import Path
+from bld.config.settings import Run
 from bld.pipeline.code_digest import code_modules
 from bld.reporting.inputs import RunInputs
 from bld.reporting.registry import all_figures
 from bld.reporting.report_page import build_report
 files = {{key: Path(path) for key, path in {files!r}.items()}}
-run = RunInputs("sft-1", {run.settings!r}, files)
+own = Run.model_validate({run.settings.own()!r})
+run = RunInputs("sft-1", own, files)
 build_report([run], [], list(all_figures()), "A title", Path({str(package / "report")!r}))
 assert "bld.reporting.figures.documents" in code_modules("bld.stages.report")
 assert "bld.reporting.figures.documents" not in code_modules("bld.stages.write_card")

@@ -101,7 +101,8 @@ def test_without_an_evaluation_nobody_knows_whether_the_teacher_is_better(factor
 def test_the_gain_is_the_largest_that_is_shown(factory, answers, levels, short):
     factory.spread = 0.0
     methods = [
-        factory.run(name, name, level=level) for name, level in zip("ab", levels, strict=False)
+        factory.run(name, name, level=level)
+        for name, level in zip(("uld", "mined"), levels, strict=False)
     ]
     found, sentences = answers(factory.run("sft-1"), *methods)[GAIN]
     assert found == short and len(sentences) == len(levels)
@@ -118,7 +119,7 @@ def test_of_many_methods_the_best_are_told(factory, answers):
     methods = ["alm", "uld", "mined", "simct", "one_to_one"]
     runs = [factory.run(name, name, level=2.4 - at / 50) for at, name in enumerate(methods)]
     found = answers(factory.run("sft-1"), *runs)
-    best = ["One-to-one", "SimCT with SFT", "MinED", "ULD"]
+    best = ["One-to-one", "SimCT", "MinED", "ULD"]
     assert names(found[GAIN][1]) == names(found[COST][1]) == best
 
 

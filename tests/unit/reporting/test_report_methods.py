@@ -142,8 +142,8 @@ def ranked_by_hand(runs):
     """The mean rank of each run's method: one more than those with fewer bits, ties shared."""
     found = {run.name: [] for run in runs}
     by_run = {run.name: documents(run) for run in runs}
-    for seed in {run.settings["seed"] for run in runs}:
-        names = [run.name for run in runs if run.settings["seed"] == seed]
+    for seed in {run.settings.seed for run in runs}:
+        names = [run.name for run in runs if run.settings.seed == seed]
         for one in by_run[names[0]]:
             values = {name: by_run[name][one][0] for name in names}
             for name in names:
@@ -178,7 +178,7 @@ def test_methods_that_are_always_ahead_have_whole_ranks_and_ties_share_theirs(fa
 
 def test_the_interval_of_a_rank_agrees_with_the_error_of_its_mean(three):
     row = frames(*[run for run in three if run.name.endswith("1")])["ranks"].set_index("series")
-    runs = {run.settings["method"]: documents(run) for run in three if run.name.endswith("1")}
+    runs = {run.settings.method: documents(run) for run in three if run.name.endswith("1")}
     ranks = [
         1 + sum(runs[other][one][0] < runs["uld"][one][0] for other in runs) for one in runs["uld"]
     ]

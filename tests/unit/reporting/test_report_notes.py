@@ -31,7 +31,7 @@ def test_a_page_with_failures_and_warnings_reads_like_this(notes, factory):
     ids = [f"other-{number}" for number in range(len(factory.sizes_D))]
     runs = [
         factory.run("sft-1"),
-        factory.run("bld-1", "bld", training={"steps": 90}),
+        factory.run("bld-1", "bld", training={"steps": 90, "learning_rate": 5e-4}),
         factory.run("failed", "uld"),
         factory.run("alone", "mined", seed=2),
         factory.run("elsewhere", "alm", scores={"ids": ids}),
@@ -174,5 +174,8 @@ def test_an_average_of_teachers_is_told_to_be_evaluated_by_bytes(factory, build)
 
 def test_settings_of_methods_and_of_sampling_are_no_difference_beside_the_method(factory, build):
     sampling = {"on_policy": 0.5, "temperature": 0.6}
-    runs = factory.run("sft-1"), factory.run("uld-1", "uld", own={"weight": 2.0}, sampling=sampling)
+    runs = (
+        factory.run("sft-1"),
+        factory.run("uld-1", "uld", own={"distance_weight": 2.0}, sampling=sampling),
+    )
     assert "Besides the method" not in build(*runs).words()

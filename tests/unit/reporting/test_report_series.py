@@ -2,12 +2,14 @@
 
 import pytest
 
-from bld.reporting.series import label, series_of
+from bld.config.settings import Run
+from bld.reporting.series import flat, label, series_of
 
 
-def settings(method, teacher="large", student="small", sampling=None, **own):
+def run_of(method, teacher="large", student="small", sampling=None, training=None, **own):
     about = {"method": method, "teacher": teacher, "student": student, "corpus": "docs"}
-    return about | {method: own, "sampling": sampling or {"on_policy": 0.0}}
+    about |= {"sampling": sampling or {}, "training": training or {}}
+    return Run.model_validate(about | ({method: own} if own else {}))
 
 
 def named(*runs):
@@ -46,43 +48,52 @@ def named(*runs):
             "uld plain on-policy",
             "ULD, plain, on-policy",
         ),
-        ({"method": "brand_new"}, "brand_new", "brand_new"),
     ],
 )
 def test_a_run_by_itself_is_called_by_its_method(run, series, words):
-    assert named(settings(**run)) == [series]
+    assert named(run_of(**run)) == [series]
     assert label(series) == words
 
 
 def test_settings_of_the_method_that_differ_are_said_and_no_others():
     runs = [
-        settings("uld", weight=1.0, top=4, exact=True),
-        settings("uld", weight=1.5, top=4, exact=False),
-        settings("mined", weight=3.0, top=9, exact=True),
+        run_of("uld", distance_weight=1.0, token_weight=4.0, mask_end=True),
+        run_of("uld", distance_weight=1.5, token_weight=4.0, mask_end=False),
+        run_of("mined", token_weight=3.0),
     ]
-    assert named(*runs) == ["uld, weight 1, exact on", "uld, weight 1.5, exact off", "mined"]
-    assert label("uld, weight 1.5, exact off") == "ULD, weight 1.5, exact off"
+    assert named(*runs) == [
+        "uld, distance weight 1, mask end on",
+        "uld, distance weight 1.5, mask end off",
+        "mined",
+    ]
+    words = "ULD, distance weight 1.5, mask end off"
+    assert label("uld, distance weight 1.5, mask end off") == words
+
+
+def test_a_series_without_a_label_keeps_its_name():
+    assert label("brand_new") == "brand_new"
 
 
 def test_settings_that_two_kinds_differ_in_by_nature_are_not_said_again():
-    heads = [settings("bld", head=head, kl_weight=0.1) for head in ("linear", "marginal")]
+    heads = [run_of("bld", head=head, kl_weight=0.1) for head in ("linear", "marginal")]
     assert named(*heads) == ["bld linear", "bld marginal"]
 
 
 def test_settings_of_other_methods_and_seeds_tell_nothing_apart():
-    first, second = settings("sft") | {"seed": 1}, settings("sft") | {"seed": 2}
-    second["uld"] = {"weight": 4.0}
-    assert named(first, second) == ["sft", "sft"]
+    about = {"method": "sft", "student": "small", "corpus": "docs"}
+    second = about | {"seed": 2, "uld": {"distance_weight": 4.0}}
+    assert named(*map(Run.model_validate, (about, second))) == ["sft", "sft"]
 
 
 def test_nested_settings_have_dotted_names():
-    runs = [settings("mined", map={"distance": far}) for far in (1, 2)]
-    assert named(*runs) == ["mined, map.distance 1", "mined, map.distance 2"]
+    runs = [run_of("mined", training={"lora": {"rank": rank, "alpha": 8}}) for rank in (1, 2)]
+    assert named(*runs) == ["mined, lora.rank 1", "mined, lora.rank 2"]
+    assert dict(flat({"map": {"size": 3}})) == {"map.size": 3}
 
 
 def test_on_policy_runs_are_told_apart_by_how_they_sample():
-    runs = [settings("uld", sampling={"on_policy": 0.5, "prompt_bytes": x}) for x in (32, 64)]
-    assert named(*runs, settings("uld")) == [
+    runs = [run_of("uld", sampling={"on_policy": 0.5, "prompt_bytes": x}) for x in (32, 64)]
+    assert named(*runs, run_of("uld")) == [
         "uld on-policy, sampling.prompt bytes 32",
         "uld on-policy, sampling.prompt bytes 64",
         "uld",
@@ -91,16 +102,16 @@ def test_on_policy_runs_are_told_apart_by_how_they_sample():
 
 def test_a_temperature_of_sampling_is_not_that_of_the_method():
     sampling = {"on_policy": 0.5, "temperature": 0.6}
-    both = [settings("alm", temperature=x, sampling=sampling) for x in (100, 50)]
+    both = [run_of("alm", temperature=x, sampling=sampling) for x in (100, 50)]
     assert named(*both) == ["alm on-policy, temperature 100", "alm on-policy, temperature 50"]
     assert named(both[0]) == ["alm on-policy"]
 
 
 def test_how_runs_of_one_student_are_trained_is_told_where_they_differ_but_for_sft():
-    slow, fast = ({"training": {"learning_rate": x, "steps": 2}} for x in (0.001, 0.002))
-    runs = [settings("uld") | one for one in (slow, fast)]
-    elsewhere = settings("uld", student="medium") | fast
-    of_sft = [settings("sft") | one for one in (slow, fast)]
+    slow, fast = ({"learning_rate": x, "steps": 2} for x in (0.001, 0.002))
+    runs = [run_of("uld", training=one) for one in (slow, fast)]
+    elsewhere = run_of("uld", student="medium", training=fast)
+    of_sft = [run_of("sft", training=one) for one in (slow, fast)]
     assert named(*runs, elsewhere, *of_sft) == [
         "uld, learning rate 0.001",
         "uld, learning rate 0.002",
@@ -111,9 +122,9 @@ def test_how_runs_of_one_student_are_trained_is_told_where_they_differ_but_for_s
 
 
 def test_teachers_are_named_where_several_teach_one_student_and_never_for_sft():
-    runs = [settings("uld", teacher="one"), settings("uld", teacher="both")]
-    elsewhere = settings("uld", teacher="third", student="medium")
-    of_sft = [settings("sft", teacher="one"), settings("sft", teacher="both")]
+    runs = [run_of("uld", teacher="one"), run_of("uld", teacher="both")]
+    elsewhere = run_of("uld", teacher="third", student="medium")
+    of_sft = [run_of("sft", teacher="one"), run_of("sft", teacher="both")]
     assert named(*runs, elsewhere, *of_sft) == [
         "uld, teacher one",
         "uld, teacher both",
@@ -124,5 +135,5 @@ def test_teachers_are_named_where_several_teach_one_student_and_never_for_sft():
 
 
 def test_the_order_of_runs_changes_no_name():
-    runs = {"a": settings("uld", weight=1.0), "b": settings("uld", weight=2.0)}
+    runs = {"a": run_of("uld", distance_weight=1.0), "b": run_of("uld", distance_weight=2.0)}
     assert series_of(runs) == series_of(dict(reversed(runs.items())))

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from bld.files import sha256_of
-from bld.pipeline.step import step_line
+from bld.pipeline.step import files_line, step_line
+from bld.pipeline.step_settings import Report, ReportedCache, ReportedRun
 from bld.stages import report
 
 
@@ -12,27 +13,19 @@ def stage(monkeypatch, tmp_path, factory):
     """Runs the stage on settings as Snakemake hands them over; the summary that it writes."""
 
     def run(*runs, caches=()):
-        settings = {
-            "title": "From the stage",
-            "runs": {
-                one.name: {
-                    "settings": one.settings,
-                    "changed": one.changed,
-                    "files": {key: str(path) for key, path in one.files.items()},
-                }
+        settings = Report(
+            title="From the stage",
+            runs={
+                one.name: ReportedRun(settings=one.settings, changed=one.changed, files=one.files)
                 for one in runs
             },
-            "caches": [
-                {"teacher": one.teacher, "corpus": one.corpus, "split": one.split}
-                | {"files": {key: str(path) for key, path in one.files.items()}}
-                for one in caches
-            ],
-            "figures": ["loss"],
-        }
-        output = tmp_path / "report"
-        arguments = ["report", "--step", step_line("bld.stages.report", settings)]
-        record = ["--record", str(tmp_path / "report.record.json")]
-        monkeypatch.setattr("sys.argv", [*arguments, "--report", str(output), *record])
+            caches=[ReportedCache(**vars(one)) for one in caches],
+            figures=["loss"],
+        )
+        output, record = tmp_path / "report", tmp_path / "report.record.json"
+        step = step_line("bld.stages.report", settings.dump())
+        files = files_line({}, {"page": output / "index.html", "record": record})
+        monkeypatch.setattr("sys.argv", ["report", "--step", step, "--files", files])
         report.main()
         return output
 

@@ -88,7 +88,7 @@ def test_models_follow_from_their_own_files(whole):
         assert close(row["bits_per_byte"], ratio(pairs))
         check_interval(row, pairs)
         assert close(row["change"], ratio(pairs) - start if whose == "run" else None)
-        assert row["seed"] == (str(run.settings["seed"]) if whose == "run" else "")
+        assert row["seed"] == (str(run.settings.seed) if whose == "run" else "")
         divergence = found(
             run, "run/byte_divergence" if whose == "teacher" else f"{whose}/byte_divergence"
         )

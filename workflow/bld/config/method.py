@@ -7,6 +7,7 @@ losses.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -42,6 +43,11 @@ class Loss(NamedTuple):
     panel: str
     unit: str = "nats"
     is_logarithmic: bool = False
+
+    @property
+    def part(self) -> str:
+        """What it is called in the report's table of losses."""
+        return self.column.removesuffix("_loss")
 
 
 TOKEN_LOSS = Loss("token_loss", "Token loss")
@@ -80,6 +86,11 @@ class Method(Section):
     def series_name(self) -> str:
         """The name of the series of runs with these settings."""
         return self.name
+
+    @property
+    def objective(self) -> str:
+        """What its loss is, in words for a model card."""
+        return inspect.getdoc(type(self)) or ""
 
     @property
     def reads_tokens(self) -> bool:

@@ -54,5 +54,6 @@ Methods: Any = create_model("Methods", __base__=Section, __doc__=_DOC, **_FIELDS
 
 
 def losses() -> dict[str, Loss]:
-    """The parts of all objectives by their column in the metrics."""
-    return {loss.column: loss for method in METHODS.values() for loss in method.losses}
+    """The parts of all objectives by their column in the metrics; those in nats first."""
+    found = {loss.column: loss for method in METHODS.values() for loss in method.losses}
+    return dict(sorted(found.items(), key=lambda part: part[1].unit != "nats"))

@@ -202,7 +202,7 @@ class Recorder:
                     self._sources[portable_path(path)] = about
 
     def writes(self, paths: Iterable[Path]) -> None:
-        """Files that the step makes and does not declare."""
+        """Files that the step makes, whether it declares them or not."""
         if self._path:
             self._made += paths
 

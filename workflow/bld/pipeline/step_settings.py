@@ -7,8 +7,10 @@ makes them from the configuration.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
+from bld.config.archive import Archive as ArchiveSettings
 from bld.config.registry import Methods
 from bld.config.settings import (
     Average,
@@ -18,6 +20,7 @@ from bld.config.settings import (
     Histories,
     Method,
     Rendering,
+    Run,
     RunTraining,
     Sampling,
     Scoring,
@@ -25,6 +28,8 @@ from bld.config.settings import (
     ScratchTokenizer,
     Section,
     Settings,
+    Student,
+    Teacher,
 )
 
 Precision = Literal["fp32", "bf16"]
@@ -256,6 +261,56 @@ class EvaluateBenchmark(StepSettings):
     precision: Precision
     max_length: int
     rendering: Rendering
+
+
+class ReportedRun(StepSettings):
+    """A run as it is configured, its files by what they tell, and what is shown of its settings:
+    those that are not as they are by themselves."""
+
+    settings: Run
+    files: dict[str, Path]
+    changed: dict[str, Any]
+
+
+class ReportedCache(StepSettings):
+    """A byte cache that runs learn from, and its files by their measure."""
+
+    teacher: str
+    corpus: str
+    split: str
+    files: dict[str, Path]
+
+
+class Report(StepSettings):
+    """What is told of, under which title and by which figures; no file of it needs to be there."""
+
+    title: str
+    runs: dict[str, ReportedRun]
+    caches: list[ReportedCache]
+    figures: list[str]
+
+
+class Archive(StepSettings):
+    """What is said of an archive, and the whole configuration as it was resolved. `splits`: those
+    of every corpus in their order, which counts and which a step line does not keep; `snakemake`:
+    its version."""
+
+    archive: ArchiveSettings
+    configuration: Settings
+    splits: dict[str, list[str]]
+    snakemake: str
+
+
+class WriteCard(StepSettings):
+    """A run by its name, its student, and the teacher that it learned from. `scratch`: models among
+    these that were made here; `trust_remote_code`: whether the student needs it."""
+
+    name: str
+    run: Run
+    student: Student
+    teacher: Teacher | None
+    scratch: dict[str, Scratch]
+    trust_remote_code: bool
 
 
 class Plan(StepSettings):

@@ -4,7 +4,7 @@ digest of its code."""
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -24,14 +24,13 @@ UNREAD = {"trunk": {"eps", "beam_width"}, "prefix": {"beam_width"}, "beam": set[
 
 
 def step_of(
-    settings_of: Callable[[Steps, Wildcards], StepSettings],
-) -> Callable[[Steps, Wildcards], str]:
-    """The step line of the stage that a method of `Steps` is called like."""
+    settings_of: Callable[[Any, Wildcards], StepSettings],
+) -> Callable[[Any, Wildcards], str]:
+    """The step line of the stage that a method is called like."""
 
     @wraps(settings_of)
-    def line(self: Steps, wildcards: Wildcards) -> str:
-        settings = settings_of(self, wildcards).dump()
-        return step(settings_of.__name__, settings)
+    def line(self: Any, wildcards: Wildcards) -> str:
+        return step(settings_of.__name__, settings_of(self, wildcards))
 
     return line
 
@@ -42,9 +41,9 @@ def read(section: S, unread: set[str] | None = None) -> S:
     return type(section).model_validate(section.model_dump(exclude=unread))
 
 
-def step(stage: str, settings: Mapping[str, Any]) -> str:
+def step(stage: str, settings: StepSettings) -> str:
     """The step line of a stage, see `step_line`."""
-    return step_line(f"bld.stages.{stage}", settings)
+    return step_line(f"bld.stages.{stage}", settings.dump())
 
 
 def files(wildcards: Wildcards, input: Any, output: Any) -> str:
@@ -53,8 +52,8 @@ def files(wildcards: Wildcards, input: Any, output: Any) -> str:
 
 
 class Steps:
-    """A step line for every stage, by the wildcards of a job. `has_environments`: each rule runs in
-    one of its own."""
+    """A step line for every stage before the report, by the wildcards of a job. `has_environments`:
+    each rule runs in one of its own."""
 
     def __init__(self, targets: Targets, has_environments: bool) -> None:
         self.targets, self.settings = targets, targets.settings

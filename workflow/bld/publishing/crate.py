@@ -9,7 +9,6 @@ a log or a configuration file or profile with a path or name is left out, which 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ import yaml
 from bld.files import MANIFEST, RECORD, appearing, read_manifest, sha256_of
 from bld.pipeline.code_digest import code_modules, loaded_modules
 from bld.pipeline.record import Record
+from bld.pipeline.step_settings import Archive
 from bld.privacy import anonymised
 from bld.publishing.chain import MADE, Action, Manifests, chain, read_record
 from bld.publishing.git import bundle, code_files, commit_of
@@ -51,26 +51,6 @@ READABLE, UNIX = 0o100644 << 16, 3
 ZIP64_BYTES = 2**31
 
 
-class CrateRequest(NamedTuple):
-    """What is to be archived: the settings of the archive, the configuration as resolved, `splits`
-    with the order of each corpus' splits, which counts and which a step line does not keep, and the
-    version of Snakemake."""
-
-    archive: Mapping[str, Any]
-    configuration: Mapping[str, Any]
-    splits: Mapping[str, list[str]]
-    snakemake: str
-
-    @property
-    def resolved(self) -> dict[str, Any]:
-        """The configuration with its splits in their order."""
-        configuration = copy.deepcopy(dict(self.configuration))
-        for corpus, names in self.splits.items():
-            splits = configuration["corpora"][corpus]["splits"]
-            configuration["corpora"][corpus]["splits"] = {name: splits[name] for name in names}
-        return configuration
-
-
 class Content(NamedTuple):
     """A file of the crate: what describes it, and its bytes or where they are."""
 
@@ -81,7 +61,7 @@ class Content(NamedTuple):
         return BytesIO(self.data) if isinstance(self.data, bytes) else open(self.data, "rb")
 
 
-def write_crate(request: CrateRequest, report: str, target: Path, code: Path) -> list[str]:
+def write_crate(settings: Archive, report: str, target: Path, code: Path) -> list[str]:
     """Write the crate of the record `report` and of what it rests on; what a reader should know, in
     words.
 
@@ -91,11 +71,11 @@ def write_crate(request: CrateRequest, report: str, target: Path, code: Path) ->
     """
     actions = chain_of(report)
     _expect_code(actions, code / "workflow/bld")
-    detector = Detector(os.environ, _public_words(request, actions, code))
+    detector = Detector(os.environ, _public_words(settings, actions, code))
     files = _Files(detector)
     for name in code_files(code):
         files.add(name, code / name, is_optional=name.startswith(OWN_SETTINGS))
-    configuration = anonymised(request.resolved)
+    configuration = anonymised(resolved(settings))
     # Of any width, so that no text is broken where it would not be known as a secret any more.
     text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=float("inf"))
     files.add(CONFIGURATION, (HEADING + text).encode())
@@ -105,11 +85,11 @@ def write_crate(request: CrateRequest, report: str, target: Path, code: Path) ->
         remark = f"{BUNDLE} names the authors of its commits, as any clone of the repository does."
     except ValueError as reason:
         remark = f"No history of the code is in the crate: {reason}."
-    runs = request.archive["runs"] or list(request.configuration["runs"])
+    archive, runs = settings.archive, settings.archive.runs or settings.configuration.runs
     models = [MODEL.format(run=run, part=part) for run in runs for part in ("model", "head")]
-    described = _collect(actions, models if request.archive["include_weights"] else [], files)
+    described = _collect(actions, models if archive.include_weights else [], files)
     remarks = [remark, *files.remarks]
-    subject = Subject(request.archive, request.snakemake, report, commit_of(code), remarks)
+    subject = Subject(archive, settings.snakemake, report, commit_of(code), remarks)
     included = {path: content.about for path, content in files.contents.items()}
     files.add(METADATA, metadata(subject, actions, texts, included, described).encode())
     _write_zip(files.contents, target)
@@ -257,14 +237,24 @@ def _collect(
     return described
 
 
-def _public_words(request: CrateRequest, actions: Iterable[Action], code: Path) -> set[str]:
+def resolved(settings: Archive) -> dict[str, Any]:
+    """The whole configuration as JSON holds it, with its splits in their order."""
+    configuration = settings.configuration.model_dump(mode="json")
+    for corpus, names in settings.splits.items():
+        splits = configuration["corpora"][corpus]["splits"]
+        configuration["corpora"][corpus]["splits"] = {name: splits[name] for name in names}
+    return configuration
+
+
+def _public_words(settings: Archive, actions: Iterable[Action], code: Path) -> set[str]:
     """What an account or a machine may be called by accident: words of the code, names of results
     and of public repositories, and those of the authors."""
     texts = [(code / n).read_text("utf-8") for n in code_files(code) if n.endswith((".py", ".smk"))]
     texts += [path for action in actions for path in (action.path, *action.record.outputs)]
-    sources = [request.configuration[section].values() for section in ("models", "datasets")]
-    texts += [source["hub"] for section in sources for source in section if source["hub"]]
-    texts += [json.dumps(author) for author in request.archive["authors"]]
+    configuration = settings.configuration
+    texts += [model.hub for model in configuration.models.values() if model.hub]
+    texts += [dataset.hub for dataset in configuration.datasets.values() if dataset.hub]
+    texts += [author.model_dump_json() for author in settings.archive.authors]
     return {word for text in texts for word in re.findall(r"\w+|[\w.-]+", text)}
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import yaml
 from rocrate.model.entity import Entity
 
+from bld.config.settings import Archive, Author
 from bld.files import RECORD
 from bld.publishing.chain import Action
 from bld.publishing.graph import COMPLETED, CONFIGURATION, PROFILES, SNAKEFILE, Described, Graph
@@ -32,7 +33,7 @@ class Subject(NamedTuple):
     """What the crate is about: the settings of the archive, the version of Snakemake, the path of
     the report's record, the commit of the code, and what else a reader should know."""
 
-    archive: Mapping[str, Any]
+    archive: Archive
     snakemake: str
     report: str
     commit: str | None
@@ -54,7 +55,7 @@ def metadata(
     for path in sorted(described.keys() - included.keys()):
         graph.add_described(path, described[path])
     _add_sources(graph, actions)
-    agents = [_author(graph, about) for about in subject.archive["authors"]]
+    agents = [_author(graph, about) for about in subject.archive.authors]
     nobody = "Whoever ran the workflow; not named"
     agent = agents or graph.entity("#operator", "Person", name=nobody)
     doing = {"actionStatus": COMPLETED, "agent": agent}
@@ -149,7 +150,7 @@ def _add_run(
     run = graph.entity(
         "#run",
         "CreateAction",
-        name=f"Run of the workflow: {subject.archive['title']}",
+        name=f"Run of the workflow: {subject.archive.title}",
         description="From what was given to the report; every step of it is an action of its own.",
         instrument=graph.files[SNAKEFILE],
         object=graph.refer([CONFIGURATION, *given]),
@@ -180,11 +181,11 @@ def _add_run(
 
 def _add_root(graph: Graph, subject: Subject, done: Sequence[Entity]) -> None:
     root, archive = graph.root, subject.archive
-    root["name"] = archive["title"]
-    root["description"] = " ".join([archive["description"], *subject.remarks])
-    licence = f"https://spdx.org/licenses/{archive['licence']}"
+    root["name"] = archive.title
+    root["description"] = " ".join([archive.description, *subject.remarks])
+    licence = f"https://spdx.org/licenses/{archive.licence}"
     root["license"] = graph.entity(
-        licence, "CreativeWork", name=archive["licence"], identifier=licence, url=licence
+        licence, "CreativeWork", name=archive.licence, identifier=licence, url=licence
     )
     root["mentions"] = done
     root["conformsTo"] = [
@@ -227,15 +228,15 @@ def _licence(graph: Graph, folder: Path, licence: Mapping[str, Any]) -> Entity:
     return graph.entity(f"#licence/{quote(str(folder))}", "CreativeWork", **told)
 
 
-def _author(graph: Graph, about: Mapping[str, Any]) -> Entity:
+def _author(graph: Graph, author: Author) -> Entity:
     """Somebody who answers for the archive."""
-    told = {"name": about["name"]}
-    if name := about["affiliation"]:
+    told = {"name": author.name}
+    if name := author.affiliation:
         told["affiliation"] = graph.entity(
             f"#organisation/{quote(name)}", "Organization", name=name
         )
-    orcid = f"https://orcid.org/{about['orcid']}" if about["orcid"] else None
-    return graph.entity(orcid or f"#author/{quote(about['name'])}", "Person", **told)
+    orcid = f"https://orcid.org/{author.orcid}" if author.orcid else None
+    return graph.entity(orcid or f"#author/{quote(author.name)}", "Person", **told)
 
 
 def _citations(graph: Graph, texts: Mapping[str, str]) -> list[Entity]:

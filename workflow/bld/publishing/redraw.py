@@ -14,11 +14,11 @@ from typing import Any
 
 from bld.pipeline.code_digest import PACKAGE, code_modules
 from bld.pipeline.record import Record
-from bld.pipeline.step import line_of
+from bld.pipeline.step import files_line, line_of
 from bld.publishing.reading import Crate
 
 REPORT_STAGE = "report"
-SUMMARY = "summary.json"
+SUMMARY, PAGE = "summary.json", "index.html"
 COMPARED = (".json", ".csv")
 TIMES = frozenset({"train_seconds", "gpu_hours"})
 """What a summary.json tells of the machine and not of the models."""
@@ -43,8 +43,9 @@ def report_problems(crate: Crate, folder: str, record: Record) -> Iterator[str]:
         crate.extract(inputs, Path(working))
         line = line_of(record.step.code.digest, record.step.settings)
         stage = f"bld.stages.{REPORT_STAGE}"
+        files = files_line({}, {"page": f"{folder}/{PAGE}"})
         done = subprocess.run(
-            [sys.executable, "-m", stage, "--step", line, "--report", folder],
+            [sys.executable, "-m", stage, "--step", line, "--files", files],
             cwd=working,
             env=os.environ | {"PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "svg"},
             capture_output=True,

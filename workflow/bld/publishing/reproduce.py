@@ -10,6 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydantic import ValidationError
+
+from bld.config.settings import Settings
 from bld.files import RECORD, sha256_of
 from bld.publishing.chain import read_record
 from bld.publishing.git import EXECUTABLE, FILES, git, tracked, unpack
@@ -96,13 +99,17 @@ def _is_there(crate: Crate, name: str, folder: Path) -> bool:
 def _wanted(configuration: Any) -> Iterator[str]:
     """What the configuration takes from the user's own disk. What is no configuration has nothing:
     it is for the workflow to refuse."""
-    sections = configuration if isinstance(configuration, dict) else {}
-    for section in ("models", "datasets", "corpora"):
-        for name, entry in (sections.get(section) or {}).items():
-            if path := entry.get("path"):
-                yield f"{section}.{name}.path: {path}"
-            if paths := entry.get("source", {}).get("paths"):
-                yield f"{section}.{name}.source.paths: {some(paths)}"
+    try:
+        settings = Settings.model_validate(configuration)
+    except ValidationError:
+        return
+    for section in ("models", "datasets"):
+        for name, entry in getattr(settings, section).items():
+            if entry.path:
+                yield f"{section}.{name}.path: {entry.path}"
+    for name, corpus in settings.corpora.items():
+        if corpus.source.own_files:
+            yield f"corpora.{name}.source: {some(corpus.source.own_files)}"
 
 
 def instructions(made: WorkingFolder, crate: Path) -> str:

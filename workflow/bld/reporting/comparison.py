@@ -153,7 +153,7 @@ class _Pair(NamedTuple):
 def _starts(runs: Sequence[Run]) -> Iterator[_Pair]:
     seen = set()
     for run in runs:
-        key = (run.settings["teacher"], *run.setting)
+        key = (run.settings.teacher, *run.setting)
         if run.teacher and key not in seen:
             seen.add(key)
             yield _Pair(run, UNTRAINED, [run.teacher], [run.student], [], share_teacher=False)
@@ -175,7 +175,7 @@ def _against_baselines(runs: Sequence[Run]) -> Iterator[_Pair]:
                     [run.model for run in ours],
                     [run.model for run in theirs],
                     seeds,
-                    ours[0].settings["teacher"] == theirs[0].settings["teacher"],
+                    ours[0].settings.teacher == theirs[0].settings.teacher,
                     times(ours, theirs, "train_seconds"),
                     times(ours, theirs, "peak_memory_bytes"),
                 )
@@ -234,9 +234,9 @@ def variants(runs: Sequence[Run]) -> list[dict[int, Run]]:
     """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        identity = json.dumps(_without_seeds(run.settings), sort_keys=True)
+        identity = json.dumps(_without_seeds(run.settings.own(mode="json")), sort_keys=True)
         by_seed = groups.setdefault(identity, {})
-        seed = run.settings["seed"]
+        seed = run.settings.seed
         twin = by_seed.setdefault(seed, run)
         if twin is not run:
             raise ValueError(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from bld.config import settings as config
 from bld.config.evaluation import MEASURES
 from bld.files import sha256_of
 from bld.reporting.series import series_of
@@ -26,8 +27,7 @@ METRICS, TRAINING, MODEL, ALIGNMENT = "metrics", "training", "model", "alignment
 
 @dataclass(frozen=True)
 class RunInputs:
-    """One run: its resolved settings as JSON would hold them, those of them that were changed, and
-    its files.
+    """One run: its resolved settings, those of them that were changed, and its files.
 
     The keys of `files` are `metrics`, `training` and `model` (the manifest of its folder), and
     `run/X`, `student/X` and `teacher/X` for the result of the measure or benchmark X for the run,
@@ -36,7 +36,7 @@ class RunInputs:
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: config.Run
     files: Mapping[str, Path]
     changed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -129,14 +129,14 @@ class Run:
         return self.model.series
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> config.Run:
         """All of its settings."""
         return self.inputs.settings
 
     @property
     def setting(self) -> tuple[str, str]:
         """Student and corpus: only runs that share them are compared."""
-        return self.settings["student"], self.settings["corpus"]
+        return self.settings.student, self.settings.corpus
 
     @property
     def has_averaged_teacher(self) -> bool:
@@ -181,13 +181,11 @@ def _read_run(inputs: RunInputs, series: str) -> Run:
         task for task, result in results["run"].items() if result.get("model_sha256") != digest
     ]
     of_run = {task: result for task, result in results["run"].items() if task not in outdated}
-    student, corpus, teacher = (settings[name] for name in ("student", "corpus", "teacher"))
+    student, corpus, teacher = settings.student, settings.corpus, settings.teacher
     return Run(
         inputs=inputs,
         training=training,
-        model=EvaluatedModel(
-            inputs.name, series, corpus, settings["seed"], of_run, student, teacher
-        ),
+        model=EvaluatedModel(inputs.name, series, corpus, settings.seed, of_run, student, teacher),
         student=EvaluatedModel(
             student, UNTRAINED, corpus, None, results["student"], student, teacher
         ),

@@ -94,8 +94,8 @@ def _measure(task: str) -> str:
 
 def _owner(whose: str, run: Run) -> str:
     if whose == ALIGNMENT:
-        return f"the tokens of {run.settings['student']} and {run.settings['teacher']}"
-    return f"the {whose} {run.settings[whose]}" + " before training" * (whose == "student")
+        return f"the tokens of {run.settings.student} and {run.settings.teacher}"
+    return f"the {whose} {getattr(run.settings, whose)}" + " before training" * (whose == "student")
 
 
 def _evaluations(model: EvaluatedModel) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
 
 def _average(run: Run) -> str:
     return (
-        f"The teacher {run.settings['teacher']} averages several models, so its bits per byte are "
+        f"The teacher {run.settings.teacher} averages several models, so its bits per byte are "
         "by bytes: "
         "compare them with the column By bytes of others."
     )
@@ -128,14 +128,14 @@ def _uncompared(runs: Sequence[Run], compared: Sequence[Comparison]) -> Iterator
     """Runs without a comparison with SFT, by the reason."""
     names = {model.name for comparison in compared for model in comparison.ours}
     baselines = {
-        (*run.setting, run.settings["seed"])
+        (*run.setting, run.settings.seed)
         for run in runs
         if run.series == BASELINE and len(run.model.documents)
     }
     reasons: dict[str, list[str]] = {}
     for run in runs:
         if run.series != BASELINE and run.name not in names:
-            has_baseline = (*run.setting, run.settings["seed"]) in baselines
+            has_baseline = (*run.setting, run.settings.seed) in baselines
             reason = "SFT was evaluated on other documents" if has_baseline else NO_BASELINE
             reason = reason if len(run.model.documents) else "not evaluated"
             reasons.setdefault(reason, []).append(run.name)
@@ -155,9 +155,9 @@ def _comparisons(runs: Sequence[Run], comparison: Comparison) -> Iterator[str]:
 
 def _other_settings(runs: Sequence[Run], comparison: Comparison) -> str:
     """The settings in which two runs differ besides their methods."""
-    settings = {run.name: dict(flat(run.settings)) for run in runs}
+    settings = {run.name: dict(sorted(flat(run.settings.own(mode="json")))) for run in runs}
     ours, theirs = (settings[models[0].name] for models in (comparison.ours, comparison.theirs))
-    of_methods = (*OF_METHODS, *(f"{run.settings['method']}." for run in runs))
+    of_methods = (*OF_METHODS, *(f"{run.settings.method}." for run in runs))
     return ", ".join(
         f"{key} ({value} against {theirs.get(key)})"
         for key, value in ours.items()

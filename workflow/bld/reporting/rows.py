@@ -108,7 +108,7 @@ def cost_row(run: Run) -> dict[str, Any]:
 
 
 def _training_identity(run: Run) -> dict[str, Any]:
-    settings = {name: run.settings[name] for name in ("seed", "student", "corpus")}
+    settings = run.settings.model_dump(include={"seed", "student", "corpus"})
     return {"run": run.name, "series": run.series} | settings
 
 
@@ -243,11 +243,11 @@ def alignment_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     Tokens are aligned that spell the same bytes; a boundary is a byte at which tokens of both end,
     and a chunk reaches from one to the next.
     """
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
     for run in runs:
         if run.alignment:
             student, corpus = run.setting
-            identity = {"student": student, "teacher": run.settings["teacher"], "corpus": corpus}
+            identity = {"student": student, "teacher": run.settings.teacher, "corpus": corpus}
             rows.setdefault(tuple(identity.values()), identity | _alignment(run.alignment))
     return list(rows.values())
 

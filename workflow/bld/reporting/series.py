@@ -1,10 +1,9 @@
 """What the report calls runs of one kind: their method, and the settings by which runs of that
 method differ.
 
-A series reads `method[ + one_to_one][ plain][ on-policy][, setting value]...`: the method with the
-head of `bld` or the loss of `x_token`; plain is without token cross-entropy. Settings are the
-method's own; and, where runs of one student differ in them, how they are trained, on what, and by
-which teacher.
+A series reads `name[ plain][ on-policy][, setting value]...`: what the method calls runs with its
+settings; plain is without token cross-entropy. Settings are the method's own; and, where runs of
+one student differ in them, how they are trained, on what, and by which teacher.
 """
 
 from __future__ import annotations
@@ -12,46 +11,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bld.config.method import Distillation
 from bld.config.registry import METHODS
+from bld.config.settings import Run, Section
 from bld.reporting.words import BASELINE
 
 Settings = Mapping[str, Any]
-MIXED, PLAIN, ON_POLICY = " + one_to_one", " plain", " on-policy"
+PLAIN, ON_POLICY = " plain", " on-policy"
 LABELS = {series.name: series.label for method in METHODS.values() for series in method.series}
-SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain", MIXED: " and one-to-one"}
+SUFFIXES = {ON_POLICY: ", on-policy", PLAIN: ", plain"}
 
 
-def series_of(runs: Mapping[str, Settings]) -> dict[str, str]:
+def series_of(runs: Mapping[str, Run]) -> dict[str, str]:
     """The series of every run, by its name: runs of one kind differ in what the series says, and in
     it stands nothing that all of them share."""
-    kinds: dict[str, dict[str, Settings]] = {}
-    for name, settings in runs.items():
-        kinds.setdefault(kind(settings), {})[name] = settings
+    kinds: dict[str, dict[str, Run]] = {}
+    for name, run in runs.items():
+        kinds.setdefault(kind(run), {})[name] = run
     return {
-        name: ", ".join([base, *_details(settings, list(alike.values()))])
+        name: ", ".join([base, *_details(run, list(alike.values()))])
         for base, alike in kinds.items()
-        for name, settings in alike.items()
+        for name, run in alike.items()
     }
 
 
-def kind(settings: Settings) -> str:
+def kind(run: Run) -> str:
     """The series of a run by itself."""
-    method: str = settings["method"]
-    own = settings.get(method, {})
-    if method == "bld":
-        core = f"bld {own['head']}" + MIXED * bool(own.get("shared_weight"))
-    elif method == "x_token":
-        core = f"x_token {own['loss'].replace('_', '-')}"
-    else:
-        core = method
-    is_plain = own.get("token_weight") == 0
-    return f"{core}{PLAIN * is_plain}{ON_POLICY * is_on_policy(settings)}"
-
-
-def is_on_policy(settings: Settings) -> bool:
-    """Whether the student writes part of its own training documents."""
-    fraction: float = settings.get("sampling", {}).get("on_policy", 0)
-    return fraction > 0
+    taught = run.taught
+    name = taught.series_name if taught else run.method
+    is_plain = isinstance(taught, Distillation) and taught.token_weight == 0
+    return f"{name}{PLAIN * is_plain}{ON_POLICY * bool(run.sampling.on_policy)}"
 
 
 def label(series: str) -> str:
@@ -73,13 +62,13 @@ def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _details(settings: Settings, alike: Sequence[Settings]) -> Iterator[str]:
+def _details(run: Run, alike: Sequence[Run]) -> Iterator[str]:
     """The settings in which runs of its kind differ. SFT is the baseline, however it is trained."""
-    yield from _differing(_own(settings), [_own(other) for other in alike])
-    if settings["method"] != BASELINE:
-        setting = settings["student"], settings["corpus"]
-        beside = [other for other in alike if (other["student"], other["corpus"]) == setting]
-        yield from _differing(_training(settings), [_training(other) for other in beside])
+    yield from _differing(_own(run), [_own(other) for other in alike])
+    if run.method != BASELINE:
+        setting = run.student, run.corpus
+        beside = [other for other in alike if (other.student, other.corpus) == setting]
+        yield from _differing(_training(run), [_training(other) for other in beside])
 
 
 def _differing(settings: Settings, every: Sequence[Settings]) -> Iterator[str]:
@@ -88,15 +77,19 @@ def _differing(settings: Settings, every: Sequence[Settings]) -> Iterator[str]:
             yield f"{key.replace('_', ' ')} {_text(value)}"
 
 
-def _own(settings: Settings) -> Settings:
-    sampling = {"sampling": settings["sampling"]} if is_on_policy(settings) else {}
-    return dict(flat(settings.get(settings["method"], {}) | sampling))
+def _own(run: Run) -> dict[str, Any]:
+    own = _named(run.taught) if run.taught else {}
+    return own | (_named(run.sampling, "sampling.") if run.sampling.on_policy else {})
 
 
-def _training(settings: Settings) -> Settings:
-    warmup = {"head_warmup": settings["head_warmup"]} if settings.get("head_warmup") else {}
-    named = {key: settings[key] for key in ("train_split", "teacher") if key in settings}
-    return dict(flat(settings.get("training", {}) | warmup | named))
+def _training(run: Run) -> dict[str, Any]:
+    warmup = _named(run.head_warmup, "head_warmup.")
+    return _named(run.training) | warmup | {"train_split": run.train_split, "teacher": run.teacher}
+
+
+def _named(section: Section, prefix: str = "") -> dict[str, Any]:
+    """Its settings by dotted name, sorted, as JSON holds them."""
+    return dict(sorted(flat(section.model_dump(mode="json"), prefix)))
 
 
 def _text(value: Any) -> str:

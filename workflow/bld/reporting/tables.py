@@ -9,18 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from bld.config.registry import losses
+from bld.config.settings import Run as RunSettings
 from bld.reporting import rows
 from bld.reporting.comparison import Comparison, compare
 from bld.reporting.inputs import ByteCache, EvaluatedModel, Run, evaluated_models
 from bld.reporting.methods import method_rows, rank_rows
 from bld.reporting.words import BASELINE, BITS, COLUMNS, DIVERGENCE
 
-PARTS = {
-    "token_loss": "token",
-    "byte_loss": "byte",
-    "kl_loss": "kl",
-    "teacher_loss": "teacher",
-    "dev_bits_per_byte": "development",
+PARTS = {column: loss.part for column, loss in losses().items()} | {
+    "dev_bits_per_byte": "development"
 }
 """Columns of the metrics, with what the table of losses calls them."""
 
@@ -128,10 +126,7 @@ def _summary_of_run(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         **_method(settings, run.series),
-        "seed": settings["seed"],
-        "student": settings["student"],
-        "teacher": settings["teacher"],
-        "corpus": settings["corpus"],
+        **{name: getattr(settings, name) for name in ("seed", "student", "teacher", "corpus")},
         BITS: run.model.bits_per_byte,
         "teacher_bits_per_byte": run.teacher.bits_per_byte if run.teacher else None,
         "student_bits_per_byte": run.student.bits_per_byte,
@@ -144,10 +139,9 @@ def _summary_of_run(run: Run) -> dict[str, Any]:
     }
 
 
-def _method(settings: Mapping[str, Any], series: str) -> dict[str, str | None]:
-    method = settings["method"]
-    head = settings["bld"]["head"] if method == "bld" else None
-    return {"method": method, "head": head, "series": series}
+def _method(settings: RunSettings, series: str) -> dict[str, str | None]:
+    head = getattr(settings.taught, "head", None)
+    return {"method": settings.method, "head": head, "series": series}
 
 
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:

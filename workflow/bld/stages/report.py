@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from bld.pipeline.step_parser import StepParser
+from pydantic import Field
+
+from bld.pipeline.step import File, Files, OptionalFile, stage
+from bld.pipeline.step_settings import Report
 from bld.reporting.inputs import CacheInputs, RunInputs
 from bld.reporting.report_page import build_report
+from bld.reporting.words import BASELINE
+
+
+class Outputs(Files):
+    """The page; with all else in its folder, of which a rule may name some."""
+
+    page: File
+    summary: OptionalFile = None
+    tables: list[Path] = Field([])
+    figures: list[Path] = Field([])
+    captions: list[Path] = Field([])
 
 
 def main() -> None:
-    """Write every file of the report."""
-    parser = StepParser(__doc__)
-    parser.add_argument("--report", type=Path, required=True, help="folder of the report")
-    with parser.recorded() as arguments:
-        settings = arguments.step.settings
+    """Write every file of the report. What it reads may be missing, so the settings name it."""
+    with stage(Report, Files, Outputs) as step:
+        settings = step.settings
         baselines_first = sorted(
-            settings["runs"].items(), key=lambda x: (x[1]["settings"]["method"] != "sft", x[0])
+            settings.runs.items(), key=lambda run: (run[1].settings.method != BASELINE, run[0])
         )
-        runs = [
-            RunInputs(name, run["settings"], _paths(run["files"]), run["changed"])
-            for name, run in baselines_first
-        ]
-        caches = [
-            CacheInputs(**cache | {"files": _paths(cache["files"])}) for cache in settings["caches"]
-        ]
-        arguments.record.reads(path for path in _files(settings) if path.exists())
-        title, figures = settings["title"], settings["figures"]
-        arguments.record.writes(build_report(runs, caches, figures, title, arguments.report))
-
-
-def _paths(files: dict[str, str]) -> dict[str, Path]:
-    return {name: Path(path) for name, path in files.items()}
-
-
-def _files(settings: dict[str, Any]) -> Iterator[Path]:
-    for told_of in (*settings["runs"].values(), *settings["caches"]):
-        yield from _paths(told_of["files"]).values()
+        runs = [RunInputs(name, **dict(run)) for name, run in baselines_first]
+        caches = [CacheInputs(**dict(cache)) for cache in settings.caches]
+        files = chain(*(one.files.values() for one in runs), *(x.files.values() for x in caches))
+        step.record.reads(path for path in files if path.exists())
+        folder = step.outputs.page.parent
+        written = build_report(runs, caches, settings.figures, settings.title, folder)
+        step.record.writes(written)
 
 
 if __name__ == "__main__":

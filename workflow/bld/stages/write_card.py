@@ -5,37 +5,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bld.pipeline.step_parser import StepParser
+from bld.pipeline.step import File, Files, OptionalFile, stage
+from bld.pipeline.step_settings import WriteCard
 from bld.publishing.card.card import CardInputs, write_card
-from bld.publishing.card.results import TABLES
+
+
+class Inputs(Files):
+    """`model`: the manifest of the student's folder; `training` and `training_record`: what its
+    training took and the record of it; `summary` and `tables`: of a report on its run; `crate`:
+    that of an archive of this report, if there is one; `made_from`: manifests of models, documents
+    and data sets."""
+
+    model: File
+    training: File
+    training_record: File
+    summary: File
+    tables: list[Path]
+    crate: OptionalFile
+    made_from: list[Path]
+
+
+class Outputs(Files):
+    """The card."""
+
+    card: File
 
 
 def main() -> None:
     """Write the card into the student's folder."""
-    parser = StepParser(__doc__)
-    parser.reads("--model", help="manifest of the student's folder")
-    parser.reads("--training", help="what its training took")
-    parser.reads("--training-record", help="record of its training")
-    parser.reads("--summary", help="summary.json of a report on its run")
-    parser.reads("--crate", nargs="?", help="crate of the archive of that report, if it has one")
-    parser.add_argument(
-        "--made-from", type=Path, nargs="+", help="manifests of models, documents and data sets"
-    )
-    parser.writes("--card")
-    with parser.recorded() as arguments:
-        tables = (arguments.summary.with_name(f"{table}.csv") for table in TABLES)
-        arguments.record.reads([*arguments.made_from, *tables])
+    with stage(WriteCard, Inputs, Outputs) as step:
+        files = step.inputs
         inputs = CardInputs(
-            arguments.step.settings,
-            arguments.model,
-            arguments.training,
-            arguments.training_record,
-            arguments.made_from,
-            arguments.summary.parent,
-            arguments.crate,
+            step.settings,
+            files.model,
+            files.training,
+            files.training_record,
+            files.made_from,
+            files.summary.parent,
+            files.crate,
         )
         try:
-            write_card(inputs, arguments.card)
+            write_card(inputs, step.outputs.card)
         except ValueError as error:
             raise SystemExit(str(error)) from None
 

@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
+from bld.config.registry import losses
 from bld.config.settings import Training
 from bld.models import check_context, device, memory_explained
 from bld.progress import progress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from bld.training.on_policy import OnPolicy
 
 NOT_TRACKED = Tracking("none", Path())
-PARTS = ("token_loss", "byte_loss", "kl_loss", "teacher_loss")
+PARTS = tuple(losses())
 ALWAYS = ("grad_norm", "loss", *PARTS, "dev_bits_per_byte", *(f"dev_{part}" for part in PARTS))
 """Columns of every table, missing where a method has no such loss or a step no evaluation; what
 else an objective returns has columns behind them."""

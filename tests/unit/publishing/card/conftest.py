@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from bld.config.settings import Run, Student, Teacher
 from bld.files import write_json
+from bld.pipeline.step_settings import WriteCard
 from bld.publishing.card.card import CardInputs, write_card
 
 SCRATCH = {
@@ -127,14 +128,14 @@ class Made:
         for name, (head, *rows) in self.tables.items():
             with (report / f"{name}.csv").open("w", newline="") as file:
                 csv.writer(file).writerows([head.split(), *(row.split("|") for row in rows)])
-        settings = {
-            "name": "mine",
-            "run": self.run.own(),
-            "student": self.student.model_dump(),
-            "teacher": self.teacher and self.teacher.model_dump(),
-            "scratch": self.scratch,
-            "trust_remote_code": False,
-        }
+        settings = WriteCard(
+            name="mine",
+            run=self.run,
+            student=self.student,
+            teacher=self.teacher,
+            scratch=self.scratch,
+            trust_remote_code=False,
+        )
         return CardInputs(
             settings,
             where / "model/manifest.json",

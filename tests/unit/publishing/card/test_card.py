@@ -3,7 +3,6 @@
 import hashlib
 import html
 import inspect
-import json
 import re
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from bld.config.methods.alm import AlmSettings
 from bld.config.settings import BldSettings, Sampling, Student, Teacher
 from bld.files import MANIFEST
 from bld.folders import new_folder, whole_folder
+from bld.pipeline.step import files_line, line_of
 from bld.publishing.card.card import make_card, write_card
 from bld.publishing.card.parts import Licence, card_licence
 from bld.stages.write_card import main as stage
@@ -344,20 +344,19 @@ def test_a_student_with_a_card_loads_alone_and_its_manifest_does_not_change(made
 def test_the_stage_writes_the_card_with_and_without_a_crate(made, monkeypatch):
     inputs = made.inputs()
     card = made.folder / "card.md"
-    line = json.dumps({"code": "0", "settings": inputs.settings})
+    line = line_of("0", inputs.settings.dump())
     for crate in ([made.crate], []):
-        arguments = {
-            "--step": [line],
-            "--model": [inputs.model],
-            "--training": [inputs.training],
-            "--training-record": [inputs.record],
-            "--summary": [inputs.report / "summary.json"],
-            "--crate": crate,
-            "--made-from": inputs.manifests,
-            "--card": [card],
+        read = {
+            "model": inputs.model,
+            "training": inputs.training,
+            "training_record": inputs.record,
+            "summary": inputs.report / "summary.json",
+            "tables": sorted(inputs.report.glob("*.csv")),
+            "crate": crate,
+            "made_from": inputs.manifests,
         }
-        words = [str(word) for flag, values in arguments.items() for word in (flag, *values)]
-        monkeypatch.setattr("sys.argv", ["write_card.py", *words])
+        files = files_line(read, {"card": card})
+        monkeypatch.setattr("sys.argv", ["write_card.py", "--step", line, "--files", files])
         stage()
         expected = make_card(replace(inputs, crate=crate[0] if crate else None))
         assert card.read_text(encoding="utf-8") == str(expected)

@@ -15,8 +15,9 @@ import pytest
 from bld.config.settings import Settings
 from bld.files import sha256_of, write_json
 from bld.pipeline.record import Recorder
-from bld.pipeline.step import parse_step, step_line
-from bld.publishing.crate import CrateRequest, write_crate
+from bld.pipeline.step import files_line, parse_step, step_line
+from bld.pipeline.step_settings import Archive
+from bld.publishing.crate import write_crate
 from bld.publishing.verify import verify
 from bld.stages import report
 
@@ -118,25 +119,27 @@ class Small:
         files = {"metrics": trained[1], "training": trained[2], "model": MODEL}
         files |= {"run/bits_per_byte": BITS, "student/bits_per_byte": BITS_BEFORE}
         run = Settings.model_validate(CONFIGURATION).runs["sft"]
-        told = {"settings": run.own(), "changed": {}, "files": files}
-        figures = {name: {"title": name, "caption": name} for name in ("bits_per_byte", "loss")}
+        changed = run.own(exclude_defaults=True)
+        told = {"settings": run.own(), "changed": changed, "files": files}
+        figures = ["bits_per_byte", "loss"]
         settings = {"title": "Small", "runs": {"sft": told}, "caches": [], "figures": figures}
         step, path = step_line("bld.stages.report", settings), Path(REPORTED)
-        command = ["report.py", "--step", step, "--report", REPORT, "--record", REPORTED]
+        made = files_line({}, {"page": f"{REPORT}/index.html", "record": REPORTED})
+        command = ["report.py", "--step", step, "--files", made]
         self.monkeypatch.setattr("sys.argv", [*command, "--log", str(self.log("report", path))])
         report.main()
         self.as_committed(path)
         return REPORTED
 
     def archive(self, target, record):
-        settings = Settings.model_validate(CONFIGURATION).model_dump(mode="json")
-        splits = {"docs": ["train", "validation"]}
-        write_crate(
-            CrateRequest(settings["archives"]["demo"], settings, splits, "9.27.1"),
-            record,
-            target,
-            self.code,
+        configuration = Settings.model_validate(CONFIGURATION)
+        settings = Archive(
+            archive=configuration.archives["demo"],
+            configuration=configuration,
+            splits={"docs": ["train", "validation"]},
+            snakemake="9.27.1",
         )
+        write_crate(settings, record, target, self.code)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,10 @@ class BldSettings(Distillation):
         Series("bld causal", "BLD with causal heads", PINK),
         Series("bld marginal", "BLD without a head", GREEN),
         Series("bld output", "BLD on the output head", OCHRE),
+        Series("bld linear + one_to_one", "BLD with linear heads and one-to-one"),
+        Series("bld causal + one_to_one", "BLD with causal heads and one-to-one"),
         Series("bld marginal + one_to_one", "BLD and one-to-one", GREEN, "s"),
+        Series("bld output + one_to_one", "BLD on the output head and one-to-one"),
     )
     losses = (TOKEN_LOSS, BYTE_LOSS, KL_LOSS, TEACHER_LOSS)
 
@@ -65,6 +68,20 @@ class BldSettings(Distillation):
     def series_name(self) -> str:
         """The head, and whether shared tokens count."""
         return f"bld {self.head}" + " + one_to_one" * self.reads_tokens
+
+    @property
+    def objective(self) -> str:
+        """Its terms with their weights."""
+        shared = (
+            f"; + {self.shared_weight:g} \u00d7 KL(teacher \u2016 student) over the tokens that "
+            "both have at the same bytes"
+        )
+        return (
+            f"{self.token_weight:g} \u00d7 cross-entropy of tokens + {self.byte_weight:g} \u00d7 "
+            f"cross-entropy of bytes + {self.kl_weight:g} \u00d7 KL(teacher \u2016 student) over "
+            f"bytes (Eq. 5 of the paper), as a mean over {self.reduction}s"
+            f"{shared * self.reads_tokens}."
+        )
 
     @property
     def reads_tokens(self) -> bool:

@@ -13,6 +13,11 @@ class SftSettings(Method):
     losses = (TOKEN_LOSS,)
 
     @property
+    def objective(self) -> str:
+        """All that it takes."""
+        return "cross-entropy of tokens."
+
+    @property
     def reads_tokens(self) -> bool:
         """It has no teacher."""
         return False

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bld.config.settings import Settings
 from bld.pipeline.plan.memory import Memory
+from bld.pipeline.step_settings import Plan as PlanSettings
+from bld.pipeline.steps import step
 from bld.pipeline.targets import Targets
 
 if TYPE_CHECKING:
@@ -45,11 +47,9 @@ def limits_of(attempts: Sequence[Mapping[str, float]]) -> Limits:
     )
 
 
-def plan_settings(
-    workflow: Workflow, settings: Settings, config: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the step `plan` reads: the configuration as it was written (`config`), and the resources
-    of scoring and training jobs, by rule and name. Only the rules call this."""
+def plan_step(workflow: Workflow, settings: Settings) -> str:
+    """The step line of `plan`: the configuration as it was written, and the resources of scoring
+    and training jobs, by rule and name. Only the rules call this."""
     models = settings.models.items()
     scratch = [name for name, model in models if model.scratch and model.scratch.training]
     names = {
@@ -62,7 +62,7 @@ def plan_settings(
         rule: {name: resources_of(workflow.get_rule(rule), {key: name}) for name in entries}
         for rule, (key, entries) in names.items()
     }
-    return {"configuration": config, "limits": limits}
+    return step("plan", PlanSettings(configuration=settings, limits=limits))
 
 
 def resources_of(rule: Rule, wildcards: Mapping[str, str]) -> list[dict[str, float]]:

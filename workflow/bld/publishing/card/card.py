@@ -8,7 +8,6 @@ so it can neither break a table nor bring markup.
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections import Counter
@@ -20,8 +19,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, get_local_safetensors_metadata
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bld.config.settings import Methods
+from bld.config.registry import METHODS
+from bld.config.settings import Run
 from bld.files import MANIFEST, read_manifest, sha256_of, write_text
+from bld.pipeline.step_settings import WriteCard
 from bld.publishing.card.parts import BASE, DOCUMENTS, Manifests, Part, card_licence, parts
 from bld.publishing.card.results import Results, read_results, shown
 from bld.reporting.numbers import GIBIBYTE, listed, number
@@ -49,14 +50,12 @@ INITIALISATION = {
 class CardInputs:
     """What a card is made from.
 
-    `settings` are those of the step: `name` and settings of the `run`, its `student`, the `teacher`
-    that it learned from (none for plain fine-tuning), `scratch` models among these, whether it
-    needs `trust_remote_code`. `model` is the manifest of the student's folder; `record` is that of
-    its training; `manifests` are of all that it was made from, of which `Manifests` names the
-    paths; `report` is a folder; `crate` is none where no archive has the run.
+    `model` is the manifest of the student's folder; `record` is that of its training; `manifests`
+    are of all that it was made from, of which `Manifests` names the paths; `report` is a folder;
+    `crate` is none where no archive has the run.
     """
 
-    settings: Mapping[str, Any]
+    settings: WriteCard
     model: Path
     training: Path
     record: Path
@@ -73,39 +72,33 @@ def write_card(inputs: CardInputs, card: Path) -> None:
 
 def make_card(inputs: CardInputs) -> ModelCard:
     """The card as the hub's tools hold it."""
-    settings = inputs.settings
+    settings, run = inputs.settings, inputs.settings.run
     manifests = {path.parts[-4:-1]: read_manifest(path) for path in inputs.manifests}
     made_from = parts(settings, manifests)
-    results = read_results(inputs.report, settings["name"])
+    results = read_results(inputs.report, settings.name)
     metadata = _metadata(settings, made_from, results)
     text = _template().render(
-        name=settings["name"],
-        run=settings["run"],
-        objective=_objective(settings["run"]),
-        student=settings["student"],
-        teacher=settings["teacher"],
-        is_demonstration=settings["student"]["model"] in settings["scratch"],
-        remote_code=settings["trust_remote_code"],
+        name=settings.name,
+        run=run,
+        method=run.taught or METHODS[run.method](),
+        student=settings.student,
+        teacher=settings.teacher,
+        is_demonstration=settings.student.model in settings.scratch,
+        remote_code=settings.trust_remote_code,
         parts=made_from,
-        splits=_splits(settings["run"], manifests),
+        splits=_splits(run, manifests),
         metadata=metadata,
         results=results,
-        evaluated_on=_evaluated_on(settings["run"], results),
+        evaluated_on=_evaluated_on(run, results),
         training=_json(inputs.training),
         record=_json(inputs.record),
         parameters=parameter_count(inputs.model.parent),
         files=read_manifest(inputs.model)["files"],
-        manifest=f"results/runs/{settings['name']}/model/{MANIFEST}",
+        manifest=f"results/runs/{settings.name}/model/{MANIFEST}",
         crate=inputs.crate and inputs.crate.name,
         digest=inputs.crate and sha256_of(inputs.crate),
     )
     return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}")
-
-
-def _objective(run: Mapping[str, Any]) -> str:
-    """How the settings of a run's method are introduced; nothing for plain fine-tuning."""
-    method = Methods.model_fields.get(run["method"])
-    return inspect.getdoc(method.annotation) or "" if method else ""
 
 
 def parameter_count(folder: Path) -> int:
@@ -113,14 +106,11 @@ def parameter_count(folder: Path) -> int:
     return sum(get_local_safetensors_metadata(folder).parameter_count.values())
 
 
-def _metadata(
-    settings: Mapping[str, Any], made_from: Sequence[Part], results: Results
-) -> ModelCardData:
+def _metadata(settings: WriteCard, made_from: Sequence[Part], results: Results) -> ModelCardData:
     base = next(part for part in made_from if part.role == BASE)
     data = [part.hub for part in made_from if part.role == DOCUMENTS and part.hub]
-    evaluations = _evaluations(settings["run"], made_from, results)
-    paper = re.search(r"arXiv ([0-9.]+[0-9])", _objective(settings["run"]))
-    by_bytes = ["byte-level-distillation"] * (settings["run"]["method"] == "bld")
+    evaluations = _evaluations(settings.run, made_from, results)
+    method = METHODS[settings.run.method]
     return ModelCardData(
         **card_licence([part.licence for part in made_from if part.licence]),
         base_model=base.hub,
@@ -128,23 +118,21 @@ def _metadata(
         datasets=data or None,
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["distillation", *by_bytes, f"arxiv:{paper[1]}"] if paper else None,
-        model_name=settings["name"] if evaluations else None,
+        tags=["distillation", *method.tags, f"arxiv:{method.paper}"] if method.paper else None,
+        model_name=settings.name if evaluations else None,
         eval_results=evaluations or None,
     )
 
 
-def _evaluations(
-    run: Mapping[str, Any], made_from: Sequence[Part], results: Results
-) -> list[EvalResult]:
+def _evaluations(run: Run, made_from: Sequence[Part], results: Results) -> list[EvalResult]:
     """Every number that was measured, with all its digits; how sure it is stands in the metric's
     name."""
     task: dict[str, Any] = {"task_type": "text-generation", "task_name": "Text generation"}
     documents = next(part for part in made_from if part.role == DOCUMENTS)
     held_out = task | {
-        "dataset_name": f"{run['corpus']}, held-out documents",
-        "dataset_type": documents.hub or run["corpus"],
-        "dataset_split": run["validation_split"],
+        "dataset_name": f"{run.corpus}, held-out documents",
+        "dataset_type": documents.hub or run.corpus,
+        "dataset_split": run.validation_split,
         "dataset_revision": documents.revision,
     }
     own = results.run.model
@@ -174,18 +162,16 @@ def _evaluations(
     ]
 
 
-def _splits(
-    run: Mapping[str, Any], manifests: Manifests
-) -> list[tuple[str, str, Mapping[str, Any]]]:
+def _splits(run: Run, manifests: Manifests) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Name, use and manifest of every split of the run's corpus that the run meets."""
-    uses = {run["train_split"]: "trained on", run["validation_split"]: "evaluated on"}
-    if run["development_split"]:
-        uses.setdefault(run["development_split"], "development evaluations during training")
-    return [(split, use, manifests["corpora", run["corpus"], split]) for split, use in uses.items()]
+    uses = {run.train_split: "trained on", run.validation_split: "evaluated on"}
+    if run.development_split:
+        uses.setdefault(run.development_split, "development evaluations during training")
+    return [(split, use, manifests["corpora", run.corpus, split]) for split, use in uses.items()]
 
 
-def _evaluated_on(run: Mapping[str, Any], results: Results) -> list[str]:
-    documents = [f"held-out documents of {run['corpus']}"] if results.documents else []
+def _evaluated_on(run: Run, results: Results) -> list[str]:
+    documents = [f"held-out documents of {run.corpus}"] if results.documents else []
     return [*documents, *results.benchmarks]
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bld.config.registry import SOURCES
+from bld.config.settings import Scratch
+from bld.pipeline.step_settings import WriteCard
 from bld.reporting.numbers import listed, number
 
 Manifests = Mapping[tuple[str, ...], Mapping[str, Any]]
@@ -68,12 +70,8 @@ class Part(NamedTuple):
     licence: Licence | None = None
 
 
-def parts(settings: Mapping[str, Any], manifests: Manifests) -> list[Part]:
-    """All parts of a run: its models, then the documents that it and they were trained on.
-
-    `settings` are those of the step: `run`, `student`, `teacher` (none where nothing is learned
-    from one) and `scratch`, the models among them that were made here, by name.
-    """
+def parts(settings: WriteCard, manifests: Manifests) -> list[Part]:
+    """All parts of a run: its models, then the documents that it and they were trained on."""
     return [*_models(settings, manifests), *_data(settings, manifests)]
 
 
@@ -109,52 +107,47 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unknown"
 
 
-def _models(settings: Mapping[str, Any], manifests: Manifests) -> Iterator[Part]:
-    student, teacher = settings["student"], settings["teacher"]
-    yield _model(BASE, student["model"], settings, manifests)
-    tokenizer = student["tokenizer"]
+def _models(settings: WriteCard, manifests: Manifests) -> Iterator[Part]:
+    yield _model(BASE, settings.student.model, settings, manifests)
+    tokenizer = settings.student.tokenizer
     if tokenizer == "bytes":
         yield Part(TOKENIZER, tokenizer, "the 256 bytes themselves, and special tokens")
-    elif tokenizer in settings["scratch"]:
-        scratch = settings["scratch"][tokenizer]
-        shape = scratch["tokenizer"]
-        entries = number(shape["vocabulary"], 0)
-        what = f"trained by this workflow: {shape['kind']}, aimed at {entries} entries"
+    elif tokenizer in settings.scratch:
+        scratch = settings.scratch[tokenizer]
+        kind, entries = scratch.tokenizer.kind, number(scratch.tokenizer.vocabulary, 0)
+        what = f"trained by this workflow: {kind}, aimed at {entries} entries"
         yield Part(TOKENIZER, tokenizer, f"{what}, on {_documents(scratch)}")
     elif tokenizer:
         yield _model(TOKENIZER, tokenizer, settings, manifests)
-    for name in teacher_models(teacher) if teacher else []:
+    for name in _teacher_models(settings):
         yield _model(TEACHER, name, settings, manifests)
 
 
-def teacher_models(teacher: Mapping[str, Any]) -> list[str]:
-    """The model that a teacher is, or those of which it is the average."""
-    average = teacher.get("average")
-    return sorted(average["models"]) if average else [teacher["model"]]
+def _teacher_models(settings: WriteCard) -> list[str]:
+    return sorted(settings.teacher.models) if settings.teacher else []
 
 
-def _model(role: str, name: str, settings: Mapping[str, Any], manifests: Manifests) -> Part:
-    if name in settings["scratch"]:
-        scratch = settings["scratch"][name]
-        shape, steps = scratch["architecture"], number(scratch["training"]["steps"], 0)
+def _model(role: str, name: str, settings: WriteCard, manifests: Manifests) -> Part:
+    if scratch := settings.scratch.get(name):
+        shape, training = scratch.architecture, scratch.training
+        assert shape and training, "the configuration is refused without weights to learn with"
         what = (
-            f"made from scratch by this workflow: Llama-style, {shape['layers']} layers of width "
-            f"{shape['hidden']}, "
-            f"{steps} steps on {_documents(scratch)}"
+            f"made from scratch by this workflow: Llama-style, {shape.layers} layers of width "
+            f"{shape.hidden}, {number(training.steps, 0)} steps on {_documents(scratch)}"
         )
         return Part(role, name, what)
     return _fetched(role, name, manifests["resources", "models", name], "a model folder on disk")
 
 
-def _data(settings: Mapping[str, Any], manifests: Manifests) -> Iterator[Part]:
+def _data(settings: WriteCard, manifests: Manifests) -> Iterator[Part]:
     """The corpora, that of the run first, each with those that were trained on it."""
-    run, student, teacher = settings["run"], settings["student"], settings["teacher"]
-    readers = {(run["corpus"], run["train_split"]): ["this model"]}
-    made = [("the base model", student["model"]), ("the tokenizer", student["tokenizer"])]
-    made += [("the teacher", name) for name in (teacher_models(teacher) if teacher else [])]
+    run, student = settings.run, settings.student
+    readers = {(run.corpus, run.train_split): ["this model"]}
+    made = [("the base model", student.model), ("the tokenizer", student.tokenizer)]
+    made += [("the teacher", name) for name in _teacher_models(settings)]
     for who, name in made:
-        if scratch := settings["scratch"].get(name):
-            known = readers.setdefault((scratch["corpus"], scratch["split"]), [])
+        if scratch := settings.scratch.get(str(name)):
+            known = readers.setdefault((scratch.corpus, scratch.split), [])
             known += [who] * (who not in known)
     for corpus in dict.fromkeys(corpus for corpus, _ in readers):
         splits = {split: who for (of, split), who in readers.items() if of == corpus}
@@ -183,7 +176,6 @@ def _fetched(role: str, name: str, manifest: Mapping[str, Any], on_disk: str) ->
     return Part(role, name, what, licence=stated_licence(manifest))
 
 
-def _documents(scratch: Mapping[str, Any]) -> str:
-    count = scratch["documents"]
-    count = f"{number(count, 0)} documents of " if count else ""
-    return f"{count}split {scratch['split']} of {scratch['corpus']}"
+def _documents(scratch: Scratch) -> str:
+    count = f"{number(scratch.documents, 0)} documents of " if scratch.documents else ""
+    return f"{count}split {scratch.split} of {scratch.corpus}"

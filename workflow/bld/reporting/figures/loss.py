@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bld.config.registry import losses
 from bld.reporting.plotting import (
     Drawn,
     Frames,
@@ -22,16 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+PARTS = {loss.part: loss for loss in losses().values()}
 PANELS = {
     ("pretrain", "token"): "Pretraining: token loss",
     ("warmup", "byte"): "Warm-up: byte loss",
-    ("distill", "token"): "Token loss",
-    ("distill", "byte"): "Byte loss",
-    ("distill", "kl"): "KL to the teacher",
-    ("distill", "teacher"): "Loss against the teacher",
+    **{("distill", part): loss.panel for part, loss in PARTS.items()},
     ("distill", "development"): "Bits per byte, development",
 }
-UNITS = {"development": "bits per byte", "teacher": "unit of the method"}
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn:
@@ -50,7 +48,8 @@ def draw(frames: Frames, palette: Palette) -> Drawn:
     for (panel, setting, rows), ax in zip(drawn, axes, strict=True):
         _draw_panel(ax, rows, palette, is_mean)
         title = f"{PANELS[panel]}\n{setting}".strip()
-        ax.set(title=title, xlabel="step", ylabel=UNITS.get(panel[1], "nats"))
+        unit = PARTS[panel[1]].unit if panel[1] in PARTS else "bits per byte"
+        ax.set(title=title, xlabel="step", ylabel=unit)
     legend(figure, series, palette, "line")
     names = ", ".join(f"{row.run} ({label(row.series)})" for row in every.itertuples())
     titles = "; ".join(" of ".join(filter(None, (PANELS[panel], x))) for panel, x, _ in drawn)
@@ -72,7 +71,7 @@ def _draw_panel(ax: Axes, curves: pd.DataFrame, palette: Palette, is_mean: bool)
         lines(ax, curves, "step", "running_mean", "run", palette, linewidth=width)
     ax.grid(axis="y")
     ax.margins(x=0.03 if is_sparse else 0.01)
-    if part == "teacher" and (curves["loss"] > 0).all():
+    if not is_sparse and PARTS[part].is_logarithmic and (curves["loss"] > 0).all():
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
