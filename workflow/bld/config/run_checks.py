@@ -48,6 +48,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
 
 
 def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
+    """What in a run contradicts itself, or the models, corpora and teachers that it names."""
     yield from known(f"{key}.student", run.student, settings, "students")
     yield from known(f"{key}.corpus", run.corpus, settings, "corpora")
     yield from _split_problems(key, run, settings)
@@ -235,12 +236,14 @@ def training_problems(
 
 
 def fits(length: int, model: Model | None) -> Iterator[str]:
+    """Where a length exceeds what the position embeddings of a model from scratch reach."""
     shape = model.scratch.architecture if model and model.scratch else None
     if shape and length > (positions := shape.positions):
         yield f"found {length}, expected at most the `positions` of its model ({positions})"
 
 
 def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str]:
+    """Where no entry of `section` has this name."""
     entries = getattr(settings, section)
     if name not in entries:
         yield (
@@ -250,6 +253,7 @@ def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str
 
 
 def known_split(key: str, corpus: str, split: str, settings: Settings) -> Iterator[str]:
+    """Where the corpus has no such split; a corpus that is not there is `known`'s to report."""
     if corpus in settings.corpora:
         splits = settings.corpora[corpus].splits
         if split not in splits:

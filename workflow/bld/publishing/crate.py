@@ -78,6 +78,7 @@ class Content(NamedTuple):
     data: bytes | Path
 
     def open(self) -> BinaryIO:
+        """A stream of the file's bytes."""
         return BytesIO(self.data) if isinstance(self.data, bytes) else open(self.data, "rb")
 
 

@@ -46,6 +46,7 @@ class Selection:
         }
 
     def card_crate(self, wildcards: Wildcards) -> list[str]:
+        """The crate of the run, where an archive holds it."""
         archive = self._archive_of(wildcards.run)
         return [f"results/archive/{archive}.crate.zip"] if archive else []
 
@@ -68,6 +69,7 @@ class Selection:
         ]
 
     def card_settings(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What the card says of a run's configuration."""
         run = self._settings.runs[wildcards.run]
         student, teacher = self._settings.students[run.student], self._teacher(run)
         read = {"average" if teacher and teacher.average else "model"}

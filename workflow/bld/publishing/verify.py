@@ -19,7 +19,7 @@ from bld.pipeline.step import line_of, parse_step
 from bld.publishing.chain import MADE, Manifests, chain, read_record
 from bld.publishing.graph import METADATA
 from bld.publishing.reading import Crate, open_crate
-from bld.publishing.redraw import REPORT_STAGE, Skipped, report_problems
+from bld.publishing.redraw import REPORT_STAGE, SkippedError, report_problems
 
 PROFILE = "provenance-run-crate-0.5"
 VALIDATOR = "rocrate-validator"
@@ -208,5 +208,5 @@ def _check_reports(crate: Crate, records: Mapping[str, Record], findings: Findin
                     f"{folder}: drawn again, its tables and its summary have the same numbers",
                 )
                 findings.not_checked.append(f"page and drawings of {folder}, beside their tables")
-            except Skipped as reason:
+            except SkippedError as reason:
                 findings.not_checked.append(f"that {folder} follows from the results: {reason}")

@@ -7,7 +7,7 @@ and a chat template.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -169,7 +169,7 @@ def _with_byte_fallback(backend: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(specification))
 
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[[Iterable[str], int, list[str]], Tokenizer]] = {
     "byte_level_bpe": _byte_level,
     "sentencepiece_bpe": _sentencepiece_bpe,
     "unigram": _unigram,

@@ -107,6 +107,7 @@ class WholeTexts(HFLM):  # type: ignore[misc]
         self._content = renderer.content
 
     def tok_encode(self, string: str, *_: Any, **__: Any) -> list[int]:
+        """Token ids of a text, without special tokens."""
         return self._content.encode(string, "a text of the benchmark")
 
 

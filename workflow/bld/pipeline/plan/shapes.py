@@ -226,9 +226,7 @@ def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
     if any(getattr(made, key, None) for key in ("num_local_experts", "num_experts")):
         raise ValueError("it is a mixture of experts")
     with torch.device("meta"):
-        lm = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            made, trust_remote_code=trust_remote_code
-        )
+        lm = AutoModelForCausalLM.from_config(made, trust_remote_code=trust_remote_code)
     tables = [lm.get_input_embeddings().weight, lm.get_output_embeddings().weight]
     matrices = {
         name: tuple(module.weight.shape)

@@ -34,6 +34,7 @@ class Measured(NamedTuple):
 
     @property
     def bits(self) -> str:
+        """Bits per byte, as the card writes them."""
         return shown(self.model["bits_per_byte"])
 
     @property
@@ -43,6 +44,7 @@ class Measured(NamedTuple):
 
     @property
     def divergence(self) -> str:
+        """The Jensen-Shannon divergence from the teacher, as the card writes it."""
         return shown(self.model["byte_jsd"], 4)
 
     def benchmark(self, name: str) -> str:
@@ -79,6 +81,7 @@ class Results(NamedTuple):
 
     @property
     def benchmarks(self) -> Mapping[str, Row]:
+        """The rows of the run's model, by benchmark."""
         return self.run.benchmarks
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bld.config.method import PALETTE
 from bld.reporting.plotting import Drawn, Frames, Palette, panels
 from bld.reporting.registry import Figure
-from bld.reporting.style import PALETTE
 
 MEASURES = {"jsd": "JSD, nats", "total_variation": "Total variation"}
 

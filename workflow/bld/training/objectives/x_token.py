@@ -163,7 +163,8 @@ class Projection:
 
     def project(self, student_CV: torch.Tensor) -> torch.Tensor:
         """p_S W, [C, O]."""
-        return torch.sparse.mm(self.weights_OV, student_CV.T).T
+        projected_OC: torch.Tensor = torch.sparse.mm(self.weights_OV, student_CV.T)
+        return projected_OC.T
 
     def beside(self, student_CV: torch.Tensor) -> torch.Tensor:
         """The student's mass on ids without a row, [C]."""
