@@ -92,9 +92,8 @@ def _explanation(error: BaseException, revision: str) -> str:
     if isinstance(error, HTTPError):
         return (
             f"the hub cannot be reached from this machine ({type(error).__name__}); fetch where "
-            "there is internet, which is "
-            "a login node as a rule, name a mirror in HF_ENDPOINT, or copy the files to disk and "
-            "write `path:` for `hub:`"
+            "there is internet, which is a login node as a rule, name a mirror in HF_ENDPOINT, or "
+            "copy the files to disk and write `path:` for `hub:`"
         )
     return f"{error}; run this again"
 

@@ -26,8 +26,7 @@ class Evaluation(Histories):
 
     reruns = (
         "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged "
-        "teachers alone) and the "
-        "report"
+        "teachers alone) and the report"
     )
 
     eps: float = Field(0.0, ge=0, lt=1)

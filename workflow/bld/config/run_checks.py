@@ -91,14 +91,12 @@ def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
     if teacher.average:
         yield (
             f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in "
-            "common; expected a "
-            f"teacher with `model` since `{run.method}` learns from tokens"
+            f"common; expected a teacher with `model` since `{run.method}` learns from tokens"
         )
     elif not teacher.top_k_tokens:
         yield (
             f"teachers.{run.teacher}.top_k_tokens: found 0, expected at least 1 since `{key}` "
-            "learns from the teacher's "
-            "tokens (64 is a good number)"
+            "learns from the teacher's tokens (64 is a good number)"
         )
 
 
@@ -142,8 +140,7 @@ def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.development_split == run.validation_split:
         yield (
             f"{key}.development_split: found {shown(run.development_split)}, expected another "
-            "split than "
-            "`validation_split`, on which the run is judged"
+            "split than `validation_split`, on which the run is judged"
         )
     if run.training.evaluate_every and run.development_split is None:
         yield (
@@ -187,8 +184,7 @@ def _head_problems(key: str, head: str, student: str, settings: Settings) -> Ite
     if not known and head == "output":
         yield (
             f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{student}` "
-            "is not known to be "
-            "a byte student"
+            "is not known to be a byte student"
         )
 
 
@@ -229,9 +225,8 @@ def training_problems(
     if training.zero_stage < needed:
         yield (
             ("zero_stage", "offload"),
-            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} "
-            "since `offload` is "
-            f"`{training.offload}`",
+            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} since "
+            f"`offload` is `{training.offload}`",
         )
 
 

@@ -178,8 +178,7 @@ class Recorder:
         if digest_of(self._modules) != step.code:
             raise SystemExit(
                 f"The code of `{stage}` was edited after this job was planned, so its outputs "
-                "would pass for those of "
-                "other code: run Snakemake again."
+                "would pass for those of other code: run Snakemake again."
             )
         self._read: dict[str, str] = {}
         self._outside: list[str] = []

@@ -189,8 +189,7 @@ def chain_of(report: str) -> list[Action]:
         remedy = f"delete {', '.join(broken)}, no record of a job, and " if broken else ""
         raise ValueError(
             f"{error}; {remedy}run `snakemake` again, and if it finds nothing to do, delete the "
-            "record "
-            "of the job that read the file first"
+            "record of the job that read the file first"
         ) from error
 
 

@@ -54,9 +54,8 @@ class Leak(NamedTuple):
         remedy = "take it out, revoke it" if self.is_secret else "name it relative to this folder"
         return (
             f"{path}, line {self.line}: holds {self.kind}, so no crate is written; {remedy}, and "
-            "if a "
-            "step wrote it, take it out of the settings or files that the step reads and run that "
-            "again"
+            "if a step wrote it, take it out of the settings or files that the step reads and run "
+            "that again"
         )
 
 

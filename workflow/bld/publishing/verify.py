@@ -59,8 +59,7 @@ def verify(path: Path) -> Findings:
                 findings.conclude(
                     list(_chain_problems(crate, records)),
                     "every input of every step was made by another step with the same digest, or "
-                    "came "
-                    "from outside",
+                    "came from outside",
                 )
             _check_profile(crate, findings)
             if not findings.problems:
@@ -101,9 +100,8 @@ def _check_files(crate: Crate, findings: Findings) -> None:
     findings.conclude(list(file_problems(crate)), holds)
     if crate.described:
         findings.not_checked.append(
-            f"{len(crate.described):,} files that the crate knows by digest alone, such as "
-            "weights and "
-            f"documents ({some(crate.described)}): compare `sha256sum` where you have them"
+            f"{len(crate.described):,} files that the crate knows by digest alone, such as weights "
+            f"and documents ({some(crate.described)}): compare `sha256sum` where you have them"
         )
 
 

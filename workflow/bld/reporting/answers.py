@@ -128,11 +128,9 @@ def _certainty(tables: Tables, notes: int) -> Answer:
     if not documents:
         return Answer("How sure is that?", "Not at all", [Markup("No run was evaluated.")])
     text = (
-        "Intervals are 95\u00a0%, from resampling the held-out documents, the same for both "
-        "models of a "
-        "comparison. They do not cover what another seed would change. Of comparisons without a "
-        "true "
-        "difference one in twenty shows one; this page makes {}. "
+        "Intervals are 95\u00a0%, from resampling the held-out documents, the same for both models "
+        "of a comparison. They do not cover what another seed would change. Of comparisons without "
+        "a true difference one in twenty shows one; this page makes {}. "
         '<a href="#notes">Failures and warnings</a>: {}.'
     )
     return Answer(

@@ -119,8 +119,7 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
 def _average(run: Run) -> str:
     return (
         f"The teacher {run.settings['teacher']} averages several models, so its bits per byte are "
-        "by bytes: "
-        "compare them with the column By bytes of others."
+        "by bytes: compare them with the column By bytes of others."
     )
 
 
@@ -185,13 +184,11 @@ def _cache(cache: ByteCache) -> Iterator[str]:
         )
     if exceeded := cache.audit["lost_mass"]["exceeded"]:
         yield (
-            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} "
-            "of the "
-            "distributions by more than their bound."
+            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} of "
+            "the distributions by more than their bound."
         )
     if cache.audit["storage"]["kl"] is None:
         yield (
-            f"The byte cache of {cache.name} gives no probability to symbols that its policy "
-            "holds possible: "
-            "it is damaged and has to be scored again."
+            f"The byte cache of {cache.name} gives no probability to symbols that its policy holds "
+            "possible: it is damaged and has to be scored again."
         )

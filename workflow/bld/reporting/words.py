@@ -26,8 +26,7 @@ VERDICTS = {
 COLUMNS = {
     "models": (
         "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd "
-        "byte_kl "
-        "calibration_error teacher"
+        "byte_kl calibration_error teacher"
     ),
     "methods": (
         "series student corpus models seeds bits_per_byte low high difference difference_low "
@@ -41,8 +40,7 @@ COLUMNS = {
     "ranks": "series student corpus models seeds methods documents rank low high",
     "benchmarks": (
         "model series seed benchmark metric value stderr low high higher_is_better documents "
-        "few_shot "
-        "chat_template limit harness"
+        "few_shot chat_template limit harness"
     ),
     "alignment": (
         "student teacher corpus documents student_entries teacher_entries shared_entries "

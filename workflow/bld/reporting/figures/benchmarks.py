@@ -30,8 +30,7 @@ FIGURE = Figure(
     title="Benchmarks",
     caption=(
         "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over the "
-        "questions "
-        "for each model by itself."
+        "questions for each model by itself."
     ),
     section="benchmarks",
     tables=["benchmarks"],

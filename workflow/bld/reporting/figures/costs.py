@@ -53,10 +53,9 @@ FIGURE = Figure(
     title="Training costs",
     caption=(
         "Costs of training, warm-ups included: a bar for the mean of a method, a tick for each of "
-        "its runs; "
-        "tokens per second are those of the distillation alone. Heads are left behind when "
-        "training ends. "
-        "Scoring the teacher ahead of training is shared by all runs and not included."
+        "its runs; tokens per second are those of the distillation alone. Heads are left behind "
+        "when training ends. Scoring the teacher ahead of training is shared by all runs and not "
+        "included."
     ),
     section="training",
     tables=["costs"],

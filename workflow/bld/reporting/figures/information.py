@@ -60,18 +60,12 @@ FIGURE = Figure(
     title="Information in bytes",
     caption=(
         "Left, the entropy of the teacher's byte distributions along a token, summed up to its "
-        "first, "
-        "second, ... byte, as a fraction of the entropy of the token distribution before it: "
-        "targets for "
-        "the first byte alone stop at the first dot. Right, both entropies by the length of the "
-        "token. "
-        "Over whole texts that the teacher writes itself the two would differ only by the entropy "
-        "of the "
-        "segmentation given the text. Token by token they differ because bytes do not say where a "
-        "token "
-        "ends, and because the entropy of a token is taken before its length is known: the bytes "
-        "of short "
-        "tokens have less, those of long ones more."
+        "first, second, ... byte, as a fraction of the entropy of the token distribution before "
+        "it: targets for the first byte alone stop at the first dot. Right, both entropies by the "
+        "length of the token. Over whole texts that the teacher writes itself the two would differ "
+        "only by the entropy of the segmentation given the text. Token by token they differ "
+        "because bytes do not say where a token ends, and because the entropy of a token is taken "
+        "before its length is known: the bytes of short tokens have less, those of long ones more."
     ),
     section="teacher-bytes",
     tables=["information"],
