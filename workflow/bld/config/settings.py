@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bld.config.archive import Archive, Author
-from bld.config.corpus import Corpus
 from bld.config.documents import (
     Columns,
     Count,
@@ -46,7 +45,7 @@ from bld.config.models import (
     Training,
 )
 from bld.config.plan import Plan
-from bld.config.registry import METHODS, Methods
+from bld.config.registry import METHODS, Corpus, Methods
 
 __all__ = [
     "COMMON",

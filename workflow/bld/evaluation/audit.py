@@ -19,7 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.measures import entropy, jensen_shannon, kullback_leibler, total_variation
+from bld.evaluation.measures import (
+    entropy,
+    finite,
+    jensen_shannon,
+    kullback_leibler,
+    total_variation,
+)
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
 
@@ -81,11 +87,11 @@ def audit(
             for measure in ("jsd", "total_variation")
         },
         "storage": {
-            "kl": _finite(storage),
+            "kl": finite(storage),
             "entropy": float(mean_entropy),
-            "share_of_entropy": _finite(storage / mean_entropy) if mean_entropy else None,
+            "share_of_entropy": finite(storage / mean_entropy) if mean_entropy else None,
         },
-        "bits_per_byte": {name: _finite(cost[name].mean() / math.log(2)) for name in NAMES},
+        "bits_per_byte": {name: finite(cost[name].mean() / math.log(2)) for name in NAMES},
         "true_byte_lost": {name: int((cost[name] > COST_OF_LOST).sum()) for name in NAMES},
         "lost_mass": {
             "mean": float(lost_mass.mean()),
@@ -185,10 +191,6 @@ def _escaped(text: bytes) -> str:
 def _spread(values: np.ndarray) -> dict[str, float]:
     mean, p99, most = values.mean(), np.quantile(values, 0.99), values.max()
     return {"mean": float(mean), "p99": float(p99), "max": float(most)}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _cell(value: float | None) -> str:

@@ -174,18 +174,9 @@ def _check_profile(crate: Crate, findings: Findings) -> None:
         unpacked, report = Path(folder, "crate"), Path(folder, "report.json")
         unpacked.mkdir()
         crate.extract(crate.names, unpacked)
-        command = [
-            program,
-            "validate",
-            "--no-paging",
-            "-p",
-            PROFILE,
-            "-f",
-            "json",
-            "-o",
-            str(report),
-        ]
-        done = subprocess.run([*command, str(unpacked)], capture_output=True)
+        how = f"--no-paging -p {PROFILE} -f json -o".split()
+        command = [program, "validate", *how, str(report), str(unpacked)]
+        done = subprocess.run(command, capture_output=True)
         if done.returncode not in (0, 1) or not report.exists():
             findings.not_checked.append(f"{what}: the public validator failed; it needs the web")
             return

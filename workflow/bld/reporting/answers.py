@@ -12,10 +12,9 @@ from markupsafe import Markup
 
 from bld.reporting.cells import TWO, Cells
 from bld.reporting.comparison import Comparison
-from bld.reporting.numbers import number, precision, signed
 from bld.reporting.page_tables import name_of
 from bld.reporting.tables import Tables
-from bld.reporting.words import BITS, TEACHER, UNTRAINED, VERDICTS
+from bld.reporting.words import BITS, TEACHER, UNTRAINED, VERDICTS, number, precision, signed
 
 MAX_SENTENCES = 4
 """Of more comparisons than this, the best have a sentence; the table of methods has all."""

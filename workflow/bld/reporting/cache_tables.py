@@ -17,9 +17,9 @@ from bld.reporting.cells import (
     Row,
     text_column,
 )
-from bld.reporting.numbers import percent
 from bld.reporting.rows import DISTRIBUTIONS
 from bld.reporting.tables import Tables
+from bld.reporting.words import percent
 from bld.symbols import HEAD_BYTES
 
 

@@ -18,10 +18,9 @@ from bld.reporting.inputs import (
     Run,
     evaluated_models,
 )
-from bld.reporting.numbers import number, percent
 from bld.reporting.series import flat
 from bld.reporting.tables import Tables
-from bld.reporting.words import BASELINE, BITS
+from bld.reporting.words import BASELINE, BITS, number, percent
 
 MIN_DOCUMENTS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in

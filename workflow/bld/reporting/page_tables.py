@@ -26,10 +26,22 @@ from bld.reporting.cells import (
     text_column,
 )
 from bld.reporting.comparison import Comparison
-from bld.reporting.numbers import GIBIBYTE, NO_VALUE, number, percent, precision, signed
 from bld.reporting.series import label
 from bld.reporting.tables import Tables
-from bld.reporting.words import ALL, BITS, DIVERGENCE, METRIC_WORDS, REFERENCES, VERDICTS
+from bld.reporting.words import (
+    ALL,
+    BITS,
+    DIVERGENCE,
+    GIBIBYTE,
+    METRIC_WORDS,
+    NO_VALUE,
+    REFERENCES,
+    VERDICTS,
+    number,
+    percent,
+    precision,
+    signed,
+)
 
 DIFFERENCE = ("difference_low", "difference_high")
 COSTS: dict[str, tuple[str, Show]] = {

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bld.config.plan import GIB
 from bld.config.settings import Settings
 from bld.files import MANIFEST
 from bld.pipeline.plan.jobs import Job, Limits, all_submissions, other_jobs
 from bld.pipeline.plan.shapes import Shape, Shapes
-from bld.pipeline.plan.words import gib, hours, size
 from bld.pipeline.plan.work import (
     Amount,
     CostInputs,
@@ -244,3 +245,29 @@ def _of_nodes(job: TrainingJob) -> Iterator[tuple[float, str]]:
             f"{job.limits.processes} GPUs in micro batches of {job.rows_at_once}; "
             f"`training.batch_size` must be a multiple of {at_once}.",
         )
+
+
+def scaled(value: float, unit: str = "", prefixes: str = " kMGTPEZ") -> str:
+    """Three digits, such as "86.4 GB" (10^9 bytes)."""
+    place = 0
+    while value >= 999.5 and place < len(prefixes) - 1:
+        value, place = value / 1000, place + 1
+    return f"{value:.3g} {prefixes[place].strip()}{unit}".strip()
+
+
+size, flops = partial(scaled, unit="B"), partial(scaled, unit="FLOP")
+"""Bytes, and floating-point operations."""
+short = partial(scaled, prefixes=" kMBT")
+"""A large number, such as "3.21 B"."""
+
+
+def gib(value: float) -> str:
+    """GiB of so many bytes, without the unit."""
+    return f"{value / GIB:.1f}"
+
+
+def hours(value: float) -> str:
+    """Hours, or seconds, with no more digits than are of use."""
+    if value >= 10:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.01 or not value else "<0.01"

@@ -24,7 +24,7 @@ from bld.config.settings import Methods
 from bld.files import MANIFEST, read_manifest, sha256_of, write_text
 from bld.publishing.card.parts import BASE, DOCUMENTS, Manifests, Part, card_licence, parts
 from bld.publishing.card.results import Results, read_results, shown
-from bld.reporting.numbers import GIBIBYTE, listed, number
+from bld.reporting.words import GIBIBYTE, listed, number
 
 PACKAGES = ("transformers", "torch", "deepspeed")
 HEADS = {

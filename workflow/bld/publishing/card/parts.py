@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bld.config.registry import SOURCES
-from bld.reporting.numbers import listed, number
+from bld.reporting.words import listed, number
 
 Manifests = Mapping[tuple[str, ...], Mapping[str, Any]]
 """Manifests by the last three folders of their paths: ("resources", "models", name), ("resources",

@@ -13,8 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bld.reporting.numbers import number, precision, signed
-from bld.reporting.words import METRIC_WORDS, TEACHER, UNTRAINED, VERDICTS
+from bld.reporting.words import (
+    METRIC_WORDS,
+    TEACHER,
+    UNTRAINED,
+    VERDICTS,
+    number,
+    precision,
+    signed,
+)
 
 REFERENCES = {TEACHER: ("teacher", "Teacher"), UNTRAINED: ("student", "Student before training")}
 """The series of the report that are no runs: where the summary of a run names their models, and

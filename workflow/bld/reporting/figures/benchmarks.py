@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import number
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, named, ranked_axis, stacked
 from bld.reporting.registry import Figure
+from bld.reporting.words import number
 
 DIRECTION = {True: ", higher is better", False: ", lower is better"}
 

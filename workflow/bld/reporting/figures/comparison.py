@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import signed
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, ranked_axis, stacked
 from bld.reporting.registry import Figure, Reported
 from bld.reporting.series import label
 from bld.reporting.style import MUTED
-from bld.reporting.words import BASELINE, BITS
+from bld.reporting.words import BASELINE, BITS, signed
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import GIBIBYTE, number
 from bld.reporting.plotting import Drawn, Frames, Palette, panels
 from bld.reporting.registry import Figure
 from bld.reporting.series import label
 from bld.reporting.style import INK
+from bld.reporting.words import GIBIBYTE, number
 
 COSTS = {
     "train_seconds": ("Training, seconds", 1.0),

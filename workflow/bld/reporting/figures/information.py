@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bld.config.method import PALETTE
-from bld.reporting.numbers import percent
 from bld.reporting.plotting import Drawn, Frames, Palette, pairs, place_ticks
 from bld.reporting.registry import Figure
 from bld.reporting.style import INK, MUTED
+from bld.reporting.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bld.reporting.numbers import number
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, ranked_axis, stacked
 from bld.reporting.registry import Figure, Reported
 from bld.reporting.series import label
 from bld.reporting.style import MUTED
-from bld.reporting.words import MIN_RANKED
+from bld.reporting.words import MIN_RANKED, number
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn:
