@@ -1,5 +1,5 @@
-"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, held against the
-digests that the hub states, and with the licence that they name.
+"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, checked against
+the digests that the hub states, and with the licence that they name.
 
 The hub's own client does the work; a mirror is used as it does, through HF_ENDPOINT.
 """

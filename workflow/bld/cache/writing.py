@@ -67,7 +67,7 @@ def score_shard(
     """Write `shard` from the `documents` of another shard.
 
     `checkpoints` is a folder for this shard alone: parts are put there and taken from there, and it
-    is removed at the end. Parts of another origin are not looked at. Beside it a hard link to the
+    is removed at the end. Parts of another origin are ignored. Beside it a hard link to the
     shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that
     was finished since.
     """

@@ -31,7 +31,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
             "expected it among the tasks"
         )
     seen: dict[str, str] = {}
-    judged: dict[str, tuple[str, str]] = {}
+    evaluated: dict[str, tuple[str, str]] = {}
     for name, run in settings.runs.items():
         twin = seen.setdefault(repr(run.own()), name)
         if twin != name:
@@ -39,7 +39,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
                 f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
                 "or setting"
             )
-        first, split = judged.setdefault(run.corpus, (name, run.validation_split))
+        first, split = evaluated.setdefault(run.corpus, (name, run.validation_split))
         if split != run.validation_split:
             yield (
                 f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
@@ -125,7 +125,7 @@ def _where(key: str, run: Run, settings: Settings, section: str, fields: Sequenc
 
 
 def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
-    """Splits that do not exist, or on which a model is both trained and looked at."""
+    """Splits that do not exist, or on which a model is both trained and evaluated."""
     for field in ("train_split", "validation_split", "development_split"):
         name = getattr(run, field)
         if name is not None:
@@ -140,7 +140,7 @@ def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.development_split == run.validation_split:
         yield (
             f"{key}.development_split: found {shown(run.development_split)}, expected another "
-            "split than `validation_split`, on which the run is judged"
+            "split than `validation_split`, on which the run is evaluated"
         )
     if run.training.evaluate_every and run.development_split is None:
         yield (
@@ -189,7 +189,7 @@ def _head_problems(key: str, head: str, student: str, settings: Settings) -> Ite
 
 
 def trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Who is trained on which (corpus, split) before the run is judged."""
+    """Who is trained on which (corpus, split) before the run is evaluated."""
     yield "the run", (run.corpus, run.train_split)
     student, teacher = settings.students.get(run.student), settings.teachers.get(run.teacher or "")
     for name in [*([student.model] if student else []), *(teacher.models if teacher else [])]:

@@ -1,6 +1,6 @@
 """The audit of a byte cache: a sample of its documents under a stricter policy.
 
-At every supervised symbol three distributions are held against each other: `strict` is that of the
+At every supervised symbol three distributions are compared: `strict` is that of the
 stricter policy, `policy` that of the cache's own policy, computed again, and `stored` what the
 cache keeps of it. From strict to policy is what dropped histories cost, from policy to stored what
 storage costs; from strict to stored is the error of what students learn from. The cache also bounds

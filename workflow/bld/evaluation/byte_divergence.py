@@ -2,7 +2,7 @@
 
 Both are read as ordinary token models and summed to bytes under the same policy, so the figures
 compare two models and not two ways of summing. The student's byte head, which is gone at inference,
-is held against the teacher apart, at the bytes that it sees: it reads the student's own tokens and
+is compared with the teacher apart, at the bytes that it sees: it reads the student's own tokens and
 predicts the first ten bytes of each.
 
 Of single symbols only a few figures are kept, so memory does not grow with the documents as their

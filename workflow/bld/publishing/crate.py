@@ -118,7 +118,7 @@ def write_crate(request: CrateRequest, report: str, target: Path, code: Path) ->
 
 
 class _Files:
-    """The files of the crate, each looked through for what should not be published."""
+    """The files of the crate, each searched for what should not be published."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector

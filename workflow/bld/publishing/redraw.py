@@ -21,7 +21,7 @@ REPORT_STAGE = "report"
 SUMMARY = "summary.json"
 COMPARED = (".json", ".csv")
 TIMES = frozenset({"train_seconds", "gpu_hours"})
-"""What a summary.json tells of the machine and not of the models."""
+"""What a summary.json says of the machine and not of the models."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 
 

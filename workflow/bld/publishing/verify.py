@@ -115,7 +115,7 @@ def _read_records(crate: Crate, findings: Findings) -> dict[str, Record]:
         except ValueError as error:
             problems.append(str(error))
     findings.conclude(
-        problems, f"{len(records):,} records agree with themselves and with the files they tell of"
+        problems, f"{len(records):,} records agree with themselves and with the files they describe"
     )
     return records
 
@@ -136,7 +136,7 @@ def _record_problems(crate: Crate, name: str, record: Record) -> Iterator[str]:
 
 
 def _chain_problems(crate: Crate, records: Mapping[str, Record]) -> Iterator[str]:
-    """Broken links, steps that lead to no report, and files that no step tells of."""
+    """Broken links, steps that lead to no report, and files that no record describes."""
     reports = [name for name, record in records.items() if record.stage == REPORT_STAGE]
     if not reports:
         yield "no step of the crate made a report"

@@ -105,7 +105,7 @@ def worst(tables: Tables) -> PageTable:
 
 
 def information(tables: Tables) -> PageTable:
-    """How much bytes tell of the teacher's tokens."""
+    """How much of the teacher's tokens their bytes determine."""
     cells = Cells(tables.frames, "information")
     return cells.page_table(
         "teacher-bytes",

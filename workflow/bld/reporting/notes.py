@@ -108,7 +108,7 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
         yield (
             f"The KL divergence of {model.name} from its teacher is infinite: it gives no "
             "probability to "
-            "bytes that the teacher holds possible, which cannot be with evaluation.eps 0."
+            "bytes to which the teacher gives some, which cannot be with evaluation.eps 0."
         )
     for task in model.benchmarks:
         if limit := model.result(task).get("limit"):

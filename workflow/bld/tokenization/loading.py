@@ -2,7 +2,7 @@
 
 For some model types transformers reads only the vocabulary of that file and makes the rest anew, as
 the class that it has for the type. So the file is loaded by itself, and a folder whose tokenizer
-comes out otherwise through AutoTokenizer is told of.
+comes out otherwise through AutoTokenizer is reported.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ class Shapes:
 
     def doubts(self, name: str) -> Iterator[str]:
         """What a reader should know of a model's shape."""
-        said, shape = self._settings.models[name].shape, self.model(name)
-        if said and self._file(name, "config.json"):
-            expected = stated_shape(said)
+        stated, shape = self._settings.models[name].shape, self.model(name)
+        if stated and self._file(name, "config.json"):
+            expected = stated_shape(stated)
             wrong = [x for x in STATED if getattr(shape, x) != getattr(expected, x)]
             if wrong:
                 found = ", ".join(f"{x} {getattr(shape, x)}" for x in wrong)
@@ -199,22 +199,22 @@ def scratch_shape(scratch: config.Scratch) -> Shape:
     return replace(counted(llama), bytes_per_weight=WEIGHT_BYTES[scratch.training.precision])
 
 
-def stated_shape(said: config.Shape) -> Shape:
+def stated_shape(stated: config.Shape) -> Shape:
     """The shape that a configuration states; of a kind that transformers does not know, a Llama's.
     The weights take two bytes each."""
-    assert said.hidden and said.heads
+    assert stated.hidden and stated.heads
     made = AutoConfig.for_model(
-        said.kind if said.kind in CONFIG_MAPPING else "llama",
-        vocab_size=said.vocabulary,
-        hidden_size=said.hidden,
-        num_hidden_layers=said.layers,
-        num_attention_heads=said.heads,
-        num_key_value_heads=said.key_value_heads or said.heads,
-        head_dim=said.head_width or said.hidden // said.heads,
-        intermediate_size=said.intermediate,
-        tie_word_embeddings=said.tied,
+        stated.kind if stated.kind in CONFIG_MAPPING else "llama",
+        vocab_size=stated.vocabulary,
+        hidden_size=stated.hidden,
+        num_hidden_layers=stated.layers,
+        num_attention_heads=stated.heads,
+        num_key_value_heads=stated.key_value_heads or stated.heads,
+        head_dim=stated.head_width or stated.hidden // stated.heads,
+        intermediate_size=stated.intermediate,
+        tie_word_embeddings=stated.tied,
     )
-    return replace(counted(made), kind=said.kind, bytes_per_weight=2)
+    return replace(counted(made), kind=stated.kind, bytes_per_weight=2)
 
 
 def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:

@@ -66,7 +66,7 @@ class CardInputs:
 
 
 def write_card(inputs: CardInputs, card: Path) -> None:
-    """Write the card; it appears by rename. Raises ValueError if the report does not tell of the
+    """Write the card; it appears by rename. Raises ValueError if the report does not have the
     run."""
     write_text(card, str(make_card(inputs)))
 
@@ -238,7 +238,7 @@ def _in_one_line(text: str) -> str:
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:
-    """The class of machine that a record tells of."""
+    """The class of machine that a record names."""
     if hardware["gpus"]:
         gpus = Counter(hardware["gpus"])
         return listed([f"{count} \u00d7 {name}" for name, count in gpus.items()])

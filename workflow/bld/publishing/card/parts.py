@@ -79,14 +79,14 @@ def parts(settings: Mapping[str, Any], manifests: Manifests) -> list[Part]:
 
 def stated_licence(manifest: Mapping[str, Any]) -> Licence:
     """The licence in the manifest of a fetched or linked folder."""
-    said = manifest.get("licence", {})
-    names = said.get("license") or []
+    stated = manifest.get("licence", {})
+    names = stated.get("license") or []
     names = [names] if isinstance(names, str) else [str(name) for name in names]
     known = [name for name in names if name not in ("other", "unknown")]
-    if own := said.get("license_name"):
+    if own := stated.get("license_name"):
         known = [str(own), *known]
-    link = said.get("license_link")
-    return Licence(tuple(known), str(link) if link else None, tuple(said.get("files", ())))
+    link = stated.get("license_link")
+    return Licence(tuple(known), str(link) if link else None, tuple(stated.get("files", ())))
 
 
 def card_licence(licences: Sequence[Licence]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class Difference(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All that is told of a run: itself, those beside it (teacher, student before training), its
-    differences from SFT, and how much it was evaluated on."""
+    """All that the report has on a run: itself, those beside it (teacher, student before training),
+    its differences from SFT, and how much it was evaluated on."""
 
     run: Measured
     others: Sequence[Measured]
@@ -95,7 +95,7 @@ class Results(NamedTuple):
 def read_results(report: Path, run: str) -> Results:
     """What the report in this folder says of a run.
 
-    Raises ValueError, naming the file, if the report does not tell of it.
+    Raises ValueError, naming the file, if the report does not have it.
     """
     summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
     told = {one["run"]: one for one in summary["runs"]}

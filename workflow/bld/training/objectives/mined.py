@@ -18,7 +18,7 @@ As in the authors' code (github.com/fanqiwan/FuseAI, `vocab_align_type: soft`):
 Deviations:
 * The divergence is over the moved tokens and one outcome for all others, which holds the teacher's
   tail and what has no place in the student's vocabulary. The authors normalise what is kept, which
-  makes the teacher look surer than it is (arXiv 2503.16870). What falls on the same entry is added;
+  makes the teacher overconfident (arXiv 2503.16870). What falls on the same entry is added;
   they keep the most probable. KL, not cross-entropy: the teacher's entropy has no gradient.
 * Tokens are compared by the bytes that they spell, and ends of turns are the same; the authors
   compare characters, and the names of special tokens. Entries of the student that spell the same

@@ -114,5 +114,5 @@ def shared_divergence(
         return terms.sum(1) * temperature**2
 
     tokens = batch.teacher_tokens
-    said = outcome_MK, tokens.log_probs_UK[u_M], tokens.log_tail_U[u_M]
-    return Shared(s_M, by_blocks(lm, hidden_XH[batch.source_S[s_M]], divergence, *said))
+    targets = outcome_MK, tokens.log_probs_UK[u_M], tokens.log_tail_U[u_M]
+    return Shared(s_M, by_blocks(lm, hidden_XH[batch.source_S[s_M]], divergence, *targets))
