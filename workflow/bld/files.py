@@ -1,4 +1,5 @@
-"""Files that every room writes the same way: whole or not there, text, JSON, digests, manifests."""
+"""Files that the whole package writes the same way: whole or not there, text, JSON, digests,
+manifests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Student and teacher side by side: which of their tokens stand in the same place, where both spell
-the same symbols, so the symbols are the ruler; and what entries of both vocabularies spell.
+"""Student and teacher side by side: which of their tokens span the same symbols, which both count
+alike; and what entries of both vocabularies spell.
 
 Ids count by what they spell: several ids that spell the same bytes are one outcome, and all end
 tokens of a model are the outcome END. Shared outcomes are numbered by their bytes, END last.
