@@ -16,15 +16,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bld.cache.shards import (
-    ORIGIN,
-    TAIL_SHAPE,
-    Origin,
-    Row,
-    read_metadata,
-    table_of,
-    write_tables,
-)
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, read_metadata, table_of, write_tables
 from bld.cache.tails import TailSums
 from bld.cache.top_k import keep_most_probable, keep_tokens
 from bld.documents.document import Document

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bld.config.settings import (
-    BldSettings,
-    Method,
-    Model,
-    Run,
-    Settings,
-    Teacher,
-    Training,
-)
+from bld.config.settings import BldSettings, Method, Model, Run, Settings, Teacher, Training
 from bld.config.words import did_you_mean, listed, shown
 
 # They count nothing on what the student writes itself.

@@ -19,13 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.measures import (
-    entropy,
-    finite,
-    jensen_shannon,
-    kullback_leibler,
-    total_variation,
-)
+from bld.evaluation import measures
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
 
@@ -55,10 +49,7 @@ class _Measured(NamedTuple):
 
 
 def audit(
-    stored: Iterable[Stored],
-    policy: Iterable[Scored],
-    strict: Iterable[Scored],
-    rounding: float,
+    stored: Iterable[Stored], policy: Iterable[Scored], strict: Iterable[Scored], rounding: float
 ) -> dict[str, Any]:
     """The figures of an audit; the three streams go through the same documents.
 
@@ -87,11 +78,11 @@ def audit(
             for measure in ("jsd", "total_variation")
         },
         "storage": {
-            "kl": finite(storage),
+            "kl": measures.finite(storage),
             "entropy": float(mean_entropy),
-            "share_of_entropy": finite(storage / mean_entropy) if mean_entropy else None,
+            "share_of_entropy": measures.finite(storage / mean_entropy) if mean_entropy else None,
         },
-        "bits_per_byte": {name: finite(cost[name].mean() / math.log(2)) for name in NAMES},
+        "bits_per_byte": {name: measures.finite(cost[name].mean() / math.log(2)) for name in NAMES},
         "true_byte_lost": {name: int((cost[name] > COST_OF_LOST).sum()) for name in NAMES},
         "lost_mass": {
             "mean": float(lost_mass.mean()),
@@ -138,16 +129,16 @@ def _measure(stored: Stored, policy: Scored, strict: Scored) -> _Measured:
     }
     by_symbol = {
         "is_byte": symbols_N != END,
-        "storage": kullback_leibler(log_probs["policy"], log_probs["stored"]),
-        "entropy": entropy(log_probs["policy"]),
+        "storage": measures.kullback_leibler(log_probs["policy"], log_probs["stored"]),
+        "entropy": measures.entropy(log_probs["policy"]),
         "lost_mass": stored.lost_mass_N.astype(np.float64),
     }
     for name, of_this in log_probs.items():
         by_symbol[f"cost_{name}"] = -of_this[np.arange(len(symbols_N)), symbols_N]
     for name in AUDITED:
         both = log_probs[name], log_probs["strict"]
-        by_symbol[f"jsd_{name}"] = jensen_shannon(*both)
-        by_symbol[f"total_variation_{name}"] = total_variation(*both)
+        by_symbol[f"jsd_{name}"] = measures.jensen_shannon(*both)
+        by_symbol[f"total_variation_{name}"] = measures.total_variation(*both)
     return _Measured(document, by_symbol)
 
 

@@ -33,17 +33,8 @@ BYTE_VOCABULARY = 512
 # bfloat16; other architectures count like Llama.
 NORM_BYTES = {"gemma": 20, "gemma2": 36, "gpt2": 16, "gpt_neox": 16, "llama": 16, "mistral": 16}
 NORM_BYTES |= {"qwen2": 16}
-STATED = [
-    "kind",
-    "vocabulary",
-    "hidden",
-    "layers",
-    "heads",
-    "intermediate",
-    "tied",
-    "width",
-    "narrow",
-]
+STATED = ["kind", "vocabulary", "hidden", "layers", "heads", "intermediate", "tied"]
+STATED += ["width", "narrow"]
 FETCH = "Fetch it (`snakemake ... resources/models/{0}/manifest.json`), or say `models.{0}.shape`"
 
 
