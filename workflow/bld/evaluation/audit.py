@@ -20,6 +20,7 @@ import numpy as np
 
 from bld.documents.document import Document
 from bld.evaluation import measures
+from bld.files import finite
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
 
@@ -78,11 +79,11 @@ def audit(
             for measure in ("jsd", "total_variation")
         },
         "storage": {
-            "kl": measures.finite(storage),
+            "kl": finite(storage),
             "entropy": float(mean_entropy),
-            "share_of_entropy": measures.finite(storage / mean_entropy) if mean_entropy else None,
+            "share_of_entropy": finite(storage / mean_entropy) if mean_entropy else None,
         },
-        "bits_per_byte": {name: measures.finite(cost[name].mean() / math.log(2)) for name in NAMES},
+        "bits_per_byte": {name: finite(cost[name].mean() / math.log(2)) for name in NAMES},
         "true_byte_lost": {name: int((cost[name] > COST_OF_LOST).sum()) for name in NAMES},
         "lost_mass": {
             "mean": float(lost_mass.mean()),

@@ -19,17 +19,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bld.documents.document import Document
-from bld.evaluation.measures import finite
 from bld.evaluation.reader import Reader
-from bld.scoring.averaging import Scorer
+from bld.files import finite
 from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Rendered, Renderer
+
+if TYPE_CHECKING:
+    from bld.scoring.averaging import Scorer
 
 
 def bits_per_byte(

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from bld.documents.document import Document
 from bld.evaluation import measures
 from bld.evaluation.measures import AT_END, Table
+from bld.files import finite
 from bld.models import context_of, hidden_states
 from bld.scoring.averaging import Scorer
 from bld.scoring.scorer import ByteScorer, Scored
@@ -180,8 +181,8 @@ def _of_document(document: Document, table: Table) -> dict[str, Any]:
         "symbols": len(is_byte),
         "bytes": int(is_byte.sum()),
         "jsd": float(table["jsd"].sum()),
-        "kl": measures.finite(table["kl"].sum()),
-        "nats": {model: measures.finite(table[f"{model}_nats"][is_byte].sum()) for model in MODELS},
+        "kl": finite(table["kl"].sum()),
+        "nats": {model: finite(table[f"{model}_nats"][is_byte].sum()) for model in MODELS},
     }
 
 
@@ -192,7 +193,7 @@ def _of_head(table: Table, of_all: Table) -> dict[str, Any]:
         "share": whole["bytes"] / measures.counts_and_divergences(of_all)["bytes"],
         **_model(table, "head"),
         "student_same": {
-            "jsd": measures.finite(table["student_jsd"].mean()),
+            "jsd": finite(table["student_jsd"].mean()),
             "bits_per_byte": measures.bits_per_byte(table, "student"),
         },
         "by_position": [

@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 from bld.documents.document import Document, encode
-from bld.evaluation.measures import finite
+from bld.files import finite
 from bld.models import context_of
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import Segment
