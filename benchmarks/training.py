@@ -37,9 +37,9 @@ from bld.documents.shards import read_split
 from bld.files import write_json
 from bld.models import device, load_language_model
 from bld.scoring.scorer import ByteScorer
-from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import Renderer
+from bld.tokenization.scratch import byte_tokenizer_like
 from bld.training.batches import Batches, Signals
 from bld.training.heads import TRAINED_HEADS, ByteHead, MarginalHead, OutputHead
 from bld.training.histories import Histories

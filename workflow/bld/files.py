@@ -1,9 +1,11 @@
-"""Files that every room writes the same way: whole or not there, text, JSON, digests, manifests."""
+"""Files that the whole package writes the same way: whole or not there, text, JSON, digests,
+manifests."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,10 +53,16 @@ def _remove(path: Path) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` with sorted keys, indented, ending in a newline; the file appears by rename.
 
-    Raises ValueError for NaN and infinity, which JSON cannot hold: write null instead.
+    Raises ValueError for NaN and infinity, which JSON cannot hold: write null instead,
+    see `finite`.
     """
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def finite(value: float) -> float | None:
+    """The number as JSON can hold it: none for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
 def write_text(path: Path | str, text: str) -> None:

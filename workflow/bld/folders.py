@@ -39,7 +39,7 @@ def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
         write_json(partial / MANIFEST, {"files": files, **about})
 
 
-class IncompleteFolder(ArgumentTypeError, ValueError):
+class IncompleteFolderError(ArgumentTypeError, ValueError):
     """A folder that is not whole. Argparse would not show the text of a plain ValueError."""
 
 
@@ -50,16 +50,16 @@ def whole_folder(manifest: str | Path) -> Path:
     try:
         files = read_manifest(manifest).get("files")
     except ValueError as error:
-        raise IncompleteFolder(str(error)) from error
+        raise IncompleteFolderError(str(error)) from error
     if files is None:
-        raise IncompleteFolder(
+        raise IncompleteFolderError(
             f"{manifest}: expected the manifest of a folder, found no `files` in it"
         )
     for name, expected in files.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else None
         if found != expected["bytes"]:
-            raise IncompleteFolder(
+            raise IncompleteFolderError(
                 f"{path}: expected {expected['bytes']} bytes as {manifest} says, found "
                 f"{'no such file' if found is None else f'{found} bytes'}; delete the folder and "
                 "make it again"

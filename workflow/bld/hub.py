@@ -1,5 +1,5 @@
-"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, held against the
-digests that the hub states, and with the licence that they name.
+"""Repositories of the Hugging Face hub as plain folders: fetched at one commit, checked against
+the digests that the hub states, and with the licence that they name.
 
 The hub's own client does the work; a mirror is used as it does, through HF_ENDPOINT.
 """
@@ -12,15 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, metadata_load, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, errors, metadata_load, snapshot_download
 
 CARD = "README.md"
 LICENCE_FILES = ["LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*"]
@@ -75,26 +68,25 @@ def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: 
 
 def _explanation(error: BaseException, revision: str) -> str:
     """What went wrong with a repository and what to do about it."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, RevisionNotFoundError):
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    if isinstance(error, errors.RevisionNotFoundError):
         return f"there is no commit {revision} in it; {LOOK_UP_REVISION}"
-    if isinstance(error, GatedRepoError) or status == 403:
+    if isinstance(error, errors.GatedRepoError) or status == 403:
         return (
             "it is gated, and you have not been let in; accept its licence on its page, then "
             f"{LOG_IN}"
         )
-    if isinstance(error, RepositoryNotFoundError) or status == 401:
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 401:
         return f"there is no such repository, or it is not public; check the name, or {LOG_IN}"
     if status:
         return f"the hub answers with status {status}; try again later"
     if isinstance(error, HTTPError):
         return (
             f"the hub cannot be reached from this machine ({type(error).__name__}); fetch where "
-            "there is internet, which is "
-            "a login node as a rule, name a mirror in HF_ENDPOINT, or copy the files to disk and "
-            "write `path:` for `hub:`"
+            "there is internet, which is a login node as a rule, name a mirror in HF_ENDPOINT, or "
+            "copy the files to disk and write `path:` for `hub:`"
         )
     return f"{error}; run this again"
 

@@ -9,8 +9,7 @@ from bld.documents.document import make_document
 from bld.evaluation.audit import Stored, audit, audit_table
 from bld.files import write_json
 from bld.scoring.scorer import Scored
-from bld.scoring.trie import TRIE_SYMBOLS
-from bld.symbols import END
+from bld.symbols import END, TRIE_SYMBOLS
 
 A, B = b"ab"
 

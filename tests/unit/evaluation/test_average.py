@@ -5,8 +5,7 @@ import pytest
 
 from bld.config.settings import Histories
 from bld.documents.document import make_document
-from bld.evaluation.average import average_bits_per_byte
-from bld.evaluation.bits_per_byte import bits_per_byte
+from bld.evaluation.bits_per_byte import average_bits_per_byte, bits_per_byte
 from bld.scoring.averaging import AverageScorer
 from bld.scoring.scorer import ByteScorer
 

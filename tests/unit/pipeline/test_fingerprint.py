@@ -102,7 +102,7 @@ def test_code_changes_the_digest_of_the_stages_that_run_it_and_of_no_other(packa
         ("reporting/page.html.j2", {"report"}),
         ("reporting/figures/loss.py", {"report"}),
         # Cards write numbers as the report does.
-        ("reporting/numbers.py", {"report", "write_card"}),
+        ("reporting/words.py", {"report", "write_card"}),
         ("evaluation/benchmarks/next_word.yaml", {"build_benchmark"}),
         ("publishing/card/card.md.j2", {"write_card"}),
         ("config/settings.py", set()),

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from bld.files import write_text
-from bld.pipeline import hardware
-from bld.pipeline.hardware import EnergyMeter, driver, peak_gpu_memory, peak_memory, uses_gpu
+from bld.pipeline import environment
+from bld.pipeline.environment import EnergyMeter, driver, peak_gpu_memory, peak_memory, uses_gpu
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_energy_is_the_sum_over_processors_and_not_over_their_parts(zone, tmp_pa
 def test_a_counter_that_begins_anew_many_times_is_read_in_between(
     zone, tmp_path, no_nvml, monkeypatch
 ):
-    monkeypatch.setattr(hardware, "SECONDS_BETWEEN_READINGS", 0.01)
+    monkeypatch.setattr(environment, "SECONDS_BETWEEN_READINGS", 0.01)
     zone("0", 0, largest=999_999)
     meter = EnergyMeter(tmp_path)
     for microjoules in (600_000, 200_000, 800_000, 400_000):  # each 0.6 J further
@@ -115,7 +115,7 @@ def test_the_most_memory_of_this_process_and_of_those_it_waited_for_counts():
 
 
 def test_the_machine_is_told_of_by_its_class():
-    found = hardware.hardware()
+    found = environment.hardware()
     assert found["host"] == f"{platform.system()} {platform.machine()}"
     assert platform.node() not in str(found)
     assert 0 < found["cores"] <= os.cpu_count()
@@ -127,4 +127,4 @@ def test_a_gpu_that_was_not_used_is_not_told_of():
 
     assert uses_gpu() == torch.cuda.is_initialized()
     if not torch.cuda.is_initialized():
-        assert hardware.hardware()["gpus"] == [] and peak_gpu_memory() is None
+        assert environment.hardware()["gpus"] == [] and peak_gpu_memory() is None

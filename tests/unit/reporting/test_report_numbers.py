@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bld.reporting.cells import Cells
-from bld.reporting.numbers import listed, number, percent, precision, signed
+from bld.reporting.words import listed, number, percent, precision, signed
 
 SCALES = {"peak_memory_bytes": 2.0**30}
 

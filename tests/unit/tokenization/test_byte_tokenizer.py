@@ -5,8 +5,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from bld.symbols import Segment
-from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.rendering import Renderer, load_renderer
+from bld.tokenization.scratch import byte_tokenizer_like
 
 TEXT = "na\u00efve\u0301 \u65e5\u672c \U0001f600\r\n\x00 </s> <|im_end|> \u2581"
 TURNS = [

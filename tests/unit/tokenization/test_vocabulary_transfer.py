@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PhiConfig, PhiForCausalLM
 
 from bld.evaluation.reader import Reader
-from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.rendering import Renderer
+from bld.tokenization.scratch import byte_tokenizer_like
 from bld.tokenization.spelling import spell
 from bld.tokenization.transfer import transfer_vocabulary
 

@@ -340,7 +340,7 @@ def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_int
     texts = [document.content for document in case.live.seen]
     assert len(set(texts)) > len(texts) / 2
     for steps_left in (2, 3):
-        with pytest.raises(toy.Killed):
+        with pytest.raises(toy.KilledError):
             attempt(steps_left, tmp_path)
     found, resumed = attempt(folder=tmp_path)
     assert resumed.equals(metrics)

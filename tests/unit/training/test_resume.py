@@ -86,7 +86,7 @@ KINDS = [
 def test_a_training_that_is_resumed_ends_as_one_that_was_not_interrupted(toy, attempt, kind):
     expected = attempt(folder=None, **kind)
     for steps_to_live in (2, 3):
-        with pytest.raises(toy.Killed):
+        with pytest.raises(toy.KilledError):
             attempt(steps_to_live, **kind)
     assert_same(attempt(**kind), expected)
 
@@ -98,9 +98,9 @@ def test_what_fails_after_the_last_step_does_not_cost_the_training(attempt, tmp_
 
 def test_steps_after_the_last_checkpoint_are_taken_again(toy, attempt, tmp_path):
     expected = attempt(folder=None)
-    with pytest.raises(toy.Killed):
+    with pytest.raises(toy.KilledError):
         attempt(3)
-    with pytest.raises(toy.Killed):
+    with pytest.raises(toy.KilledError):
         attempt(4, minutes=60)
     assert (tmp_path / "latest").read_text() == "step-00000003\n"
     assert_same(attempt(minutes=60), expected)

@@ -47,7 +47,7 @@ def attempt(toy, tmp_path):
                 checkpoints=Checkpoints(tmp_path / "checkpoints", Deadline(0, minutes)),
                 tracking=Tracking(tracker, folder),
             )[1]
-        except toy.Killed:
+        except toy.KilledError:
             return None
 
     return run

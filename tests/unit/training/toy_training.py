@@ -48,7 +48,7 @@ def new_trainee(dropout=0.1):
     return Trainee(lm, LinearHeads(16, 0), Bld(kl_weight=0.0))
 
 
-class Killed(BaseException):
+class KilledError(BaseException):
     """Nobody catches it, and nothing is saved on its way."""
 
 
@@ -60,7 +60,7 @@ class Mortal:
 
     def step(self, *arguments):
         if self._steps == 0:
-            raise Killed
+            raise KilledError
         self._steps -= 1
         return self._data.step(*arguments)
 

@@ -15,11 +15,10 @@ import torch
 from bld.config.methods.first_choice import FirstChoiceSettings
 from transformers import PreTrainedModel
 
-from bld.training.alignment import same_spans
+from bld.training.alignment import Outcomes, same_spans, shared_outcomes
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, token_loss
 from bld.training.objective import ObjectiveContext, ObjectiveParts
-from bld.training.outcomes import Outcomes, shared_outcomes
 
 
 def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:

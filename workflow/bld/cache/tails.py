@@ -1,5 +1,5 @@
 """How the mass of tails is spread: a cache stores one mass for all the symbols that it drops at a
-byte, and, once for a whole shard, what such tails look like on average.
+byte, and, once for a whole shard, the average shape of such tails.
 
 The average is taken by the most probable symbol of the byte: what else could follow where `e` is
 likeliest is other than where a space is. Spread like that, a tail costs a tenth of the information

@@ -16,15 +16,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bld.cache.shards import (
-    ORIGIN,
-    TAIL_SHAPE,
-    Origin,
-    Row,
-    read_metadata,
-    table_of,
-    write_tables,
-)
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, read_metadata, table_of, write_tables
 from bld.cache.tails import TailSums
 from bld.cache.top_k import keep_most_probable, keep_tokens
 from bld.documents.document import Document
@@ -67,7 +59,7 @@ def score_shard(
     """Write `shard` from the `documents` of another shard.
 
     `checkpoints` is a folder for this shard alone: parts are put there and taken from there, and it
-    is removed at the end. Parts of another origin are not looked at. Beside it a hard link to the
+    is removed at the end. Parts of another origin are ignored. Beside it a hard link to the
     shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that
     was finished since.
     """

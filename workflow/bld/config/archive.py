@@ -38,8 +38,7 @@ class Archive(Section):
     """Its name."""
     description: str = (
         "Language models distilled through bytes: configuration, code, environments, records of "
-        "every step, measures "
-        "and the report."
+        "every step, measures and the report."
     )
     """What is in it, in a sentence or two."""
     runs: list[Name] | None = Field(None, min_length=1)

@@ -104,8 +104,7 @@ def _teacher_problems(key: str, teacher: Teacher, settings: Settings) -> Iterato
     if teacher.average and teacher.top_k_tokens:
         yield (
             f"{key}.top_k_tokens: found {teacher.top_k_tokens}, expected 0 since models that are "
-            "averaged have no tokens in "
-            "common"
+            "averaged have no tokens in common"
         )
 
 
@@ -121,8 +120,7 @@ def _audit_problems(name: str, teacher: Teacher, audit: Audit) -> Iterator[str]:
     if audit.histories == "beam" and audit.beam_width < teacher.beam_width:
         yield (
             f"audit.beam_width: found {audit.beam_width}, expected at least the `beam_width` of "
-            "the "
-            f"teacher `{name}` ({teacher.beam_width})"
+            f"the teacher `{name}` ({teacher.beam_width})"
         )
 
 
@@ -181,9 +179,8 @@ def _archive_problems(key: str, archive: Archive, settings: Settings) -> Iterato
 def _plan_problems(plan: Plan) -> Iterator[str]:
     if plan.gpu not in PEAKS and not (plan.tflops and plan.memory_gib):
         yield (
-            f"plan.gpu: found {shown(plan.gpu)}, expected "
-            f"{either(f'`{name}`' for name in PEAKS)}, or `plan.tflops` and "
-            f"`plan.memory_gib` of another{did_you_mean(plan.gpu, PEAKS)}"
+            f"plan.gpu: found {shown(plan.gpu)}, expected {either(f'`{name}`' for name in PEAKS)}, "
+            f"or `plan.tflops` and `plan.memory_gib` of another{did_you_mean(plan.gpu, PEAKS)}"
         )
 
 
@@ -201,8 +198,7 @@ def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[s
         if split.documents is not None and split.shards > split.documents:
             yield (
                 f"{key}.splits.{name}.shards: found {split.shards}, expected at most one for each "
-                "of "
-                f"the split's {split.documents} documents"
+                f"of the split's {split.documents} documents"
             )
     for name in corpus.source.datasets:
         yield from known(f"{key}.source.dataset", name, settings, "datasets")

@@ -1,4 +1,4 @@
-"""The settings of how models are judged: by bytes, by benchmarks and by what they write; and how
+"""The settings of how models are evaluated: by bytes, by benchmarks and by what they write; and how
 teachers' bytes are audited.
 
 `config` is the place to import settings from.
@@ -21,13 +21,12 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 class Evaluation(Histories):
-    """How models are judged on the validation split; for byte_divergence, teacher and student are
-    summed over the same kind of histories."""
+    """How models are evaluated on the validation split; for byte_divergence, teacher and student
+    are summed over the same kind of histories."""
 
     reruns = (
         "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged "
-        "teachers alone) and the "
-        "report"
+        "teachers alone) and the report"
     )
 
     eps: float = Field(0.0, ge=0, lt=1)
@@ -76,7 +75,7 @@ class LocalBenchmark(Section):
 
 class Benchmark(Section):
     """A task of lm-evaluation-harness, of its own collection or made from a corpus. Every run is
-    judged by it, its teacher, and its student before training."""
+    evaluated on it, its teacher, and its student before training."""
 
     reruns = "this benchmark of every model and the report"
 

@@ -113,7 +113,7 @@ class Distillation(Method):
 
 class Sampling(Section):
     """On-policy distillation: documents whose supervised text the student writes itself, anew in
-    each step; the teacher judges them, and no cross-entropy is taken on them. Needs a teacher with
+    each step; the teacher scores them, and no cross-entropy is taken on them. Needs a teacher with
     `mode: live`."""
 
     reruns = "runs that read it, their evaluation and the report"

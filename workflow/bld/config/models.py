@@ -261,7 +261,7 @@ class Scoring(Histories):
 
 class Average(Section):
     """Several models as one teacher: their byte distributions averaged, whatever their tokenizers.
-    It is judged in bits per byte by its bytes, and answers no benchmarks and writes no texts."""
+    It is evaluated in bits per byte by its bytes, and answers no benchmarks and writes no texts."""
 
     reruns = Scoring.reruns
 

@@ -126,7 +126,7 @@ def _subclasses(section: type[Section]) -> Iterator[type[Section]]:
         yield from _subclasses(child)
 
 
-# Other rooms derive sections of their own, some of the same name.
+# Other packages derive sections of their own, some of the same name.
 REASONS = {
     section.__name__: section.reruns
     for section in _subclasses(Section)

@@ -1,17 +1,20 @@
 """What there is of each kind of thing: definitions are found by the folder that they stand in, so
-that adding a file there adds a method or a kind of source, and nothing else lists them."""
+that adding a file there adds a method or a kind of source, and nothing else lists them. And the
+sections that hold one of each: the settings of methods, and a corpus with its source."""
 
 from __future__ import annotations
 
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, create_model
 
 from bld.config import methods, sources
-from bld.config.documents import Section
+from bld.config.documents import Expected, Name, Section, Seed, Split
 from bld.config.method import Loss, Method
 from bld.config.source import Source
 
@@ -51,6 +54,28 @@ _FIELDS: dict[str, Any] = {
     if method.model_fields
 }
 Methods: Any = create_model("Methods", __base__=Section, __doc__=_DOC, **_FIELDS)
+
+
+if TYPE_CHECKING:
+    AnySource = Source
+else:
+    AnySource = Annotated[reduce(or_, SOURCES.values()), Field(discriminator="kind")]
+
+
+class Corpus(Section):
+    """A source of documents, cut into splits."""
+
+    reruns = "the corpus and everything after it"
+
+    source: AnySource
+    """Where documents come from."""
+    splits: dict[Name, Split] = Field(min_length=1)
+    """Disjoint parts by name, train and validation for example; one added at the end changes no
+    other."""
+    seed: Seed = 0
+    """Seed of the assignment of groups to splits."""
+    expected: Expected | None = None
+    """How much there will be, for `snakemake plan` alone."""
 
 
 def losses() -> dict[str, Loss]:

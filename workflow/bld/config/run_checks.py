@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bld.config.settings import (
-    BldSettings,
-    Method,
-    Model,
-    Run,
-    Settings,
-    Teacher,
-    Training,
-)
+from bld.config.settings import BldSettings, Method, Model, Run, Settings, Teacher, Training
 from bld.config.words import did_you_mean, listed, shown
 
 # They count nothing on what the student writes itself.
@@ -31,7 +23,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
             "expected it among the tasks"
         )
     seen: dict[str, str] = {}
-    judged: dict[str, tuple[str, str]] = {}
+    evaluated: dict[str, tuple[str, str]] = {}
     for name, run in settings.runs.items():
         twin = seen.setdefault(repr(run.own()), name)
         if twin != name:
@@ -39,7 +31,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
                 f"runs.{name}: found the same settings and seed as `{twin}`, expected another seed "
                 "or setting"
             )
-        first, split = judged.setdefault(run.corpus, (name, run.validation_split))
+        first, split = evaluated.setdefault(run.corpus, (name, run.validation_split))
         if split != run.validation_split:
             yield (
                 f"runs.{name}.validation_split: found {shown(run.validation_split)}, expected "
@@ -48,6 +40,7 @@ def comparison_problems(settings: Settings) -> Iterator[str]:
 
 
 def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
+    """What in a run contradicts itself, or the models, corpora and teachers that it names."""
     yield from known(f"{key}.student", run.student, settings, "students")
     yield from known(f"{key}.corpus", run.corpus, settings, "corpora")
     yield from _split_problems(key, run, settings)
@@ -90,14 +83,12 @@ def _token_problems(key: str, run: Run, teacher: Teacher) -> Iterator[str]:
     if teacher.average:
         yield (
             f"{key}.teacher: found `{run.teacher}`, an average of models, which have no tokens in "
-            "common; expected a "
-            f"teacher with `model` since `{run.method}` learns from tokens"
+            f"common; expected a teacher with `model` since `{run.method}` learns from tokens"
         )
     elif not teacher.top_k_tokens:
         yield (
             f"teachers.{run.teacher}.top_k_tokens: found 0, expected at least 1 since `{key}` "
-            "learns from the teacher's "
-            "tokens (64 is a good number)"
+            "learns from the teacher's tokens (64 is a good number)"
         )
 
 
@@ -126,7 +117,7 @@ def _where(key: str, run: Run, settings: Settings, section: str, fields: Sequenc
 
 
 def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
-    """Splits that do not exist, or on which a model is both trained and looked at."""
+    """Splits that do not exist, or on which a model is both trained and evaluated."""
     for field in ("train_split", "validation_split", "development_split"):
         name = getattr(run, field)
         if name is not None:
@@ -141,8 +132,7 @@ def _split_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
     if run.development_split == run.validation_split:
         yield (
             f"{key}.development_split: found {shown(run.development_split)}, expected another "
-            "split than "
-            "`validation_split`, on which the run is judged"
+            "split than `validation_split`, on which the run is evaluated"
         )
     if run.training.evaluate_every and run.development_split is None:
         yield (
@@ -186,13 +176,12 @@ def _head_problems(key: str, head: str, student: str, settings: Settings) -> Ite
     if not known and head == "output":
         yield (
             f"{key}: found `output`, expected `linear`, `causal` or `marginal` since `{student}` "
-            "is not known to be "
-            "a byte student"
+            "is not known to be a byte student"
         )
 
 
 def trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Who is trained on which (corpus, split) before the run is judged."""
+    """Who is trained on which (corpus, split) before the run is evaluated."""
     yield "the run", (run.corpus, run.train_split)
     student, teacher = settings.students.get(run.student), settings.teachers.get(run.teacher or "")
     for name in [*([student.model] if student else []), *(teacher.models if teacher else [])]:
@@ -228,19 +217,20 @@ def training_problems(
     if training.zero_stage < needed:
         yield (
             ("zero_stage", "offload"),
-            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} "
-            "since `offload` is "
-            f"`{training.offload}`",
+            f"found {training.zero_stage}, expected {'1, 2 or 3' if needed == 1 else needed} since "
+            f"`offload` is `{training.offload}`",
         )
 
 
 def fits(length: int, model: Model | None) -> Iterator[str]:
+    """Where a length exceeds what the position embeddings of a model from scratch reach."""
     shape = model.scratch.architecture if model and model.scratch else None
     if shape and length > (positions := shape.positions):
         yield f"found {length}, expected at most the `positions` of its model ({positions})"
 
 
 def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str]:
+    """Where no entry of `section` has this name."""
     entries = getattr(settings, section)
     if name not in entries:
         yield (
@@ -250,6 +240,7 @@ def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str
 
 
 def known_split(key: str, corpus: str, split: str, settings: Settings) -> Iterator[str]:
+    """Where the corpus has no such split; a corpus that is not there is `known`'s to report."""
     if corpus in settings.corpora:
         splits = settings.corpora[corpus].splits
         if split not in splits:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bld.config.archive import Archive, Author
-from bld.config.corpus import Corpus
 from bld.config.documents import (
     Columns,
     Count,
@@ -46,7 +45,7 @@ from bld.config.models import (
     Training,
 )
 from bld.config.plan import Plan
-from bld.config.registry import METHODS, Methods
+from bld.config.registry import METHODS, Corpus, Methods
 
 __all__ = [
     "COMMON",
@@ -126,9 +125,9 @@ class _Run(Section):
     train_split: Name = "train"
     """The split that it is trained on."""
     validation_split: Name = "validation"
-    """The split that it is judged on; never trained on."""
+    """The split that it is evaluated on; never trained on."""
     development_split: Name | None = None
-    """The split that is looked at during training; neither trained nor judged on."""
+    """The split that is evaluated during training; neither trained on nor reported."""
     seed: Seed = 0
     """Seed of the data order and of the byte head."""
     training: RunTraining = RunTraining()
@@ -193,7 +192,7 @@ class _Settings(Section):
     datasets: dict[Name, Dataset] = Field({})
     """Data sets to fetch, by name."""
     corpora: dict[Name, Corpus] = Field(min_length=1)
-    """Documents to train and judge on, by name."""
+    """Documents to train and evaluate on, by name."""
     models: dict[Name, Model] = Field(min_length=1)
     """Models with their tokenizers, by name."""
     teachers: dict[Name, Teacher] = Field({})
@@ -207,7 +206,7 @@ class _Settings(Section):
     runs: dict[Name, Run] = Field(min_length=1)
     """What is trained and compared, by name."""
     evaluation: Evaluation = Evaluation()
-    """How models are judged."""
+    """How models are evaluated."""
     benchmarks: dict[Name, Benchmark] = Field({})
     """Tasks of lm-evaluation-harness, by name."""
     audit: Audit = Audit()

@@ -32,6 +32,7 @@ class Entry(NamedTuple):
 
     @property
     def full(self) -> str:
+        """The dotted name, module first."""
         return f"{self.module}.{self.name}" if self.name else self.module
 
     @property
@@ -41,6 +42,7 @@ class Entry(NamedTuple):
 
     @property
     def public(self) -> bool:
+        """Whether no part of the name begins with an underscore."""
         return not any(part.startswith("_") for part in self.name.split("."))
 
 

@@ -242,7 +242,8 @@ def checked_digest(path: Path) -> str:
     """The SHA-256 of a shard; raises ValueError if it is missing, or is not what its split's
     manifest says."""
     shards = read_manifest(path.parent / MANIFEST).get("shards", [])
-    expected = {shard["name"]: shard["sha256"] for shard in shards}.get(path.stem)
+    digest_of: dict[str, str] = {shard["name"]: shard["sha256"] for shard in shards}
+    expected = digest_of.get(path.stem)
     found = sha256_of(path) if path.exists() else None
     if expected is None or found != expected:
         raise ValueError(

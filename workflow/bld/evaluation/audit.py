@@ -1,6 +1,6 @@
 """The audit of a byte cache: a sample of its documents under a stricter policy.
 
-At every supervised symbol three distributions are held against each other: `strict` is that of the
+At every supervised symbol three distributions are compared: `strict` is that of the
 stricter policy, `policy` that of the cache's own policy, computed again, and `stored` what the
 cache keeps of it. From strict to policy is what dropped histories cost, from policy to stored what
 storage costs; from strict to stored is the error of what students learn from. The cache also bounds
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bld.documents.document import Document
-from bld.evaluation.measures import entropy, jensen_shannon, kullback_leibler, total_variation
+from bld.evaluation import measures
+from bld.files import finite
 from bld.scoring.scorer import Scored
 from bld.symbols import END, supervised_symbols
 
@@ -49,10 +50,7 @@ class _Measured(NamedTuple):
 
 
 def audit(
-    stored: Iterable[Stored],
-    policy: Iterable[Scored],
-    strict: Iterable[Scored],
-    rounding: float,
+    stored: Iterable[Stored], policy: Iterable[Scored], strict: Iterable[Scored], rounding: float
 ) -> dict[str, Any]:
     """The figures of an audit; the three streams go through the same documents.
 
@@ -81,11 +79,11 @@ def audit(
             for measure in ("jsd", "total_variation")
         },
         "storage": {
-            "kl": _finite(storage),
+            "kl": finite(storage),
             "entropy": float(mean_entropy),
-            "share_of_entropy": _finite(storage / mean_entropy) if mean_entropy else None,
+            "share_of_entropy": finite(storage / mean_entropy) if mean_entropy else None,
         },
-        "bits_per_byte": {name: _finite(cost[name].mean() / math.log(2)) for name in NAMES},
+        "bits_per_byte": {name: finite(cost[name].mean() / math.log(2)) for name in NAMES},
         "true_byte_lost": {name: int((cost[name] > COST_OF_LOST).sum()) for name in NAMES},
         "lost_mass": {
             "mean": float(lost_mass.mean()),
@@ -132,16 +130,16 @@ def _measure(stored: Stored, policy: Scored, strict: Scored) -> _Measured:
     }
     by_symbol = {
         "is_byte": symbols_N != END,
-        "storage": kullback_leibler(log_probs["policy"], log_probs["stored"]),
-        "entropy": entropy(log_probs["policy"]),
+        "storage": measures.kullback_leibler(log_probs["policy"], log_probs["stored"]),
+        "entropy": measures.entropy(log_probs["policy"]),
         "lost_mass": stored.lost_mass_N.astype(np.float64),
     }
     for name, of_this in log_probs.items():
         by_symbol[f"cost_{name}"] = -of_this[np.arange(len(symbols_N)), symbols_N]
     for name in AUDITED:
         both = log_probs[name], log_probs["strict"]
-        by_symbol[f"jsd_{name}"] = jensen_shannon(*both)
-        by_symbol[f"total_variation_{name}"] = total_variation(*both)
+        by_symbol[f"jsd_{name}"] = measures.jensen_shannon(*both)
+        by_symbol[f"total_variation_{name}"] = measures.total_variation(*both)
     return _Measured(document, by_symbol)
 
 
@@ -185,10 +183,6 @@ def _escaped(text: bytes) -> str:
 def _spread(values: np.ndarray) -> dict[str, float]:
     mean, p99, most = values.mean(), np.quantile(values, 0.99), values.max()
     return {"mean": float(mean), "p99": float(p99), "max": float(most)}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _cell(value: float | None) -> str:

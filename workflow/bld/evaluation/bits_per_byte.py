@@ -9,22 +9,29 @@ A model is charged here for the one way in which its tokenizer spells a text. Su
 that fits into one window that is never more, with or without the end: the tokenizer's own spelling
 is one of the covers, and histories that a policy leaves out are left out of what is divided by as
 well, which only raises the share of what stays. So it holds for every policy that keeps the trunk;
-a beam may lose it. Where every token is one byte, the two are the same.
+a beam may lose it. Where every token is one byte, the two are the same. Models whose byte
+distributions are averaged have no tokens in common, so they are charged for bytes, over covers.
 
-Shape letters: B rows, T tokens, V vocabulary, H hidden.
+Shape letters: B rows, T tokens, V vocabulary, H hidden, S symbols.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from bld.documents.document import Document
 from bld.evaluation.reader import Reader
+from bld.files import finite
+from bld.symbols import END, supervised_symbols
 from bld.tokenization.rendering import Rendered, Renderer
+
+if TYPE_CHECKING:
+    from bld.scoring.averaging import Scorer
 
 
 def bits_per_byte(
@@ -35,26 +42,26 @@ def bits_per_byte(
     `end_nats` is the mean cost of ending a turn, None if the rendering ends no turn.
     """
     rendered = [renderer.render(d.segments, f"document {d.id}") for d in documents]
-    rows: list[dict[str, Any]] = [{}] * len(documents)
-    ends: list[float] = []
+    nats, ends = [0.0] * len(documents), list[float]()
     for index, log_probs_TV in reader.log_probs([r.ids_T for r in rendered]):
-        nats, end_nats = _nats(rendered[index], log_probs_TV)
-        document = documents[index]
-        ends += end_nats
-        rows[index] = {
-            "id": document.id,
-            "kind": document.kind,
-            "nats": nats,
-            "bytes": len(document.supervised),
-        }
-    kinds = sorted({row["kind"] for row in rows})
-    return {
-        "task": "bits_per_byte",
-        **_total(rows),
-        "end_nats": sum(ends) / len(ends) if ends else None,
-        "by_kind": {kind: _total([r for r in rows if r["kind"] == kind]) for kind in kinds},
-        "per_document": rows,
-    }
+        nats[index], of_ends = _nats(rendered[index], log_probs_TV)
+        ends += of_ends
+    return _result(documents, nats, ends)
+
+
+def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict[str, Any]:
+    """As `bits_per_byte`, by the scorer's byte distributions; figures that are infinite, since a
+    true symbol has no probability, are None.
+
+    Raises ValueError if the documents hold no supervised byte.
+    """
+    nats, ends = [], list[float]()
+    for scored in scorer.distributions(documents):
+        symbols_N = np.array(supervised_symbols(scored.document.segments), np.int64)
+        cost_N = 0 - scored.log_probs_NS[np.arange(len(symbols_N)), symbols_N].astype(np.float64)
+        nats.append(float(cost_N[symbols_N != END].sum()))
+        ends += cost_N[symbols_N == END].tolist()
+    return _result(documents, nats, ends)
 
 
 def _nats(rendered: Rendered, log_probs_TV: torch.Tensor) -> tuple[float, list[float]]:
@@ -65,8 +72,27 @@ def _nats(rendered: Rendered, log_probs_TV: torch.Tensor) -> tuple[float, list[f
     return content, [float(cost_T[t.last - 1]) for t in rendered.turns if t.ends]
 
 
+def _result(
+    documents: Sequence[Document], nats: Sequence[float], ends: Sequence[float]
+) -> dict[str, Any]:
+    """`nats`: of each document; `ends`: of each end of a turn."""
+    if not any(document.supervised for document in documents):
+        raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
+    rows: list[dict[str, Any]] = [
+        {"id": d.id, "kind": d.kind, "nats": cost, "bytes": len(d.supervised)}
+        for d, cost in zip(documents, nats, strict=True)
+    ]
+    kinds = sorted({document.kind for document in documents})
+    return {
+        "task": "bits_per_byte",
+        **_total(rows),
+        "end_nats": finite(sum(ends) / len(ends)) if ends else None,
+        "by_kind": {kind: _total([r for r in rows if r["kind"] == kind]) for kind in kinds},
+        "per_document": [row | {"nats": finite(row["nats"])} for row in rows],
+    }
+
+
 def _total(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     nats, size = sum(row["nats"] for row in rows), sum(row["bytes"] for row in rows)
-    if not size:
-        raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
-    return {"bits_per_byte": nats / size / math.log(2), "bytes": size, "documents": len(rows)}
+    bits = finite(nats / size / math.log(2)) if size else None
+    return {"bits_per_byte": bits, "bytes": size, "documents": len(rows)}

@@ -2,7 +2,7 @@
 
 Both are read as ordinary token models and summed to bytes under the same policy, so the figures
 compare two models and not two ways of summing. The student's byte head, which is gone at inference,
-is held against the teacher apart, at the bytes that it sees: it reads the student's own tokens and
+is compared with the teacher apart, at the bytes that it sees: it reads the student's own tokens and
 predicts the first ten bytes of each.
 
 Of single symbols only a few figures are kept, so memory does not grow with the documents as their
@@ -22,23 +22,9 @@ import torch
 from transformers import PreTrainedModel
 
 from bld.documents.document import Document
-from bld.evaluation.measures import (
-    AT_END,
-    Table,
-    bits_per_byte,
-    counts_and_divergences,
-    end_nats,
-    figures,
-    finite,
-    groups,
-    jensen_shannon,
-    joined,
-    kullback_leibler,
-    position_name,
-    positions,
-    reliability,
-    rows_of,
-)
+from bld.evaluation import measures
+from bld.evaluation.measures import AT_END, Table
+from bld.files import finite
 from bld.models import context_of, hidden_states
 from bld.scoring.averaging import Scorer
 from bld.scoring.scorer import ByteScorer, Scored
@@ -116,30 +102,30 @@ def byte_divergence(
         tables.append(_symbols(rendered, *both))
         if head:
             of_head.append(_head_symbols(rendered, both[0], tables[-1], head))
-    table = joined(tables)
+    table = measures.joined(tables)
     kinds = np.array([document.kind for document in documents])
     kind_N = kinds.repeat([len(one["position"]) for one in tables])
     return {
         "task": "byte_divergence",
         "documents": len(documents),
-        **counts_and_divergences(table),
+        **measures.counts_and_divergences(table),
         "models": {model: _model(table, model) for model in MODELS},
-        "by_kind": {kind: _of_both(rows) for kind, rows in groups(table, kind_N)},
+        "by_kind": {kind: _of_both(rows) for kind, rows in measures.groups(table, kind_N)},
         "by_position": [
-            {"position": position_name(position), **_of_both(rows)}
-            for position, rows in groups(table, table["position"])
+            {"position": measures.position_name(position), **_of_both(rows)}
+            for position, rows in measures.groups(table, table["position"])
         ],
         "per_document": list(map(_of_document, documents, tables)),
-        "head": _of_head(joined(of_head), table) if head else None,
+        "head": _of_head(measures.joined(of_head), table) if head else None,
     }
 
 
 def _symbols(rendered: Rendered, teacher: Scored, student: Scored) -> Table:
     return (
-        {"position": positions(rendered)}
+        {"position": measures.positions(rendered)}
         | _distances(teacher.log_probs_NS, student.log_probs_NS)
-        | figures("teacher", teacher.log_probs_NS, rendered.symbols_N)
-        | figures("student", student.log_probs_NS, rendered.symbols_N)
+        | measures.figures("teacher", teacher.log_probs_NS, rendered.symbols_N)
+        | measures.figures("student", student.log_probs_NS, rendered.symbols_N)
     )
 
 
@@ -149,26 +135,26 @@ def _head_symbols(rendered: Rendered, teacher: Scored, table: Table, head: HeadR
     teacher_MS = teacher.log_probs_NS[symbol_M]
     missing = SYMBOLS - teacher_MS.shape[1]
     teacher_MS = np.pad(teacher_MS, ((0, 0), (0, missing)), constant_values=-np.inf)
-    own = rows_of(table, symbol_M)
+    own = measures.rows_of(table, symbol_M)
     return (
         own
         | {"student_jsd": own["jsd"]}
         | _distances(teacher_MS, log_probs_MS)
-        | figures("head", log_probs_MS, rendered.symbols_N[symbol_M])
+        | measures.figures("head", log_probs_MS, rendered.symbols_N[symbol_M])
     )
 
 
 def _distances(teacher_NS: np.ndarray, other_NS: np.ndarray) -> Table:
     return {
-        "jsd": jensen_shannon(teacher_NS, other_NS),
-        "kl": kullback_leibler(teacher_NS, other_NS),
+        "jsd": measures.jensen_shannon(teacher_NS, other_NS),
+        "kl": measures.kullback_leibler(teacher_NS, other_NS),
     }
 
 
 def _of_both(table: Table) -> dict[str, Any]:
     return {
-        **counts_and_divergences(table),
-        "bits_per_byte": {model: bits_per_byte(table, model) for model in MODELS},
+        **measures.counts_and_divergences(table),
+        "bits_per_byte": {model: measures.bits_per_byte(table, model) for model in MODELS},
         "calibration_error": {
             model: _reliability(table, model)["calibration_error"] for model in MODELS
         },
@@ -177,14 +163,14 @@ def _of_both(table: Table) -> dict[str, Any]:
 
 def _model(table: Table, model: str) -> dict[str, Any]:
     return {
-        "bits_per_byte": bits_per_byte(table, model),
-        "end_nats": end_nats(table, model),
+        "bits_per_byte": measures.bits_per_byte(table, model),
+        "end_nats": measures.end_nats(table, model),
         **_reliability(table, model),
     }
 
 
 def _reliability(table: Table, model: str) -> dict[str, Any]:
-    return reliability(table[f"{model}_confidence"], table[f"{model}_right"])
+    return measures.reliability(table[f"{model}_confidence"], table[f"{model}_right"])
 
 
 def _of_document(document: Document, table: Table) -> dict[str, Any]:
@@ -201,21 +187,21 @@ def _of_document(document: Document, table: Table) -> dict[str, Any]:
 
 
 def _of_head(table: Table, of_all: Table) -> dict[str, Any]:
-    whole = counts_and_divergences(table)
+    whole = measures.counts_and_divergences(table)
     return {
         **whole,
-        "share": whole["bytes"] / counts_and_divergences(of_all)["bytes"],
+        "share": whole["bytes"] / measures.counts_and_divergences(of_all)["bytes"],
         **_model(table, "head"),
         "student_same": {
             "jsd": finite(table["student_jsd"].mean()),
-            "bits_per_byte": bits_per_byte(table, "student"),
+            "bits_per_byte": measures.bits_per_byte(table, "student"),
         },
         "by_position": [
             {
-                "position": position_name(position),
-                **counts_and_divergences(rows),
-                "bits_per_byte": bits_per_byte(rows, "head"),
+                "position": measures.position_name(position),
+                **measures.counts_and_divergences(rows),
+                "bits_per_byte": measures.bits_per_byte(rows, "head"),
             }
-            for position, rows in groups(table, table["position"])
+            for position, rows in measures.groups(table, table["position"])
         ],
     }

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bld.arrays import ragged_range
+from bld.files import finite
 from bld.symbols import END, HEAD_BYTES
 from bld.tokenization.rendering import Rendered
 
@@ -153,8 +154,3 @@ def end_nats(table: Table, model: str) -> float | None:
 def position_name(position: int) -> int | str:
     """As it stands in results: the number, or "end"."""
     return "end" if position == AT_END else position
-
-
-def finite(value: float) -> float | None:
-    """The number as JSON can hold it."""
-    return float(value) if math.isfinite(value) else None

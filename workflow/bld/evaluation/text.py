@@ -14,6 +14,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 from bld.documents.document import Document, encode
+from bld.files import finite
 from bld.models import context_of
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import Segment
@@ -137,7 +138,7 @@ def surprise(passage: Passage, scorer: ByteScorer) -> list[float | None]:
     true_N = np.frombuffer(passage.text.encode(), np.uint8)
     rows_N = passage.symbol + np.arange(len(true_N))
     bits_N = -scored.log_probs_NS[rows_N, true_N].astype(np.float64) / math.log(2)
-    return [float(bits) if math.isfinite(bits) else None for bits in bits_N]
+    return [finite(bits) for bits in bits_N]
 
 
 def _absent(vocabulary: Vocabulary, logits: int) -> list[int]:

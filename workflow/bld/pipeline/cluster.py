@@ -40,10 +40,9 @@ def jobs_lost_from_arrays(arrays: str, jobs: int, rules: Iterable[str]) -> str |
         if count > jobs and chosen & {rule, "all"}:
             return (
                 f"{count} jobs of {rule} are to be sent as a job array, but no more than {jobs} "
-                "jobs may be in the queue at "
-                "once: those beyond would be lost. Set `jobs` in profiles/slurm/config.yaml to "
-                f"{count} or more, or take "
-                f"{rule} out of `slurm-array-jobs` there"
+                "jobs may be in the queue at once: those beyond would be lost. Set `jobs` in "
+                f"profiles/slurm/config.yaml to {count} or more, or take {rule} out of "
+                "`slurm-array-jobs` there"
             )
     return None
 

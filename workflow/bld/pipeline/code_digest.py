@@ -4,7 +4,7 @@ name in its settings, and of every module of the package that these import, foll
 Syntax trees are hashed, without docstrings and comments, so that only what can change a result
 changes the digest; and in a form of our own, since Python's changes from version to version. The
 definitions of settings are left out: they do nothing, and the values that a step reads stand beside
-the digest. So is what tells of a step without changing what it makes. Templates, style sheets and
+the digest. So is what describes a step without changing what it makes. Templates, style sheets and
 tasks count as code of the modules beside them that name them, and all modules of a package as
 imported by a module that lists it.
 """

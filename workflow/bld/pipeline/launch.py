@@ -44,8 +44,7 @@ def main() -> None:
     if processes % nodes:
         parser.error(
             f"{processes} processes cannot be shared out evenly on {nodes} nodes; give the rule a "
-            "`gpu` that is a "
-            "multiple of its `nodes`"
+            "`gpu` that is a multiple of its `nodes`"
         )
     os.environ.update(environment(processes // nodes, os.environ))
     job = os.environ.get("SLURM_JOB_ID")

@@ -24,13 +24,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.pipeline.code_digest import code_modules, digest_of, loaded_modules
-from bld.pipeline.environment import environment, project_version
-from bld.pipeline.hardware import (
+from bld.pipeline.environment import (
     EnergyMeter,
     driver,
+    environment,
     hardware,
     peak_gpu_memory,
     peak_memory,
+    project_version,
     uses_gpu,
 )
 from bld.privacy import anonymised, portable_path
@@ -178,8 +179,7 @@ class Recorder:
         if digest_of(self._modules) != step.code:
             raise SystemExit(
                 f"The code of `{stage}` was edited after this job was planned, so its outputs "
-                "would pass for those of "
-                "other code: run Snakemake again."
+                "would pass for those of other code: run Snakemake again."
             )
         self._read: dict[str, str] = {}
         self._outside: list[str] = []

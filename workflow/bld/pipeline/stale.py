@@ -1,5 +1,5 @@
-"""What would be made again and why: each job of a dry run, its step and its inputs held against the
-record of what is there.
+"""What would be made again and why: each job of a dry run, its step and its inputs compared with
+the record of what is there.
 
 Nothing here decides what runs. Where a record shows no difference, Snakemake's own reason is given.
 """

@@ -80,7 +80,7 @@ def _single(paths: Any) -> Any:
 
 
 File = Annotated[Path, BeforeValidator(_single)]
-"""A file, or the manifest of a folder that is not looked into."""
+"""A file, or the manifest of a folder that is not checked."""
 Folder = Annotated[Path, BeforeValidator(_single), AfterValidator(whole_folder)]
 """The folder of a manifest, found whole."""
 OptionalFile = Annotated[Path | None, BeforeValidator(_single)]

@@ -45,22 +45,27 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def model_folder(name: str) -> str:
+    """The manifest of a model."""
     return f"resources/models/{name}/manifest.json"
 
 
 def dataset_folder(name: str) -> str:
+    """The manifest of a data set."""
     return f"resources/datasets/{name}/manifest.json"
 
 
 def student_folder(name: str) -> str:
+    """The manifest of a student before training."""
     return f"results/students/{name}/manifest.json"
 
 
 def split_manifest(corpus: str | None, split: str | None) -> str:
+    """The manifest of one split of a corpus."""
     return f"results/corpora/{corpus}/{split}/manifest.json"
 
 
 def cache_manifest(teacher: str | None, corpus: str, split: str | None) -> str:
+    """The manifest of a teacher's byte cache of one split."""
     return f"results/teachers/{teacher}/{corpus}/{split}/manifest.json"
 
 
@@ -92,9 +97,11 @@ class Targets:
         ]
 
     def linked_model(self, wildcards: Wildcards) -> list[str]:
+        """The folder of a model of the user's own."""
         return _linked("models", wildcards.model, self.settings.models[wildcards.model].path)
 
     def linked_dataset(self, wildcards: Wildcards) -> list[str]:
+        """The folder of a data set of the user's own."""
         name = wildcards.dataset
         return _linked("datasets", name, self.settings.datasets[name].path)
 
@@ -120,6 +127,7 @@ class Targets:
         return split_manifest(scratch.corpus, scratch.split)
 
     def student_model(self, wildcards: Wildcards) -> str:
+        """The model that a student is made of."""
         return model_folder(self.settings.students[wildcards.student].model)
 
     def student_tokenizer(self, wildcards: Wildcards) -> str | list[str]:
@@ -136,6 +144,7 @@ class Targets:
         return self.teacher_folders(wildcards.teacher)
 
     def teacher_folders(self, teacher: str | None) -> list[str]:
+        """The models of a teacher: one, or those that are averaged."""
         return [model_folder(name) for name in self.settings.teachers[str(teacher)].models]
 
     def cache_shards(self, wildcards: Wildcards) -> Any:
@@ -158,10 +167,12 @@ class Targets:
     # Runs.
 
     def run_documents(self, wildcards: Wildcards) -> str:
+        """What a run is trained on."""
         run = self.settings.runs[wildcards.run]
         return split_manifest(run.corpus, run.train_split)
 
     def run_student(self, wildcards: Wildcards) -> str:
+        """The student that a run trains."""
         return student_folder(self.settings.runs[wildcards.run].student)
 
     def run_cache(self, wildcards: Wildcards) -> str | list[str]:
@@ -219,6 +230,7 @@ class Targets:
         return split_manifest(model.corpus, model.split)
 
     def evaluated_model(self, wildcards: Wildcards) -> str | list[str]:
+        """The model that is evaluated; several where a teacher is an average."""
         model = self.evaluated(wildcards)
         if model.kind == "teacher":
             return self.teacher_folders(model.name)
@@ -248,6 +260,7 @@ class Targets:
         return local
 
     def benchmark_documents(self, wildcards: Wildcards) -> str:
+        """What a benchmark of our own is made of."""
         local = self.local_benchmark(wildcards.benchmark)
         return split_manifest(local.corpus, local.split)
 

@@ -1,6 +1,6 @@
 """What a result was made from: from one record back to everything that it rests on.
 
-A record tells of one job; equal path and digest link the output of one to the input of another.
+A record describes one job; equal path and digest link the output of one to the input of another.
 What lies under results/ or resources/ was made by the workflow, so each such input needs the record
 of its making. All else, and what a record says to come from outside, is the user's own: a chain
 begins there.
@@ -59,7 +59,7 @@ class Manifests:
         return next((manifest for manifest in above if path in self.files(manifest)), None)
 
     def files(self, manifest: str) -> dict[str, dict[str, Any]]:
-        """The files that a manifest stands for by path, each with `sha256` and `bytes` if it tells
+        """The files that a manifest stands for by path, each with `sha256` and `bytes` if it has
         them.
 
         Raises ValueError, naming the manifest, if its content is not one's.

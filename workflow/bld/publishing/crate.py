@@ -58,6 +58,7 @@ class Content(NamedTuple):
     data: bytes | Path
 
     def open(self) -> BinaryIO:
+        """A stream of the file's bytes."""
         return BytesIO(self.data) if isinstance(self.data, bytes) else open(self.data, "rb")
 
 
@@ -97,7 +98,7 @@ def write_crate(settings: Archive, report: str, target: Path, code: Path) -> lis
 
 
 class _Files:
-    """The files of the crate, each looked through for what should not be published."""
+    """The files of the crate, each searched for what should not be published."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -168,8 +169,7 @@ def chain_of(report: str) -> list[Action]:
         remedy = f"delete {', '.join(broken)}, no record of a job, and " if broken else ""
         raise ValueError(
             f"{error}; {remedy}run `snakemake` again, and if it finds nothing to do, delete the "
-            "record "
-            "of the job that read the file first"
+            "record of the job that read the file first"
         ) from error
 
 

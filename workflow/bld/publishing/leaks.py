@@ -24,7 +24,7 @@ KEYS = re.compile(r"(?!GIT_CONFIG_)(?:.*_)?(?:TOKEN|(?:API)?KEY)S?(?:_.*)?", re.
 """Names of variables whose values are secrets unless they may be words, as of a key to sort by."""
 MIN_SECRET, MAX_WORD = 8, 15
 NO_SECRETS = "IPPublicDetector"
-"""The one plugin of detect-secrets by shape that looks for something else, addresses of
+"""The one plugin of detect-secrets by shape that detects something else, addresses of
 machines."""
 
 
@@ -54,9 +54,8 @@ class Leak(NamedTuple):
         remedy = "take it out, revoke it" if self.is_secret else "name it relative to this folder"
         return (
             f"{path}, line {self.line}: holds {self.kind}, so no crate is written; {remedy}, and "
-            "if a "
-            "step wrote it, take it out of the settings or files that the step reads and run that "
-            "again"
+            "if a step wrote it, take it out of the settings or files that the step reads and run "
+            "that again"
         )
 
 

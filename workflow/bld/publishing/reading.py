@@ -50,6 +50,7 @@ class Crate:
         }
 
     def size(self, name: str) -> int:
+        """A file's size in bytes, unpacked."""
         return self._archive.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:

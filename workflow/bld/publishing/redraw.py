@@ -21,11 +21,11 @@ REPORT_STAGE = "report"
 SUMMARY, PAGE = "summary.json", "index.html"
 COMPARED = (".json", ".csv")
 TIMES = frozenset({"train_seconds", "gpu_hours"})
-"""What a summary.json tells of the machine and not of the models."""
+"""What a summary.json says of the machine and not of the models."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 
 
-class Skipped(Exception):
+class SkippedError(Exception):
     """Why a report cannot be drawn again here, in words."""
 
 
@@ -34,10 +34,12 @@ def report_problems(crate: Crate, folder: str, record: Record) -> Iterator[str]:
     inputs in the crate. Numbers are compared to eight digits, since other versions of packages
     round otherwise.
 
-    Raises Skipped if this code is another than that which made the report, or lacks a package.
+    Raises SkippedError if this code is another than that which made the report, or lacks a package.
     """
     if record.step.code.modules != code_modules(f"bld.stages.{REPORT_STAGE}"):
-        raise Skipped("it was made by another version of the code; verify with that of the crate")
+        raise SkippedError(
+            "it was made by another version of the code; verify with that of the crate"
+        )
     with TemporaryDirectory() as working:
         inputs = [path for path in record.inputs if path in crate.files]
         crate.extract(inputs, Path(working))
@@ -58,7 +60,7 @@ def report_problems(crate: Crate, folder: str, record: Record) -> Iterator[str]:
     if done.returncode:
         [*_, error] = done.stderr.strip().splitlines() or ["failed"]
         if error.startswith(("ModuleNotFoundError", "ImportError")):
-            raise Skipped(f"{error}; envs/requirements/workflow.txt has what is needed")
+            raise SkippedError(f"{error}; envs/requirements/workflow.txt has what is needed")
         yield f"{folder}: cannot be drawn again from the results: {error}"
         return
     expected = {PurePosixPath(x).name: x for x in record.outputs if _is_compared(PurePosixPath(x))}

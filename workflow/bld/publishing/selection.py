@@ -39,6 +39,7 @@ class Selection:
         return self._targets.report_files(self._runs(wildcards.archive))
 
     def report_selection(self, wildcards: Wildcards) -> str:
+        """The step that makes the report on an archive's runs."""
         title = self._settings.archives[wildcards.archive].title
         return self._report_step(title, self._runs(wildcards.archive))
 
@@ -81,6 +82,7 @@ class Selection:
 
     @step_of
     def archive(self, wildcards: Wildcards) -> reads.Archive:
+        """What a crate says of its archive and reads of the configuration."""
         settings = self._settings
         return reads.Archive(
             archive=read(settings.archives[wildcards.archive]),
@@ -102,6 +104,7 @@ class Selection:
         }
 
     def card_crate(self, wildcards: Wildcards) -> list[str]:
+        """The crate of the run, where an archive holds it."""
         archive = self._archive_of(wildcards.run)
         return [f"results/archive/{archive}.crate.zip"] if archive else []
 
@@ -125,6 +128,7 @@ class Selection:
 
     @step_of
     def write_card(self, wildcards: Wildcards) -> reads.WriteCard:
+        """What the card says of a run's configuration."""
         run = self._settings.runs[wildcards.run]
         student, teacher = self._settings.students[run.student], self._teacher(run)
         models = "average" if teacher and teacher.average else "model"

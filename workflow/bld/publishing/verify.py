@@ -19,7 +19,7 @@ from bld.pipeline.step import line_of, parse_step
 from bld.publishing.chain import MADE, Manifests, chain, read_record
 from bld.publishing.graph import METADATA
 from bld.publishing.reading import Crate, open_crate
-from bld.publishing.redraw import REPORT_STAGE, Skipped, report_problems
+from bld.publishing.redraw import REPORT_STAGE, SkippedError, report_problems
 
 PROFILE = "provenance-run-crate-0.5"
 VALIDATOR = "rocrate-validator"
@@ -59,8 +59,7 @@ def verify(path: Path) -> Findings:
                 findings.conclude(
                     list(_chain_problems(crate, records)),
                     "every input of every step was made by another step with the same digest, or "
-                    "came "
-                    "from outside",
+                    "came from outside",
                 )
             _check_profile(crate, findings)
             if not findings.problems:
@@ -101,9 +100,8 @@ def _check_files(crate: Crate, findings: Findings) -> None:
     findings.conclude(list(file_problems(crate)), holds)
     if crate.described:
         findings.not_checked.append(
-            f"{len(crate.described):,} files that the crate knows by digest alone, such as "
-            "weights and "
-            f"documents ({some(crate.described)}): compare `sha256sum` where you have them"
+            f"{len(crate.described):,} files that the crate knows by digest alone, such as weights "
+            f"and documents ({some(crate.described)}): compare `sha256sum` where you have them"
         )
 
 
@@ -117,7 +115,7 @@ def _read_records(crate: Crate, findings: Findings) -> dict[str, Record]:
         except ValueError as error:
             problems.append(str(error))
     findings.conclude(
-        problems, f"{len(records):,} records agree with themselves and with the files they tell of"
+        problems, f"{len(records):,} records agree with themselves and with the files they describe"
     )
     return records
 
@@ -138,7 +136,7 @@ def _record_problems(crate: Crate, name: str, record: Record) -> Iterator[str]:
 
 
 def _chain_problems(crate: Crate, records: Mapping[str, Record]) -> Iterator[str]:
-    """Broken links, steps that lead to no report, and files that no step tells of."""
+    """Broken links, steps that lead to no report, and files that no record describes."""
     reports = [name for name, record in records.items() if record.stage == REPORT_STAGE]
     if not reports:
         yield "no step of the crate made a report"
@@ -176,18 +174,9 @@ def _check_profile(crate: Crate, findings: Findings) -> None:
         unpacked, report = Path(folder, "crate"), Path(folder, "report.json")
         unpacked.mkdir()
         crate.extract(crate.names, unpacked)
-        command = [
-            program,
-            "validate",
-            "--no-paging",
-            "-p",
-            PROFILE,
-            "-f",
-            "json",
-            "-o",
-            str(report),
-        ]
-        done = subprocess.run([*command, str(unpacked)], capture_output=True)
+        how = f"--no-paging -p {PROFILE} -f json -o".split()
+        command = [program, "validate", *how, str(report), str(unpacked)]
+        done = subprocess.run(command, capture_output=True)
         if done.returncode not in (0, 1) or not report.exists():
             findings.not_checked.append(f"{what}: the public validator failed; it needs the web")
             return
@@ -208,5 +197,5 @@ def _check_reports(crate: Crate, records: Mapping[str, Record], findings: Findin
                     f"{folder}: drawn again, its tables and its summary have the same numbers",
                 )
                 findings.not_checked.append(f"page and drawings of {folder}, beside their tables")
-            except Skipped as reason:
+            except SkippedError as reason:
                 findings.not_checked.append(f"that {folder} follows from the results: {reason}")

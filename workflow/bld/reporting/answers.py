@@ -12,10 +12,9 @@ from markupsafe import Markup
 
 from bld.reporting.cells import TWO, Cells
 from bld.reporting.comparison import Comparison
-from bld.reporting.numbers import number, precision, signed
 from bld.reporting.page_tables import name_of
 from bld.reporting.tables import Tables
-from bld.reporting.words import BITS, TEACHER, UNTRAINED, VERDICTS
+from bld.reporting.words import BITS, TEACHER, UNTRAINED, VERDICTS, number, precision, signed
 
 MAX_SENTENCES = 4
 """Of more comparisons than this, the best have a sentence; the table of methods has all."""
@@ -128,11 +127,9 @@ def _certainty(tables: Tables, notes: int) -> Answer:
     if not documents:
         return Answer("How sure is that?", "Not at all", [Markup("No run was evaluated.")])
     text = (
-        "Intervals are 95\u00a0%, from resampling the held-out documents, the same for both "
-        "models of a "
-        "comparison. They do not cover what another seed would change. Of comparisons without a "
-        "true "
-        "difference one in twenty shows one; this page makes {}. "
+        "Intervals are 95\u00a0%, from resampling the held-out documents, the same for both models "
+        "of a comparison. They do not cover what another seed would change. Of comparisons without "
+        "a true difference one in twenty shows one; this page makes {}. "
         '<a href="#notes">Failures and warnings</a>: {}.'
     )
     return Answer(

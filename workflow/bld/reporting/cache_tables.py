@@ -17,9 +17,9 @@ from bld.reporting.cells import (
     Row,
     text_column,
 )
-from bld.reporting.numbers import percent
 from bld.reporting.rows import DISTRIBUTIONS
 from bld.reporting.tables import Tables
+from bld.reporting.words import percent
 from bld.symbols import HEAD_BYTES
 
 
@@ -37,14 +37,10 @@ def contents(tables: Tables) -> PageTable:
         "teacher-bytes",
         "Contents and losses",
         "By cache, with its policy for token histories: audited documents; bytes on disk per byte "
-        "of text; "
-        "the bound on the mass of dropped histories, mean and maximum over bytes; total variation "
-        "by "
-        "dropping them, and how often it exceeds the bound; nats per byte lost by storing; "
-        "entropy of the "
-        "teacher\u2019s next token in bits, and that of its bytes together; and the bytes that "
-        "ten byte "
-        "heads do not see.",
+        "of text; the bound on the mass of dropped histories, mean and maximum over bytes; total "
+        "variation by dropping them, and how often it exceeds the bound; nats per byte lost by "
+        "storing; entropy of the teacher\u2019s next token in bits, and that of its bytes "
+        "together; and the bytes that ten byte heads do not see.",
         {
             "Cache": text_column(lambda row: row.cache, policy),
             "Audited": column("documents", INTEGER, also("bytes", INTEGER, "{} bytes")),
@@ -68,10 +64,8 @@ def audit(tables: Tables) -> PageTable:
         "teacher-bytes",
         "Audit",
         "Jensen\u2013Shannon divergence (JSD, in nats) and total variation (0 to 1) are distances "
-        "to the "
-        "stricter policy, mean and 99th percentile over bytes. Lost bytes are true bytes with a "
-        "probability "
-        "below 10\u207b\u2079.",
+        "to the stricter policy, mean and 99th percentile over bytes. Lost bytes are true bytes "
+        "with a probability below 10\u207b\u2079.",
         {
             "Distribution": text_column(
                 lambda row: DISTRIBUTIONS[row.distribution], lambda row: _cache(row, tables)
@@ -99,8 +93,7 @@ def worst(tables: Tables) -> PageTable:
         "teacher-bytes",
         "Documents farthest from the stricter policy",
         "Each with the byte at which the cache is farthest off: the text before it and, marked, "
-        "the symbol "
-        "that follows.",
+        "the symbol that follows.",
         {
             "Document": text_column(lambda row: row.id, lambda row: _cache(row, tables)),
             "Kind": text_column(lambda row: row.kind),
@@ -112,14 +105,13 @@ def worst(tables: Tables) -> PageTable:
 
 
 def information(tables: Tables) -> PageTable:
-    """How much bytes tell of the teacher's tokens."""
+    """How much of the teacher's tokens their bytes determine."""
     cells = Cells(tables.frames, "information")
     return cells.page_table(
         "teacher-bytes",
         "Information by byte of the token",
         "Known is the entropy of all bytes up to this one, summed over all tokens, as a fraction "
-        "of the "
-        "entropy of the tokens.",
+        "of the entropy of the tokens.",
         {
             "Byte of the token": text_column(
                 lambda row: f"{row.bytes}{'+' * (row.bytes > HEAD_BYTES)}",

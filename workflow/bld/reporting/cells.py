@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup, escape
 
-from bld.reporting.numbers import NO_VALUE, number, percent
+from bld.reporting.words import NO_VALUE, number, percent
 
 Show = Callable[[float], str]
 """Writes a number for people."""

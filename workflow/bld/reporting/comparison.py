@@ -91,7 +91,7 @@ def paired(model: EvaluatedModel, metric: str) -> Paired | None:
     return Paired(frame, better) if len(frame) else None
 
 
-class OtherDocuments(ValueError):
+class OtherDocumentsError(ValueError):
     """Two models were not evaluated on the same documents."""
 
 
@@ -99,15 +99,15 @@ def compare(runs: Sequence[Run], incomparable: list[str] | None = None) -> list[
     """Every comparison: teachers with students, then methods with SFT, one set of settings after
     another.
 
-    Raises ValueError where two runs differ in nothing but their names, and OtherDocuments; with
-    `incomparable` that is written there, and the comparison left out.
+    Raises ValueError where two runs differ in nothing but their names, and OtherDocumentsError;
+    with `incomparable` that is written there, and the comparison left out.
     """
     comparisons = []
     for pair in (*_starts(runs), *_against_baselines(runs)):
         for metric in (BITS, DIVERGENCE, *pair.ours[0].benchmarks):
             try:
                 comparison = _comparison(pair, metric)
-            except OtherDocuments as error:
+            except OtherDocumentsError as error:
                 if incomparable is None:
                     raise
                 incomparable.append(str(error))
@@ -122,7 +122,7 @@ def difference(
     """The paired difference ours - theirs, averaged over pairs (one pair a seed); None where one of
     them was not evaluated by the metric.
 
-    Raises OtherDocuments that names the first document which two of the models do not share.
+    Raises OtherDocumentsError that names the first document which two of the models do not share.
     """
     frames = [pair.documents for x in (*ours, *theirs) if (pair := paired(x, metric))]
     if len(frames) < len(ours) + len(theirs):
@@ -266,14 +266,14 @@ def _check_same_documents(first: str, left: pd.DataFrame, second: str, right: pd
     if len(missing):
         document = missing[0]
         has, lacks = (first, second) if document in left.index else (second, first)
-        raise OtherDocuments(
+        raise OtherDocumentsError(
             f"document {document!r} was scored for {has!r} and not for {lacks!r}: "
             "models are compared on the same documents only; evaluate both on the same split"
         )
     differs = left["size"] != right["size"]
     if differs.any():
         document = differs.idxmax()
-        raise OtherDocuments(
+        raise OtherDocumentsError(
             f"document {document!r} has {left.at[document, 'size']:g} bytes for {first!r} and "
             f"{right.at[document, 'size']:g} for {second!r}: evaluate both on the same split"
         )

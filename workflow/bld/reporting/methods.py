@@ -38,11 +38,7 @@ def method_rows(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> list[
     places = {setting: at for at, setting in enumerate(dict.fromkeys(run.setting for run in runs))}
     return sorted(
         rows,
-        key=lambda row: (
-            places[row["student"], row["corpus"]],
-            math.isnan(row[BITS]),
-            row[BITS],
-        ),
+        key=lambda row: (places[row["student"], row["corpus"]], math.isnan(row[BITS]), row[BITS]),
     )
 
 

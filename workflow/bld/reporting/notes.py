@@ -18,10 +18,9 @@ from bld.reporting.inputs import (
     Run,
     evaluated_models,
 )
-from bld.reporting.numbers import number, percent
 from bld.reporting.series import flat
 from bld.reporting.tables import Tables
-from bld.reporting.words import BASELINE, BITS
+from bld.reporting.words import BASELINE, BITS, number, percent
 
 MIN_DOCUMENTS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in
@@ -109,7 +108,7 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
         yield (
             f"The KL divergence of {model.name} from its teacher is infinite: it gives no "
             "probability to "
-            "bytes that the teacher holds possible, which cannot be with evaluation.eps 0."
+            "bytes to which the teacher gives some, which cannot be with evaluation.eps 0."
         )
     for task in model.benchmarks:
         if limit := model.result(task).get("limit"):
@@ -119,8 +118,7 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
 def _average(run: Run) -> str:
     return (
         f"The teacher {run.settings.teacher} averages several models, so its bits per byte are "
-        "by bytes: "
-        "compare them with the column By bytes of others."
+        "by bytes: compare them with the column By bytes of others."
     )
 
 
@@ -185,13 +183,11 @@ def _cache(cache: ByteCache) -> Iterator[str]:
         )
     if exceeded := cache.audit["lost_mass"]["exceeded"]:
         yield (
-            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} "
-            "of the "
-            "distributions by more than their bound."
+            f"In the byte cache of {cache.name}, dropped histories moved {percent(exceeded, 2)} of "
+            "the distributions by more than their bound."
         )
     if cache.audit["storage"]["kl"] is None:
         yield (
-            f"The byte cache of {cache.name} gives no probability to symbols that its policy "
-            "holds possible: "
-            "it is damaged and has to be scored again."
+            f"The byte cache of {cache.name} gives no probability to symbols that its policy holds "
+            "possible: it is damaged and has to be scored again."
         )

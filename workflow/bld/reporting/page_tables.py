@@ -26,10 +26,22 @@ from bld.reporting.cells import (
     text_column,
 )
 from bld.reporting.comparison import Comparison
-from bld.reporting.numbers import GIBIBYTE, NO_VALUE, number, percent, precision, signed
 from bld.reporting.series import label
 from bld.reporting.tables import Tables
-from bld.reporting.words import ALL, BITS, DIVERGENCE, METRIC_WORDS, REFERENCES, VERDICTS
+from bld.reporting.words import (
+    ALL,
+    BITS,
+    DIVERGENCE,
+    GIBIBYTE,
+    METRIC_WORDS,
+    NO_VALUE,
+    REFERENCES,
+    VERDICTS,
+    number,
+    percent,
+    precision,
+    signed,
+)
 
 DIFFERENCE = ("difference_low", "difference_high")
 COSTS: dict[str, tuple[str, Show]] = {
@@ -103,12 +115,10 @@ def _methods(tables: Tables) -> PageTable:
         "models",
         "All methods",
         "Means over the seeds of a method, fewest bits per byte first, with 95\u00a0% intervals "
-        "over "
-        "documents. The difference is the method minus SFT on the same documents and seeds; it is "
-        "shown "
-        "where its interval excludes zero. Costs are means over runs, in small as multiples of "
-        "SFT on the "
-        "same kind of device, without scoring the teacher ahead of training.",
+        "over documents. The difference is the method minus SFT on the same documents and seeds; "
+        "it is shown where its interval excludes zero. Costs are means over runs, in small as "
+        "multiples of SFT on the same kind of device, without scoring the teacher ahead of "
+        "training.",
         {
             "Method": text_column(lambda row: label(row.series), setting),
             "Seeds": text_column(lambda row: row.seeds),
@@ -138,16 +148,12 @@ def _models(tables: Tables) -> PageTable:
         "models",
         "All models",
         "Fewer bits per byte are better. The interval is that of the model by itself; change is "
-        "from the "
-        "student before training. By bytes: bits per byte when the model\u2019s tokens are summed "
-        "to bytes "
-        "over all that its tokenizer could have done, on fewer documents; a teacher that averages "
-        "models "
-        "has no tokens of its own, and its bits per byte are of this kind too. JSD: "
-        "Jensen\u2013Shannon "
-        "divergence from the teacher\u2019s byte distributions in nats. Calibration error: mean "
-        "difference "
-        "between confidence and accuracy of the most probable byte.",
+        "from the student before training. By bytes: bits per byte when the model\u2019s tokens "
+        "are summed to bytes over all that its tokenizer could have done, on fewer documents; a "
+        "teacher that averages models has no tokens of its own, and its bits per byte are of this "
+        "kind too. JSD: Jensen\u2013Shannon divergence from the teacher\u2019s byte distributions "
+        "in nats. Calibration error: mean difference between confidence and accuracy of the most "
+        "probable byte.",
         {
             "Model": text_column(lambda row: row.model + f" on {row.corpus}" * corpora),
             "Method": METHOD,
@@ -179,10 +185,8 @@ def _comparison(tables: Tables) -> PageTable:
         "models",
         "Comparison with SFT",
         "Method minus SFT on the same student, documents and seeds. Fewer bits per byte and less "
-        "divergence "
-        "are better, more right answers are better. Where the interval includes zero, this data "
-        "shows no "
-        "difference.",
+        "divergence are better, more right answers are better. Where the interval includes zero, "
+        "this data shows no difference.",
         {
             "Method": text_column(
                 lambda row: name_of(tables, comparisons[row.Index]), lambda row: row.models
@@ -250,14 +254,10 @@ def _alignment(tables: Tables) -> PageTable:
         "tokenizers",
         "Alignment of tokens",
         "Aligned tokens are those of the student, on held-out documents, that spell exactly the "
-        "bytes of "
-        "one teacher token; one-to-one learns from these alone, and the others are left over for "
-        "methods "
-        "that compare bytes, chunks of tokens, or mapped vocabularies. Common boundaries are "
-        "bytes at which "
-        "tokens of both models end, and a chunk reaches from one to the next. Common entries "
-        "stand in both "
-        "vocabularies.",
+        "bytes of one teacher token; one-to-one learns from these alone, and the others are left "
+        "over for methods that compare bytes, chunks of tokens, or mapped vocabularies. Common "
+        "boundaries are bytes at which tokens of both models end, and a chunk reaches from one to "
+        "the next. Common entries stand in both vocabularies.",
         {
             "Student and teacher": text_column(
                 lambda row: f"{row.student} and {row.teacher}", lambda row: f"on {row.corpus}"
@@ -279,9 +279,8 @@ def _costs(tables: Tables) -> PageTable:
     return cells.page_table(
         "training",
         "Costs",
-        "Seconds, tokens and GPU-hours are of warm-up and distillation together, tokens per "
-        "second of "
-        "distillation alone. Memory is the peak, on the GPU where there is one.",
+        "Seconds, tokens and GPU-hours are of warm-up and distillation together, tokens per second "
+        "of distillation alone. Memory is the peak, on the GPU where there is one.",
         {
             "Run": text_column(lambda row: row.run),
             "Method": METHOD,
@@ -309,8 +308,7 @@ def _heads(tables: Tables) -> PageTable:
         "Byte heads and their models",
         "Predictions of the byte head for the first ten bytes of every token, and those of the "
         "model\u2019s own tokens summed to the same bytes. Heads are for training: the resulting "
-        "student has "
-        "none.",
+        "student has none.",
         {
             "Run": text_column(lambda row: row.model),
             "JSD of the head": cells.column("jsd", FOUR),
@@ -335,9 +333,8 @@ def _settings(tables: Tables) -> PageTable:
         "settings",
         "settings",
         "Settings of the runs",
-        "Settings that differ from the defaults of a run; config/README.md explains each. "
-        "Student, teacher, "
-        "corpus and seed stand in the tables above.",
+        "Settings that differ from the defaults of a run; config/README.md explains each. Student, "
+        "teacher, corpus and seed stand in the tables above.",
         ["Setting", "Value", "Runs"],
         rows,
     )

@@ -16,13 +16,13 @@ from bld.reporting.answers import answers
 from bld.reporting.cells import PageTable
 from bld.reporting.inputs import CacheInputs, RunInputs, read_cache, read_runs
 from bld.reporting.notes import notes
-from bld.reporting.numbers import number
 from bld.reporting.page_tables import page_tables
 from bld.reporting.plotting import Drawing, draw_figures
 from bld.reporting.registry import SECTIONS, Figure, all_figures
 from bld.reporting.series import label
 from bld.reporting.style import themed
 from bld.reporting.tables import Tables, make_tables
+from bld.reporting.words import number
 
 LEVELS = 8
 """Steps of colour of a passage: one for each bit, the last for all that cost more."""

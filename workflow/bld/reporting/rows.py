@@ -33,6 +33,7 @@ def _identity(model: EvaluatedModel) -> dict[str, Any]:
 
 
 def key_of(model: EvaluatedModel) -> tuple[str, str, str]:
+    """What tells one evaluated model from all others: name, series, corpus."""
     return model.name, model.series, model.corpus
 
 
@@ -52,6 +53,7 @@ def own_bytes(runs: Sequence[Run]) -> dict[tuple[str, str, str], Mapping[str, An
 def model_row(
     model: EvaluatedModel, before: Mapping[str, float | None], own_bytes: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """A model's row: its bits per byte, before and after, and its divergence."""
     start = before.get(model.name) if model.seed is not None else None
     bits, interval = model.bits_per_byte, Estimate(math.nan, math.nan, math.nan)
     if len(model.documents):
@@ -71,6 +73,7 @@ def model_row(
 
 
 def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    """A row per comparison: the difference, its interval and its verdict."""
     names = "series against metric student corpus verdict seconds_over memory_over"
     return {name: getattr(comparison, name) for name in names.split()} | {
         "difference": comparison.difference.value,
@@ -84,6 +87,7 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
 
 
 def benchmark_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    """A row per benchmark of a model, with an interval over its questions."""
     for task in model.benchmarks:
         result = model.result(task)
         pair = paired(model, task)
@@ -103,6 +107,7 @@ def benchmark_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
 
 
 def cost_row(run: Run) -> dict[str, Any]:
+    """What training a run has cost."""
     costs = {name: run.training.get(name) for name in COLUMNS["costs"].split()[5:]}
     return _training_identity(run) | costs
 
@@ -113,6 +118,7 @@ def _training_identity(run: Run) -> dict[str, Any]:
 
 
 def rows_by_kind(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    """A row per kind of document, and one for all."""
     documents = model.documents
     groups = [(ALL, documents), *documents.groupby("kind", sort=True)] if len(documents) else []
     for kind, group in groups:
@@ -173,6 +179,7 @@ def _divergence_row(
 
 
 def calibration_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    """A row per bin of probability, of a model and of its byte head."""
     result = model.result("byte_divergence")
     parts = {**result.get("models", {}), "head": result.get("head") or {}}
     for of, part in parts.items():
@@ -181,12 +188,14 @@ def calibration_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
 
 
 def settings_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """A row per setting that a run does not leave at its default."""
     for name, value in flat(run.inputs.changed):
         if name not in SETTINGS_SHOWN_APART:
             yield {"setting": name, "run": run.name, "value": value}
 
 
 def completion_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
+    """A row per prompt, with what the model wrote."""
     for row in model.result("text").get("completions", []):
         yield {"model": model.name, "series": model.series} | row
 
@@ -277,6 +286,7 @@ def _fraction(part: int, whole: int) -> float | None:
 
 
 def cache_row(cache: ByteCache) -> dict[str, Any]:
+    """A byte cache's row: sizes, the mass that it lost, and information."""
     audit, information = cache.audit, cache.information
     lost, storage = audit["lost_mass"], audit["storage"]
     row = {

@@ -1,8 +1,8 @@
 """How sure a number over documents is: ratios of sums, and differences of them, with intervals.
 
-Documents, not bytes, are drawn anew, because the bytes of one document hang together. The interval
-is the expanded percentile interval of Hesterberg, "What Teachers Should Know about the Bootstrap"
-(arXiv 1411.5279): the percentiles are moved outwards, since plain ones of few documents
+Documents, not bytes, are drawn anew, because the bytes of one document are not independent. The
+interval is the expanded percentile interval of Hesterberg, "What Teachers Should Know about the
+Bootstrap" (arXiv 1411.5279): the percentiles are moved outwards, since plain ones of few documents
 hold the truth too seldom.
 
 D documents, R resamples.
@@ -30,6 +30,7 @@ class Estimate(NamedTuple):
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
 

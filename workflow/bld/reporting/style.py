@@ -33,6 +33,7 @@ class SeriesStyle(NamedTuple):
 
     @property
     def dashes(self) -> Any:
+        """Matplotlib's line style of this marker."""
         return SHAPES[self.marker]
 
 

@@ -1,9 +1,13 @@
-"""What the report and model cards call the things that they compare, and the report's tables.
+"""How the report and model cards put things: what they call what they compare, the report's tables,
+and numbers as people read them.
 
-The rules read it too, so it imports nothing.
+The rules read it too, so it imports nothing that takes time.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 BASELINE = "sft"
 TEACHER = "teacher"
@@ -26,8 +30,7 @@ VERDICTS = {
 COLUMNS = {
     "models": (
         "model series seed corpus bits_per_byte low high change bits_per_byte_by_bytes byte_jsd "
-        "byte_kl "
-        "calibration_error teacher"
+        "byte_kl calibration_error teacher"
     ),
     "methods": (
         "series student corpus models seeds bits_per_byte low high difference difference_low "
@@ -41,8 +44,7 @@ COLUMNS = {
     "ranks": "series student corpus models seeds methods documents rank low high",
     "benchmarks": (
         "model series seed benchmark metric value stderr low high higher_is_better documents "
-        "few_shot "
-        "chat_template limit harness"
+        "few_shot chat_template limit harness"
     ),
     "alignment": (
         "student teacher corpus documents student_entries teacher_entries shared_entries "
@@ -81,3 +83,42 @@ COLUMNS = {
     "information": "cache by bytes tokens token_bits byte_bits known",
 }
 """The tables of the report, each a CSV file, with their columns."""
+
+NO_VALUE = "\u2013"
+GIBIBYTE = 2**30
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with thin spaces between thousands; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NO_VALUE
+    # What rounds to zero has no sign.
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:,.{digits}f}".replace(",", "\u2009").replace("-", "\u2212")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A change: always with its sign."""
+    sign = "+" if value is not None and round(value, digits) > 0 else ""
+    return sign + number(value, digits)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of one, in per cent."""
+    return NO_VALUE if share is None else f"{number(100 * share, digits)}\u00a0%"
+
+
+def precision(*values: float) -> int:
+    """Decimals that keep the smallest of the values apart from zero, and all from each other: three
+    to six."""
+    sizes = [abs(value) for value in values if value and not math.isnan(value)]
+    tenth = (max(values) - min(values)) / 10
+    if tenth > 1e-6:
+        sizes.append(tenth)
+    return min(6, max(3, -math.floor(math.log10(min(sizes, default=1)))))
+
+
+def listed(items: Sequence[object]) -> str:
+    """a, b and c."""
+    texts = [str(item) for item in items]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

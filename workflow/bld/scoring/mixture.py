@@ -23,7 +23,8 @@ import torch
 
 from bld.arrays import ragged_range
 from bld.scoring.history_batch import HistoryBatch
-from bld.scoring.trie import TRIE_SYMBOLS, Alive, Ranges, Trie, tiled_sums
+from bld.scoring.trie import Alive, Ranges, Trie, tiled_sums
+from bld.symbols import TRIE_SYMBOLS
 
 # The largest exponential is e^60: float32 then reaches down to e^-147 of it, and not to e^-87.
 LARGEST = 60.0

@@ -30,7 +30,8 @@ from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.search import byte_distributions
 from bld.scoring.token_scores import TokenScores, joined, no_scores
 from bld.scoring.tokens import TrunkTokens
-from bld.scoring.trie import TRIE_SYMBOLS, Trie
+from bld.scoring.trie import Trie
+from bld.symbols import TRIE_SYMBOLS
 from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
 from bld.windows import Window, batches_of_like_length, windows
 

@@ -48,7 +48,10 @@ def main() -> None:
             )
             models = settings.rendering, settings.average
             found = open_models(step.inputs.teacher, *models, open_one).distributions(documents)
-            return progress(f"{which} policy", len(documents), "documents", iterable=found)
+            shown: Iterable[Scored] = progress(
+                f"{which} policy", len(documents), "documents", iterable=found
+            )
+            return shown
 
         # One after the other, so that the teacher is in memory once.
         own = list(scored("own"))

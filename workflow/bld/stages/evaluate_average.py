@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 
 from bld.documents.shards import read_split
-from bld.evaluation.average import average_bits_per_byte
+from bld.evaluation.bits_per_byte import average_bits_per_byte
 from bld.evaluation.files import write_evaluation
 from bld.models import memory_explained
 from bld.pipeline.step import File, Files, Folder, stage

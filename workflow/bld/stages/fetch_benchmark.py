@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _fetch_for_nltk(resource: str, folder: Path) -> None:
-    """NLTK's own downloader, which holds what comes against the digests of its index."""
+    """NLTK's own downloader, which checks what comes against the digests of its index."""
     try:
         nltk.download(resource, str(folder), quiet=True, raise_on_error=True)
     except ValueError as error:

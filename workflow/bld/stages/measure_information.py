@@ -1,4 +1,4 @@
-"""Measure what a teacher's byte distributions tell of its tokens, on a sample of documents."""
+"""Measure what a teacher's byte distributions reveal of its tokens, on a sample of documents."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from bld.folders import link_files, new_folder
 from bld.models import load_language_model
 from bld.pipeline.step import File, Files, Folder, OptionalFolder, stage
 from bld.pipeline.step_settings import NewTokenizer, PrepareStudent
-from bld.tokenization.byte_tokenizer import byte_tokenizer_like
 from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.rendering import load_renderer
+from bld.tokenization.scratch import byte_tokenizer_like
 from bld.tokenization.transfer import transfer_vocabulary
 from bld.training.export import stored_dtype
 

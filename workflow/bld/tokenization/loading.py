@@ -2,7 +2,7 @@
 
 For some model types transformers reads only the vocabulary of that file and makes the rest anew, as
 the class that it has for the type. So the file is loaded by itself, and a folder whose tokenizer
-comes out otherwise through AutoTokenizer is told of.
+comes out otherwise through AutoTokenizer is reported.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ PROBE = "def f(x):\n    return x + 1234  # don't stop, naïve 日本"
 
 def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`, with its chat template and special tokens."""
+    tokenizer: PreTrainedTokenizerBase
     if (folder / "tokenizer.json").exists():
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    return AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=trust_remote_code
-    )
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    return tokenizer
 
 
 def made_anew(

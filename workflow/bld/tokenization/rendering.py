@@ -259,7 +259,7 @@ class _Builder:
 def _id_of(name: str, specification: dict[str, Any]) -> int:
     for added in specification["added_tokens"]:
         if added["content"] == name:
-            return added["id"]
+            return int(added["id"])
     raise ValueError(
         f"end_tokens names {name!r}, which is not an added token of the tokenizer: either it does "
         "not exist or it spells text"

@@ -1,18 +1,19 @@
-"""Tokenizers trained from scratch: the demo's, and one of each kind that users have.
+"""Tokenizers made here: the demo's and one of each kind that users have, trained from scratch; and
+the bytes as tokens, with the special tokens and the chat template of a model.
 
-All come out as ordinary fast-tokenizer folders, with a start token, an end token, a padding token
+All are ordinary fast-tokenizer folders, with a start token, an end token, a padding token
 and a chat template.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from bld.tokenization.families import SPACE_MARK, bytes_to_unicode
 
@@ -104,6 +105,32 @@ def pure_bytes() -> Tokenizer:
     return backend
 
 
+def byte_tokenizer_like(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    """Ids 0-255 are the bytes, the special tokens of `tokenizer` follow in the order of their ids.
+
+    An ordinary fast tokenizer, which puts the start token before a text if `tokenizer` does.
+    """
+    special = {
+        token_id: added.content
+        for token_id, added in tokenizer.added_tokens_decoder.items()
+        if added.special
+    }
+    backend = pure_bytes()
+    backend.add_special_tokens(
+        [AddedToken(special[i], special=True, normalized=False) for i in sorted(special)]
+    )
+    start = tokenizer.bos_token_id
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+        chat_template=tokenizer.chat_template,
+        add_bos_token=start is not None and tokenizer("a").input_ids[0] == start,
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def _sentencepiece_bpe(texts: Iterable[str], vocabulary: int, special: list[str]) -> Tokenizer:
     backend = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     backend.normalizer = normalizers.Replace(" ", SPACE_MARK)
@@ -169,7 +196,7 @@ def _with_byte_fallback(backend: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(specification))
 
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[[Iterable[str], int, list[str]], Tokenizer]] = {
     "byte_level_bpe": _byte_level,
     "sentencepiece_bpe": _sentencepiece_bpe,
     "unigram": _unigram,

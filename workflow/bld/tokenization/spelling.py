@@ -1,4 +1,4 @@
-"""What the entries of one tokenizer look like in another: any bytes, also the pieces of characters
+"""How another tokenizer spells the entries of one: any bytes, also the pieces of characters
 that no text consists of, written as its tokens."""
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _name_special_tokens(
     for role in ROLES:
         setattr(lm.config, role, getattr(new[0], role))
         setattr(lm.generation_config, role, getattr(new[0], role))
-    # A model may end its turns with more tokens than its tokenizer tells of.
+    # A model may end its turns with more tokens than its tokenizer names.
     vocabulary = new[1].vocabulary
     old_names = old[0].convert_ids_to_tokens(sorted(old[1].vocabulary.end))
     kept_ends = {new_id for name, new_id in new[0].get_vocab().items() if name in old_names}

@@ -10,10 +10,9 @@ import yaml
 from transformers import LlamaConfig
 
 from bld.config.checks import read_settings
-from bld.pipeline.plan.costs import make_plan
+from bld.pipeline.plan.costs import flops, hours, make_plan, short, size
 from bld.pipeline.plan.jobs import Limits, limits_of, other_jobs
 from bld.pipeline.plan.page import WIDTH, print_plan
-from bld.pipeline.plan.words import flops, hours, short, size
 from bld.pipeline.targets import Targets
 
 EXPERIMENTS = Path(__file__).parents[4] / "config/experiments"

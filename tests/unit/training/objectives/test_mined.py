@@ -13,8 +13,15 @@ from bld.symbols import END
 from bld.tokenization.maps.files import load_map, map_of, save_map
 from bld.tokenization.maps.mined import closest_entries
 from bld.training.objective import ObjectiveContext
-from bld.training.objectives.mined import Mined, build, divergence, letters
-from bld.training.time_warping import edit_distances, only_partners, warped
+from bld.training.objectives.mined import (
+    Mined,
+    build,
+    divergence,
+    edit_distances,
+    letters,
+    only_partners,
+    warped,
+)
 
 
 def edit_distance(left, right):

@@ -11,11 +11,11 @@ from bld.models import hidden_states
 from bld.scoring.token_scores import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
+from bld.training.alignment import Outcomes
 from bld.training.batches import Batches
 from bld.training.objective import ObjectiveContext
 from bld.training.objectives.bld import build
 from bld.training.objectives.one_to_one import OneToOne, shared_divergence
-from bld.training.outcomes import Outcomes
 from bld.training.packing import pieces_of
 
 TEXTS = ["Return the index of a value, or raise ValueError.", "keys and items of it"] * 9

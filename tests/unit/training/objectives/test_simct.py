@@ -13,9 +13,9 @@ from bld.models import hidden_states
 from bld.scoring.token_scores import TokenScores
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
+from bld.training.alignment import Outcomes
 from bld.training.batches import Batches
 from bld.training.objectives.simct import SimCt
-from bld.training.outcomes import Outcomes
 from bld.training.packing import pieces_of, supervised_symbols
 
 OTHER_TEXTS = ["bys cys dys fys gys hys mys", "Where is the key? Return its index or raise."] * 9

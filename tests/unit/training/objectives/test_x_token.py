@@ -13,7 +13,7 @@ from bld.tokenization.maps.x_token import make_map as x_token_map
 from bld.tokenization.vocabulary import Vocabulary, spelt
 from bld.training.objective import ObjectiveContext
 from bld.training.objectives import x_token
-from bld.training.objectives.x_token import Projection, Said, XToken, hybrid_kl
+from bld.training.objectives.x_token import Projection, SpanTargets, XToken, hybrid_kl
 
 LOSSES = [
     {"loss": "p_kl"},
@@ -379,6 +379,6 @@ def test_strict_h_kl_is_the_hybrid_loss_of_trl_on_the_same_logits(others):
     expected = gold.ULDLoss(config, *vocabularies)._compute_hybrid_uld_loss(student_CV, teacher_CT)
 
     probs_CO = torch.zeros_like(teacher_CT).index_add(1, projection.outcome_T[:-1], teacher_CT)
-    whole = Said(probs_CO, torch.zeros(9), torch.ones(9, dtype=torch.bool))
+    whole = SpanTargets(probs_CO, torch.zeros(9), torch.ones(9, dtype=torch.bool))
     found = hybrid_kl(whole, student_CV, projection, strict=True).mean()
     torch.testing.assert_close(found, expected)

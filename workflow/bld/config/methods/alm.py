@@ -14,10 +14,7 @@ class AlmSettings(Distillation):
 
     title = "Approximate likelihood matching"
     paper = "2503.20083"
-    series = (
-        Series("alm", "ALM with SFT", TEAL),
-        Series("alm plain", "ALM", TEAL, "s"),
-    )
+    series = (Series("alm", "ALM with SFT", TEAL), Series("alm plain", "ALM", TEAL, "s"))
 
     chunk_weight: NonNegative = 1.0
     """Weight of the divergence from the teacher."""

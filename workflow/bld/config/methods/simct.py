@@ -12,10 +12,7 @@ class SimCtSettings(Distillation):
 
     title = "SimCT"
     paper = "2605.07711"
-    series = (
-        Series("simct", "SimCT with SFT"),
-        Series("simct plain", "SimCT", VIOLET, "s"),
-    )
+    series = (Series("simct", "SimCT with SFT"), Series("simct plain", "SimCT", VIOLET, "s"))
 
     token_weight: NonNegative = 0.0
     """Weight of the token cross-entropy; the authors take none."""

@@ -96,7 +96,7 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: EvaluateB
 class WholeTexts(HFLM):  # type: ignore[misc]
     """lm-eval's model for texts by themselves, cut into tokens whose bytes are exactly the text.
 
-    So no space is put in front and charged for, no start token follows the one that lm-eval puts in
+    So no space is put in front and counted, no start token follows the one that lm-eval puts in
     front, and the figures are those of `bld.evaluation.bits_per_byte`, but for two cases: there
     documents longer than the window are cut into other windows, and logits without a token get no
     probability.
@@ -107,6 +107,7 @@ class WholeTexts(HFLM):  # type: ignore[misc]
         self._content = renderer.content
 
     def tok_encode(self, string: str, *_: Any, **__: Any) -> list[int]:
+        """Token ids of a text, without special tokens."""
         return self._content.encode(string, "a text of the benchmark")
 
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bld.config.plan import GIB
 from bld.config.settings import Settings
 from bld.files import MANIFEST
+from bld.pipeline.plan import work
 from bld.pipeline.plan.jobs import Job, Limits, all_submissions, other_jobs
 from bld.pipeline.plan.shapes import Shape, Shapes
-from bld.pipeline.plan.words import gib, hours, size
-from bld.pipeline.plan.work import (
-    Amount,
-    CostInputs,
-    ScoringJob,
-    TrainingJob,
-    amount_of,
-    pretraining,
-    scoring_job,
-    trainings_of_run,
-)
 from bld.pipeline.targets import Targets
 
 CLOSE = 0.8
@@ -59,11 +51,11 @@ class Plan(NamedTuple):
     hardly."""
 
     settings: Settings
-    splits: dict[tuple[str, str], Amount]
+    splits: dict[tuple[str, str], work.Amount]
     models: dict[str, Shape]
     students: dict[str, Shape]
-    scoring: list[ScoringJob]
-    trainings: list[TrainingJob]
+    scoring: list[work.ScoringJob]
+    trainings: list[work.TrainingJob]
     items: list[Item]
     submissions: int
     free: float
@@ -88,8 +80,8 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
     """
     targets, shapes = Targets(settings), Shapes(settings, folder / "resources")
 
-    def amount(of: tuple[str, str]) -> Amount:
-        return amount_of(*of, settings.corpora[of[0]], folder / "results")
+    def amount(of: tuple[str, str]) -> work.Amount:
+        return work.amount_of(*of, settings.corpora[of[0]], folder / "results")
 
     unknown: list[str] = []
     splits = _known(targets.splits(), amount, unknown)
@@ -99,10 +91,10 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
     if unknown:
         raise ValueError("\n".join(dict.fromkeys(unknown)))
 
-    inputs = CostInputs(settings, shapes, splits, limits)
-    scoring = [scoring_job(inputs, *cache) for cache in targets.caches()]
-    trainings = [pretraining(inputs, name) for name in models if settings.models[name].scratch]
-    trainings += [job for run in settings.runs for job in trainings_of_run(inputs, run)]
+    inputs = work.CostInputs(settings, shapes, splits, limits)
+    scoring = [work.scoring_job(inputs, *cache) for cache in targets.caches()]
+    trainings = [work.pretraining(inputs, name) for name in models if settings.models[name].scratch]
+    trainings += [job for run in settings.runs for job in work.trainings_of_run(inputs, run)]
     plan = Plan(
         settings=settings,
         splits=splits,
@@ -207,7 +199,7 @@ def _demands(plan: Plan) -> Iterator[tuple[float, str]]:
 
 def _of_gpu(job: Job, plan: Plan) -> tuple[float, str]:
     gpu = plan.settings.plan
-    remedy = SCORING_REMEDY if isinstance(job, ScoringJob) else TRAINING_REMEDY
+    remedy = SCORING_REMEDY if isinstance(job, work.ScoringJob) else TRAINING_REMEDY
     return (
         job.memory.total / gpu.memory,
         f"{job.name}: needs {gib(job.memory.total)} GiB on each GPU, and {gpu.gpu} has "
@@ -228,7 +220,7 @@ def _of_time(job: Job) -> tuple[float, str]:
     )
 
 
-def _of_nodes(job: TrainingJob) -> Iterator[tuple[float, str]]:
+def _of_nodes(job: work.TrainingJob) -> Iterator[tuple[float, str]]:
     """Memory of the hosts, and whether the processes can share a batch."""
     if memory := max(job.limits.mem_mb) * MEGABYTE:
         yield (
@@ -244,3 +236,29 @@ def _of_nodes(job: TrainingJob) -> Iterator[tuple[float, str]]:
             f"{job.limits.processes} GPUs in micro batches of {job.rows_at_once}; "
             f"`training.batch_size` must be a multiple of {at_once}.",
         )
+
+
+def scaled(value: float, unit: str = "", prefixes: str = " kMGTPEZ") -> str:
+    """Three digits, such as "86.4 GB" (10^9 bytes)."""
+    place = 0
+    while value >= 999.5 and place < len(prefixes) - 1:
+        value, place = value / 1000, place + 1
+    return f"{value:.3g} {prefixes[place].strip()}{unit}".strip()
+
+
+size, flops = partial(scaled, unit="B"), partial(scaled, unit="FLOP")
+"""Bytes, and floating-point operations."""
+short = partial(scaled, prefixes=" kMBT")
+"""A large number, such as "3.21 B"."""
+
+
+def gib(value: float) -> str:
+    """GiB of so many bytes, without the unit."""
+    return f"{value / GIB:.1f}"
+
+
+def hours(value: float) -> str:
+    """Hours, or seconds, with no more digits than are of use."""
+    if value >= 10:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.01 or not value else "<0.01"

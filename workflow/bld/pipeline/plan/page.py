@@ -13,9 +13,8 @@ from rich.table import Table
 from bld.config.plan import GIB
 from bld.config.settings import Settings
 from bld.pipeline.plan import costs, memory
-from bld.pipeline.plan.costs import Plan
+from bld.pipeline.plan.costs import Plan, flops, gib, hours, short, size
 from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
-from bld.pipeline.plan.words import count, flops, gib, hours, short, size
 from bld.pipeline.plan.work import cache_bytes_per_byte, expected_of, positions_per_token
 from bld.pipeline.record import SECONDS_PER_HOUR
 
@@ -137,6 +136,11 @@ def _disk(plan: Plan) -> Table:
         room = size(item.bytes) if item.bytes else "small"
         table.add_row(item.name, room, count(item.files), "there" if item.there else "")
     return table
+
+
+def count(value: float) -> str:
+    """A whole number with commas."""
+    return f"{value:,.0f}"
 
 
 def _totals(plan: Plan) -> Iterable[str]:

@@ -33,17 +33,8 @@ BYTE_VOCABULARY = 512
 # bfloat16; other architectures count like Llama.
 NORM_BYTES = {"gemma": 20, "gemma2": 36, "gpt2": 16, "gpt_neox": 16, "llama": 16, "mistral": 16}
 NORM_BYTES |= {"qwen2": 16}
-STATED = [
-    "kind",
-    "vocabulary",
-    "hidden",
-    "layers",
-    "heads",
-    "intermediate",
-    "tied",
-    "width",
-    "narrow",
-]
+STATED = ["kind", "vocabulary", "hidden", "layers", "heads", "intermediate", "tied"]
+STATED += ["width", "narrow"]
 FETCH = "Fetch it (`snakemake ... resources/models/{0}/manifest.json`), or say `models.{0}.shape`"
 
 
@@ -124,9 +115,9 @@ class Shapes:
 
     def doubts(self, name: str) -> Iterator[str]:
         """What a reader should know of a model's shape."""
-        said, shape = self._settings.models[name].shape, self.model(name)
-        if said and self._file(name, "config.json"):
-            expected = stated_shape(said)
+        stated, shape = self._settings.models[name].shape, self.model(name)
+        if stated and self._file(name, "config.json"):
+            expected = stated_shape(stated)
             wrong = [x for x in STATED if getattr(shape, x) != getattr(expected, x)]
             if wrong:
                 found = ", ".join(f"{x} {getattr(shape, x)}" for x in wrong)
@@ -199,22 +190,22 @@ def scratch_shape(scratch: config.Scratch) -> Shape:
     return replace(counted(llama), bytes_per_weight=WEIGHT_BYTES[scratch.training.precision])
 
 
-def stated_shape(said: config.Shape) -> Shape:
+def stated_shape(stated: config.Shape) -> Shape:
     """The shape that a configuration states; of a kind that transformers does not know, a Llama's.
     The weights take two bytes each."""
-    assert said.hidden and said.heads
+    assert stated.hidden and stated.heads
     made = AutoConfig.for_model(
-        said.kind if said.kind in CONFIG_MAPPING else "llama",
-        vocab_size=said.vocabulary,
-        hidden_size=said.hidden,
-        num_hidden_layers=said.layers,
-        num_attention_heads=said.heads,
-        num_key_value_heads=said.key_value_heads or said.heads,
-        head_dim=said.head_width or said.hidden // said.heads,
-        intermediate_size=said.intermediate,
-        tie_word_embeddings=said.tied,
+        stated.kind if stated.kind in CONFIG_MAPPING else "llama",
+        vocab_size=stated.vocabulary,
+        hidden_size=stated.hidden,
+        num_hidden_layers=stated.layers,
+        num_attention_heads=stated.heads,
+        num_key_value_heads=stated.key_value_heads or stated.heads,
+        head_dim=stated.head_width or stated.hidden // stated.heads,
+        intermediate_size=stated.intermediate,
+        tie_word_embeddings=stated.tied,
     )
-    return replace(counted(made), kind=said.kind, bytes_per_weight=2)
+    return replace(counted(made), kind=stated.kind, bytes_per_weight=2)
 
 
 def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
@@ -226,9 +217,7 @@ def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
     if any(getattr(made, key, None) for key in ("num_local_experts", "num_experts")):
         raise ValueError("it is a mixture of experts")
     with torch.device("meta"):
-        lm = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            made, trust_remote_code=trust_remote_code
-        )
+        lm = AutoModelForCausalLM.from_config(made, trust_remote_code=trust_remote_code)
     tables = [lm.get_input_embeddings().weight, lm.get_output_embeddings().weight]
     matrices = {
         name: tuple(module.weight.shape)

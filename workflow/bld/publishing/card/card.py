@@ -25,7 +25,7 @@ from bld.files import MANIFEST, read_manifest, sha256_of, write_text
 from bld.pipeline.step_settings import WriteCard
 from bld.publishing.card.parts import BASE, DOCUMENTS, Manifests, Part, card_licence, parts
 from bld.publishing.card.results import Results, read_results, shown
-from bld.reporting.numbers import GIBIBYTE, listed, number
+from bld.reporting.words import GIBIBYTE, listed, number
 
 PACKAGES = ("transformers", "torch", "deepspeed")
 HEADS = {
@@ -65,7 +65,7 @@ class CardInputs:
 
 
 def write_card(inputs: CardInputs, card: Path) -> None:
-    """Write the card; it appears by rename. Raises ValueError if the report does not tell of the
+    """Write the card; it appears by rename. Raises ValueError if the report does not have the
     run."""
     write_text(card, str(make_card(inputs)))
 
@@ -224,7 +224,7 @@ def _in_one_line(text: str) -> str:
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:
-    """The class of machine that a record tells of."""
+    """The class of machine that a record names."""
     if hardware["gpus"]:
         gpus = Counter(hardware["gpus"])
         return listed([f"{count} \u00d7 {name}" for name, count in gpus.items()])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bld.config.registry import SOURCES
 from bld.config.settings import Scratch
 from bld.pipeline.step_settings import WriteCard
-from bld.reporting.numbers import listed, number
+from bld.reporting.words import listed, number
 
 Manifests = Mapping[tuple[str, ...], Mapping[str, Any]]
 """Manifests by the last three folders of their paths: ("resources", "models", name), ("resources",
@@ -77,14 +77,14 @@ def parts(settings: WriteCard, manifests: Manifests) -> list[Part]:
 
 def stated_licence(manifest: Mapping[str, Any]) -> Licence:
     """The licence in the manifest of a fetched or linked folder."""
-    said = manifest.get("licence", {})
-    names = said.get("license") or []
+    stated = manifest.get("licence", {})
+    names = stated.get("license") or []
     names = [names] if isinstance(names, str) else [str(name) for name in names]
     known = [name for name in names if name not in ("other", "unknown")]
-    if own := said.get("license_name"):
+    if own := stated.get("license_name"):
         known = [str(own), *known]
-    link = said.get("license_link")
-    return Licence(tuple(known), str(link) if link else None, tuple(said.get("files", ())))
+    link = stated.get("license_link")
+    return Licence(tuple(known), str(link) if link else None, tuple(stated.get("files", ())))
 
 
 def card_licence(licences: Sequence[Licence]) -> dict[str, Any]:

@@ -13,8 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bld.reporting.numbers import number, precision, signed
-from bld.reporting.words import METRIC_WORDS, TEACHER, UNTRAINED, VERDICTS
+from bld.reporting.words import (
+    METRIC_WORDS,
+    TEACHER,
+    UNTRAINED,
+    VERDICTS,
+    number,
+    precision,
+    signed,
+)
 
 REFERENCES = {TEACHER: ("teacher", "Teacher"), UNTRAINED: ("student", "Student before training")}
 """The series of the report that are no runs: where the summary of a run names their models, and
@@ -34,6 +41,7 @@ class Measured(NamedTuple):
 
     @property
     def bits(self) -> str:
+        """Bits per byte, as the card writes them."""
         return shown(self.model["bits_per_byte"])
 
     @property
@@ -43,6 +51,7 @@ class Measured(NamedTuple):
 
     @property
     def divergence(self) -> str:
+        """The Jensen-Shannon divergence from the teacher, as the card writes it."""
         return shown(self.model["byte_jsd"], 4)
 
     def benchmark(self, name: str) -> str:
@@ -62,8 +71,8 @@ class Difference(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All that is told of a run: itself, those beside it (teacher, student before training), its
-    differences from SFT, and how much it was evaluated on."""
+    """All that the report has on a run: itself, those beside it (teacher, student before training),
+    its differences from SFT, and how much it was evaluated on."""
 
     run: Measured
     others: Sequence[Measured]
@@ -79,13 +88,14 @@ class Results(NamedTuple):
 
     @property
     def benchmarks(self) -> Mapping[str, Row]:
+        """The rows of the run's model, by benchmark."""
         return self.run.benchmarks
 
 
 def read_results(report: Path, run: str) -> Results:
     """What the report in this folder says of a run.
 
-    Raises ValueError, naming the file, if the report does not tell of it.
+    Raises ValueError, naming the file, if the report does not have it.
     """
     summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
     told = {one["run"]: one for one in summary["runs"]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bld.config.method import PALETTE
 from bld.reporting.plotting import Drawn, Frames, Palette, panels
 from bld.reporting.registry import Figure
-from bld.reporting.style import PALETTE
 
 MEASURES = {"jsd": "JSD, nats", "total_variation": "Total variation"}
 
@@ -47,10 +47,8 @@ FIGURE = Figure(
     title="Accuracy of the byte caches",
     caption=(
         "Distance between the byte distributions that students learn from and those of a stricter "
-        "policy: "
-        "dots are means over bytes, ticks 99th percentiles. First the effect of dropped "
-        "histories, then "
-        "with that of storing few symbols in few bits."
+        "policy: dots are means over bytes, ticks 99th percentiles. First the effect of dropped "
+        "histories, then with that of storing few symbols in few bits."
     ),
     section="teacher-bytes",
     tables=["audit"],

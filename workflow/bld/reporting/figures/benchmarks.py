@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import number
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, named, ranked_axis, stacked
 from bld.reporting.registry import Figure
+from bld.reporting.words import number
 
 DIRECTION = {True: ", higher is better", False: ", lower is better"}
 
@@ -30,8 +30,7 @@ FIGURE = Figure(
     title="Benchmarks",
     caption=(
         "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over the "
-        "questions "
-        "for each model by itself."
+        "questions for each model by itself."
     ),
     section="benchmarks",
     tables=["benchmarks"],

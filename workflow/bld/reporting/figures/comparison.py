@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import signed
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, ranked_axis, stacked
 from bld.reporting.registry import Figure, Reported
 from bld.reporting.series import label
 from bld.reporting.style import MUTED
-from bld.reporting.words import BASELINE, BITS
+from bld.reporting.words import BASELINE, BITS, signed
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn | None:
@@ -44,11 +43,10 @@ def _are_compared(reported: Reported) -> bool:
 FIGURE = Figure(
     title="Differences from SFT",
     caption=(
-        "Each method minus SFT on the same student, documents and seeds: left of the line it "
-        "needs fewer "
-        "bits per byte than SFT. Bars are 95 % intervals of the paired difference, by resampling "
-        "the same "
-        "documents for both models. A bar that crosses the line shows no difference."
+        "Each method minus SFT on the same student, documents and seeds: left of the line it needs "
+        "fewer bits per byte than SFT. Bars are 95 % intervals of the paired difference, by "
+        "resampling the same documents for both models. A bar that crosses the line shows no "
+        "difference."
     ),
     section="models",
     tables=["comparison"],

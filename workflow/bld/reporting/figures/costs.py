@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bld.reporting.numbers import GIBIBYTE, number
 from bld.reporting.plotting import Drawn, Frames, Palette, panels
 from bld.reporting.registry import Figure
 from bld.reporting.series import label
 from bld.reporting.style import INK
+from bld.reporting.words import GIBIBYTE, number
 
 COSTS = {
     "train_seconds": ("Training, seconds", 1.0),
@@ -53,10 +53,9 @@ FIGURE = Figure(
     title="Training costs",
     caption=(
         "Costs of training, warm-ups included: a bar for the mean of a method, a tick for each of "
-        "its runs; "
-        "tokens per second are those of the distillation alone. Heads are left behind when "
-        "training ends. "
-        "Scoring the teacher ahead of training is shared by all runs and not included."
+        "its runs; tokens per second are those of the distillation alone. Heads are left behind "
+        "when training ends. Scoring the teacher ahead of training is shared by all runs and not "
+        "included."
     ),
     section="training",
     tables=["costs"],

@@ -68,14 +68,10 @@ FIGURE = Figure(
     title="Distance to the teacher",
     caption=(
         "Jensen\u2013Shannon divergence between the byte distributions of teacher and student, "
-        "both summed "
-        "from tokens in the same way. Left, by the place of the byte inside the student's token, "
-        "where 11+ "
-        "stands for all from the eleventh on; right, by kind of document. Nearer to zero is "
-        "nearer to the "
-        "teacher. Students and corpora have panels of their own; with more than five methods, "
-        "each is the "
-        "mean over its runs there."
+        "both summed from tokens in the same way. Left, by the place of the byte inside the "
+        "student's token, where 11+ stands for all from the eleventh on; right, by kind of "
+        "document. Nearer to zero is nearer to the teacher. Students and corpora have panels of "
+        "their own; with more than five methods, each is the mean over its runs there."
     ),
     section="bytes",
     tables=["divergence"],

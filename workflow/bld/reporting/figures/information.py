@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bld.reporting.numbers import percent
+from bld.config.method import PALETTE
 from bld.reporting.plotting import Drawn, Frames, Palette, pairs, place_ticks
 from bld.reporting.registry import Figure
-from bld.reporting.style import INK, MUTED, PALETTE
+from bld.reporting.style import INK, MUTED
+from bld.reporting.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,18 +60,12 @@ FIGURE = Figure(
     title="Information in bytes",
     caption=(
         "Left, the entropy of the teacher's byte distributions along a token, summed up to its "
-        "first, "
-        "second, ... byte, as a fraction of the entropy of the token distribution before it: "
-        "targets for "
-        "the first byte alone stop at the first dot. Right, both entropies by the length of the "
-        "token. "
-        "Over whole texts that the teacher writes itself the two would differ only by the entropy "
-        "of the "
-        "segmentation given the text. Token by token they differ because bytes do not say where a "
-        "token "
-        "ends, and because the entropy of a token is taken before its length is known: the bytes "
-        "of short "
-        "tokens have less, those of long ones more."
+        "first, second, ... byte, as a fraction of the entropy of the token distribution before "
+        "it: targets for the first byte alone stop at the first dot. Right, both entropies by the "
+        "length of the token. Over whole texts that the teacher writes itself the two would differ "
+        "only by the entropy of the segmentation given the text. Token by token they differ "
+        "because bytes do not say where a token ends, and because the entropy of a token is taken "
+        "before its length is known: the bytes of short tokens have less, those of long ones more."
     ),
     section="teacher-bytes",
     tables=["information"],

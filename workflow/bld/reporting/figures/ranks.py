@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bld.reporting.numbers import number
 from bld.reporting.plotting import Drawn, Frames, Palette, dots, ranked_axis, stacked
 from bld.reporting.registry import Figure, Reported
 from bld.reporting.series import label
 from bld.reporting.style import MUTED
-from bld.reporting.words import MIN_RANKED
+from bld.reporting.words import MIN_RANKED, number
 
 
 def draw(frames: Frames, palette: Palette) -> Drawn:
@@ -45,14 +44,11 @@ FIGURE = Figure(
     title="Ranks over documents",
     caption=(
         "Every document and seed ranks the methods by bits per byte, 1 for the fewest; dots are "
-        "means of "
-        "these ranks, and bars 95 % bootstrap intervals over documents. Only methods that share "
-        "student, "
-        "documents and seeds are ranked. The dashed line is where all methods would be if they "
-        "were alike. "
-        "Ranks count how often a method is ahead, not by how much, and they change where another "
-        "method "
-        "is added; whether a method differs from SFT is said by the comparison with SFT."
+        "means of these ranks, and bars 95 % bootstrap intervals over documents. Only methods that "
+        "share student, documents and seeds are ranked. The dashed line is where all methods would "
+        "be if they were alike. Ranks count how often a method is ahead, not by how much, and they "
+        "change where another method is added; whether a method differs from SFT is said by the "
+        "comparison with SFT."
     ),
     section="models",
     tables=["ranks"],

@@ -71,14 +71,10 @@ FIGURE = Figure(
     title="Calibration",
     caption=(
         "Bytes are grouped by the probability that a model gives to its most probable next byte "
-        "(its "
-        "confidence). Left, how often that byte is right (accuracy): on the line, a model is "
-        "perfectly "
-        "calibrated. Right, accuracy minus confidence: below zero a model is overconfident. "
-        "Students and "
-        "corpora have panels of their own; with more than five methods, each is the mean over its "
-        "runs "
-        "there."
+        "(its confidence). Left, how often that byte is right (accuracy): on the line, a model is "
+        "perfectly calibrated. Right, accuracy minus confidence: below zero a model is "
+        "overconfident. Students and corpora have panels of their own; with more than five "
+        "methods, each is the mean over its runs there."
     ),
     section="bytes",
     tables=["calibration"],

@@ -4,7 +4,7 @@ entry that is closest by edit distance.
 The authors compare entries as text without the marks of their tokenizers; here what they spell is
 compared, byte by byte. Of several closest entries the shortest counts, and of those the one with
 the smallest id; the paper leaves that open. End tokens go to end tokens; special and absent ids
-have no pair. Every pair of entries is looked at, so nothing is approximate.
+have no pair. Every pair of entries is compared, so nothing is approximate.
 """
 
 from __future__ import annotations

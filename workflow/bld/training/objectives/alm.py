@@ -96,24 +96,26 @@ class Alm:
         assert teacher is not None, "the batch was made without the teacher's tokens"
         student_O = self.student_O.to(hidden_XH.device)
 
-        def said(log_probs_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
+        def token_and_boundary(log_probs_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
             token_B = log_probs_BV.gather(1, target_B[:, None])[:, 0]
             if settings.boundary is None:
                 return token_B[:, None]
             return torch.stack([token_B, log_probs_BV[:, student_O].logsumexp(1)], 1)
 
-        said_S2 = by_blocks(lm, hidden_XH[batch.source_S], said, batch.target_S).double()
-        student = summed(said_S2[:, 0], of.of_S, of.count)
+        log_probs_S2 = by_blocks(
+            lm, hidden_XH[batch.source_S], token_and_boundary, batch.target_S
+        ).double()
+        student = summed(log_probs_S2[:, 0], of.of_S, of.count)
         known = summed(teacher.log_prob_U.double(), of.of_U, of.count)
         if settings.boundary is not None:
             boundary_U2 = self._boundary(teacher)
             student, known = joined(
-                batch, of, student, known, said_S2[:, 1], boundary_U2, settings.boundary
+                batch, of, student, known, log_probs_S2[:, 1], boundary_U2, settings.boundary
             )
         divergence = tempered(known, student, settings.temperature, settings.divergence)
         parts = {
             "teacher_loss": settings.temperature * divergence.sum() / batch.token_normaliser,
-            "token_loss": -batch.from_corpus(said_S2[:, 0]).sum() / batch.token_normaliser,
+            "token_loss": -batch.from_corpus(log_probs_S2[:, 0]).sum() / batch.token_normaliser,
         }
         loss = settings.chunk_weight * parts["teacher_loss"]
         loss = loss + settings.token_weight * parts["token_loss"]
@@ -159,11 +161,13 @@ def joined(
     closes_C[known] = ~((of.of_S[s_known] == known + 1) & is_faint)
     group_C = closes_C.cumsum(0) - closes_C.long()
 
-    said = boundary_S[s_known]
-    heard = said.detach().clamp(boundary_U2[u_known, 0], boundary_U2[u_known, 1])
-    counts = closes_C[known].to(said.dtype)
-    student_C = student_C.index_add(0, known, said * counts)
-    teacher_C = teacher_C.index_add(0, known, heard * counts)
+    student_boundary = boundary_S[s_known]
+    teacher_boundary = student_boundary.detach().clamp(
+        boundary_U2[u_known, 0], boundary_U2[u_known, 1]
+    )
+    counts = closes_C[known].to(student_boundary.dtype)
+    student_C = student_C.index_add(0, known, student_boundary * counts)
+    teacher_C = teacher_C.index_add(0, known, teacher_boundary * counts)
     groups = int(closes_C.sum())
     return summed(student_C, group_C, groups), summed(teacher_C, group_C, groups)
 

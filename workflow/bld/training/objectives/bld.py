@@ -27,14 +27,13 @@ from transformers import PreTrainedModel
 
 from bld.scoring.marginal import UNSPELT
 from bld.symbols import END, MIN_PROBABILITY, SYMBOLS
-from bld.training.alignment import covered
+from bld.training.alignment import Outcomes, covered, shared_outcomes
 from bld.training.batches import Batch
 from bld.training.heads import ByteHead, MarginalHead, OutputHead, load_head
 from bld.training.histories import Histories
 from bld.training.logits import token_loss
 from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.objectives.one_to_one import shared_divergence
-from bld.training.outcomes import Outcomes, shared_outcomes
 
 
 def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:

@@ -26,11 +26,10 @@ from transformers import PreTrainedModel
 
 from bld.config.methods.one_to_one import OneToOneSettings
 from bld.symbols import MIN_PROBABILITY
-from bld.training.alignment import same_spans
+from bld.training.alignment import Outcomes, same_spans, shared_outcomes
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks
 from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
-from bld.training.outcomes import Outcomes, shared_outcomes
 
 
 def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:
@@ -114,5 +113,5 @@ def shared_divergence(
         return terms.sum(1) * temperature**2
 
     tokens = batch.teacher_tokens
-    said = outcome_MK, tokens.log_probs_UK[u_M], tokens.log_tail_U[u_M]
-    return Shared(s_M, by_blocks(lm, hidden_XH[batch.source_S[s_M]], divergence, *said))
+    targets = outcome_MK, tokens.log_probs_UK[u_M], tokens.log_tail_U[u_M]
+    return Shared(s_M, by_blocks(lm, hidden_XH[batch.source_S[s_M]], divergence, *targets))

@@ -37,11 +37,10 @@ from transformers import PreTrainedModel
 
 from bld.config.methods.simct import SimCtSettings
 from bld.symbols import MIN_PROBABILITY
-from bld.training.alignment import chunks
+from bld.training.alignment import Outcomes, chunks, shared_outcomes
 from bld.training.batches import Batch
 from bld.training.logits import by_blocks, token_log_probs
 from bld.training.objective import ObjectiveContext, ObjectiveParts, TeacherObjective
-from bld.training.outcomes import Outcomes, shared_outcomes
 
 
 def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectiveParts:

@@ -15,18 +15,18 @@ the authors' dynamic scaling (`balanced`).
 
 Models are compared span by span: the authors align spans by dynamic programming over token texts;
 here they are the shortest stretches of bytes at whose ends tokens of both models end, which for
-tokens that spell the same text is what that search is after. Of a span of one token each side says
-what it says before that token. Of a span of several the authors average the student's projected
-probabilities and the teacher's log-probabilities over its tokens; GOLD multiplies what is said at
-one token by the probabilities of the others. Here probabilities are averaged on both sides, in both
-losses: two equal models then differ by nothing.
+tokens that spell the same text is what that search is after. Of a span of one token each side has
+its distribution before that token. Of a span of several the authors average the student's projected
+probabilities and the teacher's log-probabilities over its tokens; GOLD multiplies the probability
+at one token by the probabilities of the others. Here probabilities are averaged on both sides, in
+both losses: two equal models then differ by nothing.
 
 Further deviations:
 * The teacher's distribution is its kept tokens and one tail. P-KL is taken over the kept tokens
   that W reaches and one outcome for all the others; the authors drop all but the 8,192 tokens that
   are most probable in a micro batch. Kept tokens that W does not reach are left out and the rest is
   normalised, since the divergence would be infinite; the authors add 1e-10 to every probability.
-* H-KL takes the tail for one more common outcome, held against what the student has left, and
+* H-KL takes the tail for one more common outcome, compared with what the student has left, and
   compares as many of the student's other tokens as the teacher has kept; without a tail all count,
   as in GOLD.
 * Special tokens, of either model, that end nothing count with the tail.
@@ -109,10 +109,10 @@ class XToken(TeacherObjective):
                 return log_probs_BV.sum(1)
             first, stop = int(span_B[0]), int(span_B[-1]) + 1
             student_CV = _mean_by_span(log_probs_BV.exp(), span_B - first)
-            said = teacher.dense(first, stop, projection)
+            targets = teacher.dense(first, stop, projection)
             if settings.loss == "p_kl":
-                return projected_kl(said, student_CV, projection)
-            return hybrid_kl(said, student_CV, projection, settings.matching == "strict")
+                return projected_kl(targets, student_CV, projection)
+            return hybrid_kl(targets, student_CV, projection, settings.matching == "strict")
 
         hidden_MH = hidden_XH[batch.source_S[s_M]]
         sizes = _whole_spans(span_M)
@@ -123,7 +123,7 @@ class Projection:
     """W between outcomes and the student's logits, and which of them are common.
 
     `weights_OV`: sparse. `outcome_T` [teacher's ids + 1]: of each id what it spells, `outcomes` for
-    nothing and for unused places (-1). `has_row_V`, `is_reached_O`: what W tells of. `relaxed_V`,
+    nothing and for unused places (-1). `has_row_V`, `is_reached_O`: what W covers. `relaxed_V`,
     `strict_V`: the outcome that an id of the student is common with, or `outcomes`.
     """
 
@@ -163,16 +163,17 @@ class Projection:
 
     def project(self, student_CV: torch.Tensor) -> torch.Tensor:
         """p_S W, [C, O]."""
-        return torch.sparse.mm(self.weights_OV, student_CV.T).T
+        projected_OC: torch.Tensor = torch.sparse.mm(self.weights_OV, student_CV.T)
+        return projected_OC.T
 
     def beside(self, student_CV: torch.Tensor) -> torch.Tensor:
         """The student's mass on ids without a row, [C]."""
         return student_CV[:, ~self.has_row_V].sum(1)
 
 
-class Said(NamedTuple):
-    """What the teacher says of spans: the probabilities of its kept outcomes [C, O], 0 for the
-    others; of what spells nothing, with the tail [C]; and whether there is no tail [C]."""
+class SpanTargets(NamedTuple):
+    """The teacher's distributions over spans: the probabilities of its kept outcomes [C, O], 0 for
+    the others; of what spells nothing, with the tail [C]; and whether there is no tail [C]."""
 
     probs_CO: torch.Tensor
     beside_C: torch.Tensor
@@ -185,8 +186,8 @@ class _Spans:
     def __init__(self, tokens: TeacherTokens, u_M: torch.Tensor, span_M: torch.Tensor) -> None:
         self._tokens, self._u_M, self._span_M = tokens, u_M, span_M
 
-    def dense(self, first: int, stop: int, projection: Projection) -> Said:
-        """What is said of the spans [first, stop), the mean over the tokens of each."""
+    def dense(self, first: int, stop: int, projection: Projection) -> SpanTargets:
+        """The distributions of the spans [first, stop), the mean over the tokens of each."""
         inside_M = (self._span_M >= first) & (self._span_M < stop)
         u_M, span_M = self._u_M[inside_M], self._span_M[inside_M] - first
         share_M = 1.0 / span_M.bincount()[span_M]
@@ -198,21 +199,23 @@ class _Spans:
         tail_M = self._tokens.log_tail_U[u_M].exp() * share_M
         tail_C = tail_M.new_zeros(stop - first).index_add_(0, span_M, tail_M)
         probs_CO, nothing_C1 = probs_F.view(-1, width).split([width - 1, 1], 1)
-        return Said(probs_CO, nothing_C1[:, 0] + tail_C, tail_C == 0)
+        return SpanTargets(probs_CO, nothing_C1[:, 0] + tail_C, tail_C == 0)
 
 
-def projected_kl(said: Said, student_CV: torch.Tensor, projection: Projection) -> torch.Tensor:
+def projected_kl(
+    targets: SpanTargets, student_CV: torch.Tensor, projection: Projection
+) -> torch.Tensor:
     """P-KL of each span, over the kept outcomes that W reaches and one for all the others."""
     projected_CO = projection.project(student_CV)
-    is_kept_CO = (said.probs_CO > 0) & projection.is_reached_O
+    is_kept_CO = (targets.probs_CO > 0) & projection.is_reached_O
     left_C = (projected_CO * ~is_kept_CO).sum(1) + projection.beside(student_CV)
-    teacher = torch.cat([said.probs_CO * is_kept_CO, said.beside_C[:, None]], 1)
+    teacher = torch.cat([targets.probs_CO * is_kept_CO, targets.beside_C[:, None]], 1)
     teacher = teacher / teacher.sum(1, keepdim=True).clamp_min(MIN_PROBABILITY)
     return _kl(teacher, torch.cat([projected_CO, left_C[:, None]], 1))
 
 
 def hybrid_kl(
-    said: Said, student_CV: torch.Tensor, projection: Projection, strict: bool
+    targets: SpanTargets, student_CV: torch.Tensor, projection: Projection, strict: bool
 ) -> torch.Tensor:
     """H-KL of each span: common outcomes and the tail, and the L1 distance of the others."""
     common_V = projection.strict_V if strict else projection.relaxed_V
@@ -223,15 +226,15 @@ def hybrid_kl(
 
     is_other_V = (common_V == projection.outcomes) & projection.has_row_V
     teacher_sorted, student_sorted = _sorted_alike(
-        said.probs_CO[:, ~is_common_O], student_CV[:, is_other_V]
+        targets.probs_CO[:, ~is_common_O], student_CV[:, is_other_V]
     )
-    is_compared = (teacher_sorted > 0) | said.is_whole_C[:, None]
+    is_compared = (teacher_sorted > 0) | targets.is_whole_C[:, None]
     distance_C = ((teacher_sorted - student_sorted).abs() * is_compared).sum(1)
 
-    is_kept_CO = is_common_O & (said.probs_CO > 0)
+    is_kept_CO = is_common_O & (targets.probs_CO > 0)
     left_C = (student_CO * ~is_kept_CO).sum(1) + projection.beside(student_CV)
     left_C = left_C + (student_sorted * ~is_compared).sum(1)
-    teacher = torch.cat([said.probs_CO * is_kept_CO, said.beside_C[:, None]], 1)
+    teacher = torch.cat([targets.probs_CO * is_kept_CO, targets.beside_C[:, None]], 1)
     return _kl(teacher, torch.cat([student_CO, left_C[:, None]], 1)) + distance_C
 
 
