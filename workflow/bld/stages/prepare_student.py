@@ -11,10 +11,11 @@ from bld.models import load_language_model
 from bld.pipeline.step import File, Files, Folder, OptionalFolder, stage
 from bld.pipeline.step_settings import NewTokenizer, PrepareStudent
 from bld.tokenization.byte_tokenizer import byte_tokenizer_like
-from bld.tokenization.loading import load_tokenizer, made_anew
+from bld.tokenization.loading import load_tokenizer
 from bld.tokenization.rendering import load_renderer
 from bld.tokenization.transfer import transfer_vocabulary
 from bld.training.export import stored_dtype
+from bld.training.export_check import check_loads
 
 
 class Inputs(Files):
@@ -38,6 +39,8 @@ def main() -> None:
                 _with_tokenizer(new, step.inputs, folder)
             else:
                 link_files(step.inputs.model, folder)
+            is_trusted = new.rendering.trust_remote_code if new else step.settings.trust_remote_code
+            check_loads(folder, is_trusted)
 
 
 def _with_tokenizer(new: NewTokenizer, inputs: Inputs, folder: Path) -> None:
@@ -55,12 +58,6 @@ def _with_tokenizer(new: NewTokenizer, inputs: Inputs, folder: Path) -> None:
     )
     Module.to(lm, dtype=stored_dtype(inputs.model))
     lm.save_pretrained(folder)
-    if otherwise := made_anew(new_tokenizer, folder, is_trusted):
-        raise ValueError(
-            f"{otherwise}. A student of this model type cannot keep such a tokenizer: wherever it "
-            "is loaded it would read other tokens than it was trained on. Choose a student of "
-            "another type, or a tokenizer of its own family"
-        )
 
 
 if __name__ == "__main__":
