@@ -12,7 +12,7 @@ tokenizer that has the 256 bytes would give a byte student the same start in all
 
 A special token takes the row of the old special token with the same name or role, in the controls
 too, so that they differ in the rows of ordinary entries alone. Ids without an entry get the mean of
-all old rows.
+all old rows, and so do entries that the old tokenizer cannot spell.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def transfer_vocabulary(
     initialisation: Literal["fvt", "mean", "random"] = "fvt",
     pad_to: int = 1,
     seed: int = 0,
-) -> None:
+) -> list[int]:
     """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place.
 
     Tables get a multiple of `pad_to` rows; `seed` draws the noise of `random`. `generate` never
-    gives ids without an entry. Raises ValueError if the old tokenizer cannot spell a new token.
+    gives ids without an entry. Gives the entries that the old tokenizer has no tokens to spell.
     """
     vocabulary = new[1].vocabulary
     ordinary = [token_id for token_id, spelt in enumerate(vocabulary.token_bytes) if spelt]
@@ -62,8 +62,10 @@ def transfer_vocabulary(
                 noise = torch.randn(len(ordinary), *mean.shape, generator=generator)
                 table[ordinary] += deviation * noise.to(table)
             for token_id, ids in spellings.items():
-                table[token_id] = old_table[ids].mean(0)
+                if ids:
+                    table[token_id] = old_table[ids].mean(0)
     _name_special_tokens(lm, old, new)
+    return sorted(token_id for token_id, ids in spellings.items() if not ids)
 
 
 def _name_special_tokens(
