@@ -49,7 +49,7 @@ class Writer:
         # penalty on repetition.
         lm.generation_config = GenerationConfig()
         logits = lm.get_output_embeddings().weight.shape[0]
-        self._absent_ids = _absent(renderer.vocabulary, logits) or None
+        self._absent_ids = _absent(renderer.vocabulary.of_model(logits), logits) or None
 
     def complete(self, prompt: str, at_most: int, temperature: float = 0) -> dict[str, Any]:
         """The prompt, its `completion` of at most so many bytes, and whether the model `ended` it

@@ -47,10 +47,14 @@ def transfer_vocabulary(
     ordinary = [token_id for token_id, spelt in enumerate(vocabulary.token_bytes) if spelt]
     from_old = {*vocabulary.special, *(ordinary if initialisation == "fvt" else ())}
     old_id_of = old[0].get_vocab()
-    spellings = {token_id: _old_ids(token_id, old, new, old_id_of) for token_id in from_old}
     old_tables = [
         table.detach()[: old[1].vocabulary_size].clone() for table in _vocabulary_tables(lm)
     ]
+    rows = len(old_tables[0])
+    spellings = {
+        token_id: [i for i in _old_ids(token_id, old, new, old_id_of) if i < rows]
+        for token_id in from_old
+    }
     size = pad_to * math.ceil(len(vocabulary) / pad_to)
     lm.resize_token_embeddings(size, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
