@@ -42,8 +42,8 @@ def add_lora(lm: PreTrainedModel, lora: Lora, seed: int) -> None:
             raise ValueError(
                 f"training.lora.targets: found `{target}`, which in {type(lm).__name__} also "
                 f"stands for {len(fused)} tensors of all experts at once ({fused[0]}, "
-                "...); low-rank updates reach matrices alone. Name the matrices that you mean by more of their "
-                "names (`shared_expert.down_proj`, say), or train all weights"
+                "...); low-rank updates reach matrices alone. Name the matrices that you mean by "
+                "more of their names (`shared_expert.down_proj`, say), or train all weights"
             )
     # peft also looks for modules of other kinds, so it is given the full names.
     targets = [name for name in matrices if any(_ends_with(name, t) for t in lora.targets)]
