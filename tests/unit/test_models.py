@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -223,6 +224,18 @@ def test_a_tokenizer_with_more_entries_than_the_model_has_logits_is_refused(lm):
     vocabulary = Vocabulary((b"a",) * 41, frozenset(), frozenset())
     with pytest.raises(ValueError, match="has 41 entries but the model has only 40 logits"):
         Reader(lm, vocabulary, 64, 1000)
+
+
+def test_special_entries_that_a_model_has_no_logits_for_are_entries_that_it_cannot_give(lm):
+    # as Gemma 3 has one, which stands for an image
+    entries = (b"a",) * 39 + (None,) * 3
+    vocabulary = Vocabulary(entries, special=frozenset([39, 40, 41]), end=frozenset([39]))
+    assert vocabulary.of_model(40) == Vocabulary(entries[:40], frozenset([39]), frozenset([39]))
+    assert vocabulary.of_model(64) == vocabulary
+    ((_, found),) = Reader(lm, vocabulary, 64, 1000).log_probs([np.array([0, 2, 3], np.int32)])
+    assert found.shape == (3, 40)
+    with pytest.raises(ValueError, match="3 of those beyond, 39 first, stand in texts"):
+        replace(vocabulary, end=frozenset([39, 40, 41])).of_model(39)
 
 
 def test_a_full_gpu_is_told_of_with_what_to_change():

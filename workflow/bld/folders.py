@@ -23,7 +23,7 @@ RECORDS = (RECORD, ".record.attempts")
 @contextmanager
 def new_folder(target: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to fill, which replaces `target` when the block ends without an error; `about` goes
-    into its manifest."""
+    into its manifest, with what the block has added to it."""
     with appearing(target) as partial:
         partial.mkdir()
         yield partial

@@ -108,6 +108,12 @@ def check_halves(lm: PreTrainedModel) -> None:
         )
 
 
+def end_ids(lm: PreTrainedModel) -> set[int]:
+    """The tokens at which `generate` stops, as the model's folder says."""
+    named = lm.generation_config and lm.generation_config.eos_token_id
+    return set(named if isinstance(named, list) else () if named is None else (named,))
+
+
 def context_of(lm: PreTrainedModel) -> int | None:
     """The positions that a model has; None for one that does not number them."""
     return getattr(lm.config.get_text_config(), "max_position_embeddings", None)

@@ -273,7 +273,7 @@ MISTAKES = {
     "folder without a model": (
         put("models.teacher", {"path": str(ROOT)}),
         "models.teacher.path",
-        ["without `config.json`, `tokenizer.json`, `*.safetensors`"],
+        ["without `tokenizer.json`, `config.json`, `*.safetensors`"],
     ),
     "missing data folder": (
         put("datasets", {"d": {"path": "/nowhere"}}),

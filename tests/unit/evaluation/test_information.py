@@ -21,7 +21,7 @@ def render(renderer, documents):
 def measure(model, scorer, documents, kind):
     _, renderer, reader = model(kind)
     rendered = render(renderer, documents)
-    tokens = token_entropies(rendered, renderer.vocabulary, reader)
+    tokens = token_entropies(rendered, reader)
     return information(rendered, tokens, byte_entropies(scorer(kind).distributions(documents)))
 
 
@@ -81,7 +81,7 @@ def test_a_uniform_model_has_the_entropy_of_its_outcomes(model, documents):
     all_of_them = text + ends + specials
     outcomes = [1] * text + [ends, specials]
     expected = -sum(n / all_of_them * math.log(n / all_of_them) for n in outcomes)
-    for entropies in token_entropies(render(renderer, documents), vocabulary, reader):
+    for entropies in token_entropies(render(renderer, documents), reader):
         assert entropies == pytest.approx(expected, rel=1e-5)
 
 

@@ -281,12 +281,6 @@ def test_logits_come_in_the_order_of_the_trie_whatever_the_model_has_beyond_the_
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_model_with_fewer_logits_than_the_tokenizer_has_entries_is_refused():
-    trie = Trie(Vocabulary((b"a",) * 41, frozenset(), frozenset()))
-    with pytest.raises(ValueError, match="has 41 entries but the model has only 40 logits"):
-        PackedModel(tiny(KINDS["Llama"]), trie, 1000)
-
-
 SMALL = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 

@@ -1,9 +1,17 @@
+import json
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PhiConfig, PhiForCausalLM
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PhiConfig,
+    PhiForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from bld.evaluation.reader import Reader
 from bld.tokenization.rendering import Renderer
@@ -292,6 +300,27 @@ def test_bytes_that_are_no_text_are_spelt_by_the_longest_entries_from_the_left()
     assert spell(b"\xff\xfea\xff", renderer) == [1, 2, 0]
 
 
-def test_a_byte_that_the_old_tokenizer_lacks_is_named():
-    with pytest.raises(ValueError, match=r"no entry for byte b'\\xfe'.*or has byte fallback"):
-        spell(b"\xff\xfe", renderer_of({b"\xff": 0}))
+def test_nothing_spells_a_byte_that_the_old_tokenizer_lacks():
+    assert spell(b"\xff\xfe", renderer_of({b"\xff": 0})) == []
+
+
+@pytest.mark.parametrize("initialisation", ["fvt", "mean", "random"])
+def test_an_entry_that_the_old_tokenizer_cannot_spell_starts_as_the_mean_of_all_and_is_told(
+    tokenizer_of, model_for, initialisation
+):
+    tokenizer, _ = tokenizer_of("byte-level BPE")
+    specification = json.loads(tokenizer.backend_tokenizer.to_str())
+    lost = specification["model"]["vocab"].pop("\u0104")  # byte 0x04
+    without = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(specification)),
+        eos_token=tokenizer.eos_token,
+    )
+    lm = model_for(tokenizer)
+    old_rows = lm.get_input_embeddings().weight.detach().clone()
+    assert Renderer(without).vocabulary.token_bytes[lost] is None
+    new = (tokenizer, Renderer(tokenizer))
+    unspelt = transfer_vocabulary(lm, (without, Renderer(without)), new, initialisation)
+    assert unspelt == ([lost] if initialisation == "fvt" else [])
+    if initialisation != "random":
+        row = lm.get_input_embeddings().weight[lost]
+        assert torch.allclose(row, old_rows[: Renderer(without).vocabulary_size].mean(0))

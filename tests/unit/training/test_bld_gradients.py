@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from bld.config.settings import BldSettings
 from bld.documents.document import make_document
 from bld.models import hidden_states, output_logits
 from bld.symbols import END, MIN_PROBABILITY, SPECIAL, SYMBOLS
@@ -15,7 +16,8 @@ from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
 from bld.training.heads import CausalHeads, LinearHeads, MarginalHead, OutputHead
 from bld.training.histories import Histories
-from bld.training.objectives.bld import Bld
+from bld.training.objective import ObjectiveContext
+from bld.training.objectives.bld import Bld, build
 from bld.training.packing import pieces_of
 from bld.training.trainee import Trainee
 
@@ -220,3 +222,14 @@ def test_a_batch_without_supervised_tokens_costs_nothing_and_moves_nothing(case,
         == dict(Trainee(made.students[0], made.heads[0], None).named_parameters()).keys()
     )
     assert not any(gradient.any() for gradient in gradients.values())
+
+
+def test_of_a_byte_student_the_cross_entropy_counts_once(step):
+    of_bytes = step("output")
+    context = ObjectiveContext(of_bytes.students[0], Renderer(BYTE_TOKENIZER))
+    losses = {}
+    for weights in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        settings = BldSettings(head="output", token_weight=weights[0], byte_weight=weights[1])
+        objective, *_ = build(settings.model_dump(), context)
+        losses[weights] = of_bytes.trained(objective)[0]["loss"]
+    assert losses[1.0, 1.0] == losses[1.0, 0.0] == pytest.approx(losses[0.0, 1.0], rel=1e-5)

@@ -11,6 +11,8 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
 )
 
 from bld.config.settings import Lora
@@ -159,3 +161,34 @@ def test_the_embeddings_and_the_output_head_are_no_targets(target):
     lm, _ = llama()
     with pytest.raises(ValueError, match=f"found `{target}`.*`embeddings: true` trains"):
         add_lora(lm, Lora(targets=["q_proj", target]), seed=0)
+
+
+@pytest.fixture(scope="module")
+def experts():
+    return Qwen2MoeForCausalLM(
+        Qwen2MoeConfig(
+            vocab_size=40,
+            hidden_size=16,
+            intermediate_size=24,
+            moe_intermediate_size=8,
+            shared_expert_intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            num_experts=4,
+            num_experts_per_tok=2,
+        )
+    )
+
+
+@pytest.mark.parametrize("target", ["gate_proj", "down_proj", "up_proj"])
+def test_experts_that_are_one_tensor_are_not_left_out_without_a_word(experts, target):
+    words = f"`{target}`, which in Qwen2MoeForCausalLM also stands for 1 tensors of all experts"
+    with pytest.raises(ValueError, match=words):
+        add_lora(experts, Lora(targets=["q_proj", target]), 0)
+
+
+def test_who_names_the_shared_expert_gets_it(experts):
+    add_lora(experts, Lora(targets=["shared_expert.down_proj"]), 0)
+    trained = {name for name, weight in experts.named_parameters() if weight.requires_grad}
+    assert trained and all(".shared_expert.down_proj." in name for name in trained)

@@ -217,7 +217,7 @@ def _model_problems(key: str, model: Model, settings: Settings) -> Iterator[str]
                 "put it in quotes"
             )
     if model.path is not None:
-        patterns = ["config.json", "tokenizer.json"] + ["*.safetensors"] * model.weights
+        patterns = ["tokenizer.json"] + ["config.json", "*.safetensors"] * model.weights
         if missing := [x for x in patterns if not any(Path(model.path).glob(x))]:
             lacking = (
                 f"without {listed(missing)}" if Path(model.path).is_dir() else "which is no folder"

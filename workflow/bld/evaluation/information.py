@@ -40,7 +40,6 @@ from bld.evaluation.reader import Reader
 from bld.scoring.scorer import Scored
 from bld.symbols import HEAD_BYTES
 from bld.tokenization.rendering import Rendered
-from bld.tokenization.vocabulary import Vocabulary
 
 ROWS_AT_ONCE = 256
 
@@ -50,14 +49,13 @@ def byte_entropies(scored: Iterable[Scored]) -> Iterator[np.ndarray]:
     return (entropy(one.log_probs_NS) for one in scored)
 
 
-def token_entropies(
-    rendered: Sequence[Rendered], vocabulary: Vocabulary, reader: Reader
-) -> list[np.ndarray]:
+def token_entropies(rendered: Sequence[Rendered], reader: Reader) -> list[np.ndarray]:
     """The entropy of the token distribution after every position, nats, [T] for each document.
 
     End tokens count as one outcome and other special tokens as another, as they do among the
     symbols of a byte distribution.
     """
+    vocabulary = reader.vocabulary
     spelt = [i for i, text in enumerate(vocabulary.token_bytes) if text is not None]
     outcomes = (spelt, sorted(vocabulary.end), sorted(vocabulary.special - vocabulary.end))
     found: list[np.ndarray] = [np.zeros(0)] * len(rendered)

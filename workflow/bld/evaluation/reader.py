@@ -23,7 +23,7 @@ class Reader:
     """Runs a language model over documents.
 
     Only entries that the tokenizer has get probability: a model may have more logits (padding), or
-    ids without a token.
+    ids without a token. `vocabulary`: those entries that the model can give.
     """
 
     def __init__(
@@ -32,16 +32,11 @@ class Reader:
         positions = context_of(lm)
         self._lm, self._batch_tokens = lm, batch_tokens
         self._window = min(window, positions or window)
-        self._size = len(vocabulary)
-        logits = lm.get_output_embeddings().weight.shape[0]
-        if logits < self._size:
-            raise ValueError(
-                f"the tokenizer has {self._size} entries but the model has only {logits} logits; "
-                "tokenizer and model do not belong together"
-            )
+        self.vocabulary = vocabulary.of_model(lm.get_output_embeddings().weight.shape[0])
+        self._size = len(self.vocabulary)
         known = [
-            spelt is not None or token_id in vocabulary.special
-            for token_id, spelt in enumerate(vocabulary.token_bytes)
+            spelt is not None or token_id in self.vocabulary.special
+            for token_id, spelt in enumerate(self.vocabulary.token_bytes)
         ]
         self._absent_V = ~torch.tensor(known, device=lm.device)
 

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
 from bld.documents.document import Document, encode
 from bld.files import finite
-from bld.models import context_of
+from bld.models import context_of, end_ids
 from bld.scoring.scorer import ByteScorer
 from bld.symbols import Segment
 from bld.tokenization.rendering import PLAIN_ROLE, Renderer
@@ -37,18 +37,20 @@ class Writer:
     """Completes prompts, one at a time, and every time in the same way.
 
     With `chats` a prompt is what a user says and the completion the answer, as the chat template of
-    the model has it; else the prompt itself is continued.
+    the model has it; else the prompt itself is continued. Where a completion ends is what the
+    model's folder says, as for everybody who runs it.
     """
 
     def __init__(self, renderer: Renderer, lm: PreTrainedModel, chats: bool) -> None:
         self._renderer, self._lm, self._chats = renderer, lm, chats
         self._generate: Any = lm.generate
         self._context = context_of(lm)
+        self._ends = end_ids(lm)
         # What the model's own leaves unsaid would be filled in from there: sampling, say, or a
         # penalty on repetition.
         lm.generation_config = GenerationConfig()
         logits = lm.get_output_embeddings().weight.shape[0]
-        self._absent_ids = _absent(renderer.vocabulary, logits) or None
+        self._absent_ids = _absent(renderer.vocabulary.of_model(logits), logits) or None
 
     def complete(self, prompt: str, at_most: int, temperature: float = 0) -> dict[str, Any]:
         """The prompt, its `completion` of at most so many bytes, and whether the model `ended` it
@@ -76,14 +78,14 @@ class Writer:
                 temperature=temperature or None,
                 top_k=0 if temperature else None,
                 max_new_tokens=min(room, at_most),
-                eos_token_id=sorted(vocabulary.end),
-                pad_token_id=min(vocabulary.end),
+                eos_token_id=sorted(self._ends) or None,
+                pad_token_id=min(self._ends, default=0),
                 suppress_tokens=self._absent_ids,
             ),
             stopping_criteria=[_Spelt(vocabulary, len(ids), at_most)],
         )
         new = found_1T[0, len(ids) :].tolist()
-        ended = new[-1] in vocabulary.end
+        ended = new[-1] in self._ends
         text = _decoded(_spelt(new, vocabulary)[:at_most], whole=ended)
         return {"prompt": prompt, "completion": text, "ended": ended}
 

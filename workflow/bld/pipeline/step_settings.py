@@ -109,9 +109,11 @@ class NewTokenizer(StepSettings):
 
 
 class PrepareStudent(StepSettings):
-    """A student as its model is, or with another tokenizer."""
+    """A student as its model is, or with another tokenizer, whose rendering then says what is
+    trusted."""
 
     tokenizer: NewTokenizer | None
+    trust_remote_code: bool = False
 
 
 class ScoreTeacher(TeacherModels):

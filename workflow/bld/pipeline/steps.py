@@ -116,7 +116,9 @@ class Steps:
     def prepare_student(self, wildcards: Wildcards) -> StepSettings:
         student = self.settings.students[wildcards.student]
         if student.tokenizer is None:
-            return reads.PrepareStudent(tokenizer=None)
+            is_trusted = self.settings.models[student.model].trust_remote_code
+            trusted = {"trust_remote_code": True} if is_trusted else {}
+            return reads.PrepareStudent(tokenizer=None, **trusted)
         is_noise = student.initialisation == "random"
         transfer = reads.Transfer(
             initialisation=student.initialisation,

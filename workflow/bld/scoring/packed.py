@@ -35,8 +35,9 @@ MIN_BLOCK_ROWS = 64
 class PackedModel:
     """A language model whose logits come in the order of a trie.
 
-    Raises ValueError for a model that has fewer logits than the tokenizer has entries, or that
-    cannot read trees (recurrent layers, distances of its own instead of position ids).
+    The trie's vocabulary is one that the model can give (`Vocabulary.of_model`). Raises ValueError
+    for a model that cannot read trees (recurrent layers, distances of its own instead of position
+    ids).
     """
 
     def __init__(
@@ -47,12 +48,6 @@ class PackedModel:
         block_rows: int | None = None,
     ) -> None:
         head = lm.get_output_embeddings()
-        size = len(trie.vocabulary)
-        if len(head.weight) < size:
-            raise ValueError(
-                f"the tokenizer has {size} entries but the model has only {len(head.weight)} "
-                "logits; tokenizer and model do not belong together"
-            )
         ids_I = torch.from_numpy(trie.ids_I).to(lm.device)
         bias = getattr(head, "bias", None)
         with torch.no_grad():

@@ -92,7 +92,7 @@ class ByteScorer:
         self.renderer, self.lm = renderer, lm
         self.evaluated, self._counting = Evaluated(0, 0), Lock()
         self._policy = policy
-        self._trie = Trie(renderer.vocabulary)
+        self._trie = Trie(renderer.vocabulary.of_model(len(lm.get_output_embeddings().weight)))
         self._top_k_tokens = min(top_k_tokens, len(self._trie.ids_I))
         self._prefixes = PrefixEncoder(renderer.content)
         self._model = PackedModel(lm, self._trie, batch_tokens, block_rows)

@@ -18,6 +18,7 @@ from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.development import Development
 from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
+from bld.training.export_check import check_exported
 from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.lora import add_lora, merged_weights
@@ -99,12 +100,13 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
             inputs.development, inputs.development_cache, training.evaluate_documents
         )
         development = Development(held_out, training.evaluate_every)
-    data: Batches | OnPolicy = batches(inputs.documents, inputs.cache)
+    corpus = batches(inputs.documents, inputs.cache)
+    data: Batches | OnPolicy = corpus
     if settings.sampling:
         assert teacher, "the configuration is refused without a live teacher"
         sampler = OnPolicySampler(lm, renderer, settings.sampling, settings.seed)
         texts = list(read_split(inputs.documents.parent))
-        corpus = Batches(data.documents, teacher.of(texts), histories)
+        corpus = Batches(corpus.documents, teacher.of(texts), histories)
         data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),
@@ -125,7 +127,11 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         phases = join_phases(inputs.warmup, metrics)
         save_records(engine, phases, outputs.metrics, outputs.training)
         with new_folder(outputs.manifest.parent, {"settings": settings.dump()}) as folder:
-            save_model(lm, weights, inputs.student, folder)
+            save_model(lm, weights, inputs.student, folder, renderer.vocabulary.end)
+            originals = read_split(inputs.documents.parent)
+            check_exported(
+                folder, weights, renderer, settings.rendering, originals, corpus.documents
+            )
         with new_folder(outputs.head.parent, {"head": kind}) as folder:
             if kind:
                 save_head(head_weights, folder)

@@ -39,7 +39,7 @@ def main() -> None:
         del scorer, scored, bar
         renderer, reader = open_model(step.inputs.teacher, settings.rendering, *limits)
         rendered = [renderer.render(d.segments, f"document {d.id}") for d in documents]
-        of_tokens = token_entropies(rendered, renderer.vocabulary, reader)
+        of_tokens = token_entropies(rendered, reader)
         result = information(rendered, of_tokens, of_bytes)
         result |= {"ids": [document.id for document in documents], "settings": settings.dump()}
         write_json(step.outputs.information, result)

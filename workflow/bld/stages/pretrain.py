@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bld.documents.shards import read_split
 from bld.folders import new_folder
 from bld.pipeline.step import File, Files, Folder, Step, stage
 from bld.pipeline.step_settings import Pretrain
@@ -11,6 +12,7 @@ from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.engine import stop_distributed
 from bld.training.export import save_model, trained_weights
+from bld.training.export_check import check_exported
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
 from bld.training.packing import render_split
@@ -55,7 +57,9 @@ def _pretrain(step: Step[Pretrain, Inputs, Outputs], checkpoints: Checkpoints) -
     if engine.global_rank == 0:
         about = {"scratch": scratch.model_dump()}
         with new_folder(step.outputs.manifest.parent, about) as made:
-            save_model(lm, weights, folder, made)
+            save_model(lm, weights, folder, made, renderer.vocabulary.end)
+            texts = read_split(step.inputs.documents.parent)
+            check_exported(made, weights, renderer, step.settings.rendering, texts, documents)
             save_records(engine, metrics, made / "metrics.parquet", made / "training.json")
     stop_distributed()
 

@@ -280,15 +280,17 @@ def load_renderer(
     template_arguments: dict[str, Any] | None = None,
     end_tokens: Sequence[str] = (),
     trust_remote_code: bool = False,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Renderer:
-    """The renderer of a model folder; its generation configuration tells further end tokens.
+    """The renderer of a model folder, by its own tokenizer if none is given; its generation
+    configuration tells further end tokens.
 
     Raises ValueError if the tokenizer cannot be used.
     """
     generation = folder / "generation_config.json"
     eos = json.loads(generation.read_text()).get("eos_token_id") if generation.exists() else None
     model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
-    tokenizer = load_tokenizer(folder, trust_remote_code)
+    tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code)
     try:
         renderer = Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
     except ValueError as error:

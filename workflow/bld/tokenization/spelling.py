@@ -8,25 +8,16 @@ from bld.tokenization.rendering import Renderer
 
 def spell(text: bytes, renderer: Renderer) -> list[int]:
     """The tokens that spell these bytes: the tokenizer's own encoding of valid text, else its
-    longest entries from the left.
-
-    Raises ValueError if there are none.
-    """
+    longest entries from the left; none where it lacks one of the bytes."""
     try:
         return renderer.content.encode(text.decode(), "an entry of another vocabulary")
-    except UnicodeDecodeError:
+    except ValueError:
         pass
     ids, by_bytes = [], renderer.ids_by_bytes
     while text:
         length = max((n for n in range(1, len(text) + 1) if text[:n] in by_bytes), default=0)
         if not length:
-            raise ValueError(
-                f"the tokenizer has no entry for byte {text[:1]!r}, which an entry of another "
-                "vocabulary "
-                "holds, so nothing stands for that entry; use a model whose tokenizer is "
-                "byte-level or has "
-                "byte fallback"
-            )
+            return []
         ids.append(by_bytes[text[:length]])
         text = text[length:]
     return ids

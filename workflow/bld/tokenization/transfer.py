@@ -12,7 +12,7 @@ tokenizer that has the 256 bytes would give a byte student the same start in all
 
 A special token takes the row of the old special token with the same name or role, in the controls
 too, so that they differ in the rows of ordinary entries alone. Ids without an entry get the mean of
-all old rows.
+all old rows, and so do entries that the old tokenizer cannot spell.
 """
 
 from __future__ import annotations
@@ -37,20 +37,24 @@ def transfer_vocabulary(
     initialisation: Literal["fvt", "mean", "random"] = "fvt",
     pad_to: int = 1,
     seed: int = 0,
-) -> None:
+) -> list[int]:
     """Replace the embeddings of `lm` (old tokenizer) by those of the new tokenizer, in place.
 
     Tables get a multiple of `pad_to` rows; `seed` draws the noise of `random`. `generate` never
-    gives ids without an entry. Raises ValueError if the old tokenizer cannot spell a new token.
+    gives ids without an entry. Gives the entries that the old tokenizer has no tokens to spell.
     """
     vocabulary = new[1].vocabulary
     ordinary = [token_id for token_id, spelt in enumerate(vocabulary.token_bytes) if spelt]
     from_old = {*vocabulary.special, *(ordinary if initialisation == "fvt" else ())}
     old_id_of = old[0].get_vocab()
-    spellings = {token_id: _old_ids(token_id, old, new, old_id_of) for token_id in from_old}
     old_tables = [
         table.detach()[: old[1].vocabulary_size].clone() for table in _vocabulary_tables(lm)
     ]
+    rows = len(old_tables[0])
+    spellings = {
+        token_id: [i for i in _old_ids(token_id, old, new, old_id_of) if i < rows]
+        for token_id in from_old
+    }
     size = pad_to * math.ceil(len(vocabulary) / pad_to)
     lm.resize_token_embeddings(size, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
@@ -62,8 +66,10 @@ def transfer_vocabulary(
                 noise = torch.randn(len(ordinary), *mean.shape, generator=generator)
                 table[ordinary] += deviation * noise.to(table)
             for token_id, ids in spellings.items():
-                table[token_id] = old_table[ids].mean(0)
+                if ids:
+                    table[token_id] = old_table[ids].mean(0)
     _name_special_tokens(lm, old, new)
+    return sorted(token_id for token_id, ids in spellings.items() if not ids)
 
 
 def _name_special_tokens(

@@ -9,7 +9,7 @@ Which component means what is a matter of the tokenizer's family, see `families`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bld.tokenization.families import family_of
@@ -31,6 +31,23 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.token_bytes)
+
+    def of_model(self, logits: int) -> Vocabulary:
+        """The entries that a model with so many logits can give.
+
+        Some models have fewer than their tokenizer has entries: what is beyond stands for an image,
+        say, and is in no text. Raises ValueError if an entry beyond spells bytes or ends a turn.
+        """
+        beyond = range(logits, len(self))
+        if lost := [i for i in beyond if self.token_bytes[i] is not None or i in self.end]:
+            raise ValueError(
+                f"the tokenizer has {len(self)} entries but the model has only {logits} logits, "
+                f"and {len(lost)} of those beyond, {lost[0]} first, stand in texts; tokenizer and "
+                "model do not belong together"
+            )
+        return replace(
+            self, token_bytes=self.token_bytes[:logits], special=self.special - {*beyond}
+        )
 
 
 def spelt(vocabulary: Vocabulary) -> dict[int, tuple[bool, bytes]]:

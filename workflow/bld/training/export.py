@@ -10,12 +10,15 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+from bld.models import end_ids
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
@@ -44,15 +47,21 @@ def trained_weights(engine: DeepSpeedEngine, part: str) -> dict[str, torch.Tenso
 
 
 def save_model(
-    lm: PreTrainedModel, weights: dict[str, torch.Tensor], source: Path, folder: Path
+    lm: PreTrainedModel,
+    weights: dict[str, torch.Tensor],
+    source: Path,
+    folder: Path,
+    ends: Iterable[int] = (),
 ) -> None:
     """Write a model of the kind of `lm` with these weights and the tokenizer files of folder
     `source`.
 
     Its number format is that of the model in `source`; if there is only a tokenizer, that of the
-    weights. The folder loads with `AutoModelForCausalLM.from_pretrained`.
+    weights. The folder loads with `AutoModelForCausalLM.from_pretrained`, and `generate` stops at
+    the tokens `ends` as well as at those that `source` names.
     """
     whole = empty_like(lm)
+    whole.generation_config.eos_token_id = sorted({*end_ids(lm), *ends}) or None
     whole.load_state_dict(weights, assign=True)
     nn.Module.to(whole, dtype=stored_dtype(source))
     # Copies and conversions part embeddings that are one, and both would be stored.
@@ -67,7 +76,7 @@ def empty_like(lm: PreTrainedModel) -> PreTrainedModel:
     """A model of the same kind and configuration whose weights take no memory yet."""
     with torch.device("meta"):
         empty: PreTrainedModel = type(lm)(copy.deepcopy(lm.config))
-    empty.generation_config = lm.generation_config
+    empty.generation_config = copy.deepcopy(lm.generation_config)
     return empty
 
 

@@ -86,6 +86,7 @@ def _silent_and_end(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of all logits, which stand for nothing that can be written, and which end a turn."""
     size = len(lm.get_output_embeddings().weight)
+    vocabulary = vocabulary.of_model(size)
     is_end = torch.zeros(size, dtype=torch.bool)
     is_end[sorted(vocabulary.end)] = True
     is_silent = torch.ones(size, dtype=torch.bool)

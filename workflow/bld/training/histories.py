@@ -51,7 +51,7 @@ class Histories:
 
     def __init__(self, renderer: Renderer, logits: int, kind: Literal["trunk", "prefix"]) -> None:
         token_bytes = renderer.vocabulary.token_bytes
-        self._vocabulary = vocabulary_of(Trie(renderer.vocabulary), logits)
+        self._vocabulary = vocabulary_of(Trie(renderer.vocabulary.of_model(logits)), logits)
         self._longest = max(map(len, filter(None, token_bytes)))
         self.extra_positions = self._longest if kind == "prefix" else 0
         prefixes = PrefixEncoder(renderer.content)

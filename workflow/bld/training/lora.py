@@ -27,7 +27,7 @@ def add_lora(lm: PreTrainedModel, lora: Lora, seed: int) -> None:
     """Put low-rank updates into `lm` in place and freeze all else; they start as no change.
 
     `seed` draws the first factor of each update, the second is zero. Raises ValueError if a target
-    is the end of no matrix's name.
+    is the end of no matrix's name, or also stands for experts that are one tensor.
     """
     matrices = dict(_matrices(lm))
     endings = sorted({name.rpartition(".")[2] for name in matrices})
@@ -37,6 +37,13 @@ def add_lora(lm: PreTrainedModel, lora: Lora, seed: int) -> None:
                 f"training.lora.targets: found `{target}`, with which no matrix of "
                 f"{type(lm).__name__} ends; expected some of {', '.join(endings)} "
                 "(`embeddings: true` trains the embeddings and the output head)"
+            )
+        if fused := [name for name in _fused(lm) if _stands_for(target, name)]:
+            raise ValueError(
+                f"training.lora.targets: found `{target}`, which in {type(lm).__name__} also "
+                f"stands for {len(fused)} tensors of all experts at once ({fused[0]}, "
+                "...); low-rank updates reach matrices alone. Name the matrices that you mean by "
+                "more of their names (`shared_expert.down_proj`, say), or train all weights"
             )
     # peft also looks for modules of other kinds, so it is given the full names.
     targets = [name for name in matrices if any(_ends_with(name, t) for t in lora.targets)]
@@ -78,6 +85,19 @@ def _matrices(lm: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     for name, module in lm.named_modules():
         if isinstance(module, nn.Linear | Conv1D) and module is not head:
             yield name, module
+
+
+def _fused(lm: PreTrainedModel) -> list[str]:
+    """Weights of several matrices in one tensor, as some models hold their experts."""
+    return [name for name, weight in lm.named_parameters() if weight.ndim == 3]
+
+
+def _stands_for(target: str, fused: str) -> bool:
+    """Whether a fused tensor holds what is elsewhere called so: `gate_up_proj` a `gate_proj`."""
+    *parents, word = target.split(".")
+    *places, name = fused.split(".")
+    inside = not parents or places[-len(parents) :] == parents
+    return inside and set(word.split("_")) <= set(name.split("_"))
 
 
 def _ends_with(name: str, target: str) -> bool:

@@ -46,7 +46,8 @@ class BldSettings(Distillation):
     """Over which histories `marginal` sums; the teacher's should be the same. `prefix` costs
     several times the positions."""
     byte_weight: NonNegative = 1.0
-    """Weight of the byte cross-entropy (lambda_b)."""
+    """Weight of the byte cross-entropy (lambda_b). A byte student's (`output`) is that of its
+    tokens, and counts once: this is read only where `token_weight` is 0."""
     kl_weight: NonNegative = 0.1
     """Weight of the divergence from the teacher (lambda_KL)."""
     reduction: Literal["token", "byte"] = "token"

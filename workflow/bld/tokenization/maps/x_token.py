@@ -44,10 +44,7 @@ def _pairs(student: Renderer, teacher: Renderer) -> Iterator[tuple[int, int, flo
 def _weights(text: bytes, teacher: Renderer) -> dict[int, float]:
     """The teacher's tokens that spell these bytes, each with the sum of its weights; none if it
     cannot spell them."""
-    try:
-        tokens = spell(text, teacher)[:MOST_TOKENS]
-    except ValueError:
-        return {}
+    tokens = spell(text, teacher)[:MOST_TOKENS]
     total = sum(DECAY**place for place in range(len(tokens)))
     weights: dict[int, float] = defaultdict(float)
     for place, token_id in enumerate(tokens):

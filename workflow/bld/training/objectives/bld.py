@@ -19,7 +19,7 @@ Shape letters: S supervised tokens, M predicted symbols, X positions, H hidden, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,7 +48,9 @@ def build(settings: Mapping[str, Any], context: ObjectiveContext) -> ObjectivePa
             histories = Histories(renderer, logits, settings["histories"])
             return ObjectiveParts(objective, MarginalHead(), histories)
         case "output":
-            return ObjectiveParts(objective, OutputHead(lm, renderer.vocabulary))
+            # Its tokens are its bytes: both cross-entropies are one, which is counted once.
+            once = replace(objective, byte_weight=0.0) if objective.token_weight else objective
+            return ObjectiveParts(once, OutputHead(lm, renderer.vocabulary))
         case trained:
             assert context.warmup is not None, (
                 "the rule gives a warmed-up head to every run with one"
