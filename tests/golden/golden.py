@@ -50,11 +50,20 @@ DECLARED: Mapping[str, str | None] = {
     # The warm-up's settings, under their new name, stand before those of the training. Named and
     # sorted as before, both tables had the base's digests.
     r"/report/settings\.csv#(setting|value)$": None,
+    # A list of all tokens that end a turn.
+    r"/generation_config\.json#eos_token_id$": None,
+    # A byte student's cross-entropy counts once, so what it has learned is another.
+    r"/runs/t2_bld/": None,
 }
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
 
-ADDED: Sequence[str] = (r"/report/settings\.csv#(setting|value)$",)
+ADDED: Sequence[str] = (
+    r"/report/settings\.csv#(setting|value)$",
+    r"/generation_config\.json#eos_token_id$",
+    # Entries that the old tokenizer could not spell.
+    r"/students/[^/]+/manifest\.json#unspelt_entries$",
+)
 """Patterns of addresses that the base does not have."""
 
 NOT_COMPUTED = (
