@@ -10,6 +10,7 @@ from bld.config.checks import read_settings
 from bld.pipeline import step_settings
 from bld.pipeline.steps import Steps
 from bld.pipeline.targets import Targets
+from bld.publishing.selection import Selection
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -54,8 +55,19 @@ def raw(request):
     return yaml.safe_load((CONFIG / request.param).read_text())
 
 
+def told_of(settings):
+    """The step line of the report, and those of every archive and card."""
+    selection = Selection(Targets(settings), "9.27.1")
+    archives = {
+        ("archive", name): selection.archive(Wildcards(archive=name)) for name in settings.archives
+    }
+    cards = {("write_card", run): selection.write_card(Wildcards(run=run)) for run in settings.runs}
+    return {("report",): selection.report} | archives | cards
+
+
 def test_a_stage_reads_back_what_its_rule_wrote(raw):
-    for (stage, *_), line in lines(read_settings(raw)).items():
+    configuration = read_settings(raw)
+    for (stage, *_), line in (lines(configuration) | told_of(configuration)).items():
         settings = json.loads(line)["settings"]
         name = "".join(part.capitalize() for part in stage.split("_"))
         assert getattr(step_settings, name).model_validate(settings).dump() == settings
@@ -63,7 +75,8 @@ def test_a_stage_reads_back_what_its_rule_wrote(raw):
 
 def test_defaults_that_are_written_out_are_the_same_steps(raw):
     settings = read_settings(raw)
-    assert lines(type(settings).model_validate(settings.model_dump())) == lines(settings)
+    written = type(settings).model_validate(settings.model_dump())
+    assert lines(written) == lines(settings) and told_of(written) == told_of(settings)
 
 
 def test_python_counts_where_documents_are_made_from_it_and_no_environment_fixes_it():
