@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+import yaml
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -49,7 +50,9 @@ def test_bits_per_byte_by_tokens_are_those_of_the_harness_on_the_same_text(demo,
     ours = json.loads((results / model / where / "bits_per_byte.json").read_text())
     by_id = {row["id"]: row for row in ours["per_document"]}
     harness = json.loads((results / model / "harness_bits.json").read_text())
-    assert len(harness["per_document"]) == len(ids) == 30
+    configuration = yaml.safe_load((demo.folder / "config/config.yaml").read_text())
+    asked = configuration["benchmarks"]["harness_bits"]["local"]["documents"]
+    assert len(harness["per_document"]) == len(ids) == asked
     size = sum(by_id[one]["bytes"] for one in ids)
     assert size == sum(row["bytes"] for row in harness["per_document"])
     nats = sum(by_id[one]["nats"] for one in ids)
