@@ -10,35 +10,72 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import Cache
+
+from bld.kinds import check_kind
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Masks = torch.Tensor | dict[str, torch.Tensor]
+"""What is added to attention scores [B, 1, Q, K], 0 or a large negative number: for all layers, or
+by their kind."""
 
 
 def load_language_model(
     folder: Path, precision: str = "fp32", trust_remote_code: bool = False
 ) -> PreTrainedModel:
-    """A causal language model from a local folder of safetensors, in evaluation mode.
+    """A causal language model from a local folder of safetensors, in evaluation mode; of a model of
+    text and images the model of text alone.
 
     Raises ValueError if the model kind cannot be run in two halves.
     """
-    lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=DTYPES[precision],
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-    )
+    read: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(folder, **read)
+    check_kind(config, str(folder))
+    read |= {"dtype": DTYPES[precision], "use_safetensors": True}
+    if _is_wrapped(config):
+        lm = _text_model(AutoModelForImageTextToText.from_pretrained(folder, **read))
+    else:
+        lm = AutoModelForCausalLM.from_pretrained(folder, **read)
     lm.eval()
     check_halves(lm)
     nn.Module.to(lm, device())
+    return lm
+
+
+def _is_wrapped(config: PretrainedConfig) -> bool:
+    """Whether the text model stands inside another, which `AutoModelForCausalLM` does not take it
+    out of."""
+    known, text = AutoModelForCausalLM._model_mapping, config.get_text_config()
+    return text is not config and known.get(type(config), None) is not known[type(text)]
+
+
+def _text_model(whole: PreTrainedModel) -> PreTrainedModel:
+    """The text model inside a larger one, as a model of its own with the same weights."""
+    with torch.device("meta"):
+        lm: PreTrainedModel = AutoModelForCausalLM.from_config(whole.config.get_text_config())
+    setattr(lm, lm.base_model_prefix, whole.get_decoder())
+    lm.set_output_embeddings(whole.get_output_embeddings())
+    lm.generation_config = whole.generation_config
+    # It is the larger model that says whether its tables are one.
+    tables = (table.weight for table in (lm.get_input_embeddings(), lm.get_output_embeddings()))
+    lm.config.tie_word_embeddings = len(set(tables)) == 1
     return lm
 
 
@@ -65,22 +102,52 @@ def memory_explained(cure: str) -> Iterator[None]:
         ) from error
 
 
+def body_of(lm: PreTrainedModel) -> PreTrainedModel:
+    """The part of a model that gives hidden states."""
+    # Llama 4 names it otherwise than it says.
+    body: Any = lm.base_model
+    return cast(PreTrainedModel, lm.model if body is lm else body)
+
+
 def hidden_states(
     lm: PreTrainedModel,
     ids_BT: torch.Tensor,
-    mask_B1TT: torch.Tensor | None = None,
+    masks: Masks | None = None,
     positions_BT: torch.Tensor | None = None,
+    cache: Cache | None = None,
 ) -> torch.Tensor:
     """The hidden states that the output head reads, [B, T, H].
 
-    `mask_B1TT` is added to the attention scores (0 or a large negative number); without it
-    attention is causal.
+    Without `masks` attention is causal. A `cache` holds what stands before, and takes in what is
+    read here. Models that scale their logits (Granite, Cohere, Falcon-H1) have their hidden states
+    scaled instead, so that the output head alone gives the logits.
     """
-    output = lm.base_model(
-        input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT, use_cache=False
+    body = body_of(lm)
+    kept = {} if cache is None else {_cache_name(body): cache}
+    output = body(
+        input_ids=ids_BT,
+        attention_mask=masks,
+        position_ids=positions_BT,
+        use_cache=cache is not None,
+        **kept,
     )
     hidden_BTH: torch.Tensor = output.last_hidden_state
-    return hidden_BTH
+    scale = logit_scale(lm)
+    return hidden_BTH if scale == 1 else hidden_BTH * scale
+
+
+def _cache_name(body: PreTrainedModel) -> str:
+    """What a model calls its cache; what it calls otherwise it would not read."""
+    names = inspect.signature(body.forward).parameters
+    return "cache_params" if "cache_params" in names else "past_key_values"
+
+
+def logit_scale(lm: PreTrainedModel) -> float:
+    """What a model multiplies its logits by, by its configuration's names for it; `check_halves`
+    finds out where there is another."""
+    config = lm.config.get_text_config()
+    factors = (getattr(config, name, None) or 1.0 for name in ("logit_scale", "lm_head_multiplier"))
+    return math.prod(factors) / (getattr(config, "logits_scaling", None) or 1.0)
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
@@ -114,13 +181,10 @@ def context_of(lm: PreTrainedModel) -> int | None:
 
 
 def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
-    """Raise ValueError unless every token of a sequence can attend to all before it: packed rows
-    come with a mask of their own, in place of the model's sliding window."""
-    config = lm.config.get_text_config()
-    for name in ("max_position_embeddings", "sliding_window"):
-        limit = getattr(config, name, None)
-        if limit and sequence_length > limit:
-            raise ValueError(
-                f"training.sequence_length is {sequence_length}, but the model's {name} is "
-                f"{limit}; allowed is at most that"
-            )
+    """Raise ValueError unless the model has so many positions."""
+    limit = context_of(lm)
+    if limit and sequence_length > limit:
+        raise ValueError(
+            f"training.sequence_length is {sequence_length}, but the model's "
+            f"max_position_embeddings is {limit}; allowed is at most that"
+        )

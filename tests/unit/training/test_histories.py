@@ -38,7 +38,7 @@ def batch_of(rows, documents, renderer, lm, kind):
 
 
 def run(lm, batch):
-    hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+    hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
     return hidden.flatten(0, 1)
 
 
