@@ -51,6 +51,13 @@ DELTA = {
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 8,
 }
+GPT_2 = {
+    "n_embd": 16,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_positions": 256,
+    **dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0),
+}
 LLAMA_4 = {
     **HEADS,
     "intermediate_size_mlp": 24,
@@ -158,7 +165,7 @@ ATTENTION = {
         },
     ),
     "GPT-NeoX": Kind("gpt_neox"),
-    "GPT-2": Kind("gpt2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256}),
+    "GPT-2": Kind("gpt2", GPT_2),
     "Llama 4": Kind("llama4_text", LLAMA_4),
 }
 OTHERS = {

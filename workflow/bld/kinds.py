@@ -36,10 +36,15 @@ def position_switch(config: PretrainedConfig) -> int | None:
     found = getattr(config.get_text_config(), "rope_parameters", None) or {}
     # One for the whole model, or one for each kind of layer.
     kinds = found.values() if all(isinstance(x, dict) for x in found.values()) else [found]
-    switches = [
-        x["original_max_position_embeddings"] for x in kinds if x.get("rope_type") == "longrope"
-    ]
-    return min(switches, default=None)
+    long = [x for x in kinds if x.get("rope_type") == "longrope"]
+    return min((x["original_max_position_embeddings"] for x in long), default=None)
+
+
+def is_read_apart(config: PretrainedConfig, row_length: int) -> bool:
+    """Whether packed rows of this length are known not to be read as the documents in them alone;
+    what is not known yet is found out before the first step."""
+    switch = position_switch(config)
+    return has_states(config) or (switch is not None and switch < row_length)
 
 
 def has_states(config: PretrainedConfig) -> bool:

@@ -11,9 +11,8 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 from __future__ import annotations
 
 import inspect
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +31,10 @@ from transformers.cache_utils import Cache
 from bld.kinds import check_kind
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# What configurations call that which happens to logits. Whether a model does something else too is
+# found out by `check_halves`.
+LOGIT_FACTORS, LOGIT_DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
+LOGIT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 Masks = torch.Tensor | dict[str, torch.Tensor]
 """What is added to attention scores [B, 1, Q, K], 0 or a large negative number: for all layers, or
 by their kind."""
@@ -143,11 +146,19 @@ def _cache_name(body: PreTrainedModel) -> str:
 
 
 def logit_scale(lm: PreTrainedModel) -> float:
-    """What a model multiplies its logits by, by its configuration's names for it; `check_halves`
-    finds out where there is another."""
+    """What a model multiplies its logits by."""
     config = lm.config.get_text_config()
-    factors = (getattr(config, name, None) or 1.0 for name in ("logit_scale", "lm_head_multiplier"))
-    return math.prod(factors) / (getattr(config, "logits_scaling", None) or 1.0)
+    return _said(config, LOGIT_FACTORS, 1.0) / _said(config, LOGIT_DIVISORS, 1.0)
+
+
+def soft_cap(lm: PreTrainedModel) -> float | None:
+    """What a model's logits stay below, bent by a hyperbolic tangent; None where they do not."""
+    return _said(lm.config.get_text_config(), LOGIT_CAPS, None)
+
+
+def _said(config: PretrainedConfig, names: Sequence[str], otherwise: Any) -> Any:
+    """What a configuration says under one of these names."""
+    return next((value for x in names if (value := getattr(config, x, None))), otherwise)
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
@@ -157,7 +168,7 @@ def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
 
 def soft_capped(lm: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
     """Logits as the model gives them out, from what its output head computes."""
-    cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
+    cap = soft_cap(lm)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
@@ -167,7 +178,8 @@ def check_halves(lm: PreTrainedModel) -> None:
     ids_BT = torch.arange(8, device=lm.device)[None] % lm.config.get_text_config().vocab_size
     whole = lm(input_ids=ids_BT, use_cache=False).logits.float()
     halves = output_logits(lm, hidden_states(lm, ids_BT)).float()
-    if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
+    close = 1e-2 if lm.dtype == torch.bfloat16 else 1e-4
+    if not torch.allclose(whole, halves, rtol=close, atol=close * float(whole.abs().max())):
         raise ValueError(
             f"{type(lm).__name__} changes its hidden states or logits outside its body and output "
             f"head (largest difference {float((whole - halves).abs().max()):.3g}); this model kind "
