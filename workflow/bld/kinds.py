@@ -3,11 +3,15 @@ it is supported, and how it has to be read."""
 
 from __future__ import annotations
 
-from transformers import PretrainedConfig
+from pathlib import Path
+
+from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-"""Kinds of layers that see what a mask lets them see, and nothing else."""
+STATES = {"linear_attention", "conv", "hybrid", "hybrid_sliding"}
+"""Kinds of layers that see what a mask lets them see, and nothing else; and such as carry a state
+along a row, whatever they are told."""
 
 
 def check_kind(config: PretrainedConfig, where: str) -> None:
@@ -30,6 +34,12 @@ def check_kind(config: PretrainedConfig, where: str) -> None:
         )
 
 
+def check_folder(folder: Path, where: str, trust_remote_code: bool = False) -> None:
+    """`check_kind` of a model's folder."""
+    trust = {"trust_remote_code": trust_remote_code}
+    check_kind(AutoConfig.from_pretrained(folder, local_files_only=True, **trust), where)
+
+
 def position_switch(config: PretrainedConfig) -> int | None:
     """The length beyond which all positions of a text are encoded otherwise (LongRoPE), so that a
     long text changes how a shorter one beside it is read; None where there is none."""
@@ -40,15 +50,8 @@ def position_switch(config: PretrainedConfig) -> int | None:
     return min((x["original_max_position_embeddings"] for x in long), default=None)
 
 
-def is_read_apart(config: PretrainedConfig, row_length: int) -> bool:
-    """Whether packed rows of this length are known not to be read as the documents in them alone;
-    what is not known yet is found out before the first step."""
-    switch = position_switch(config)
-    return has_states(config) or (switch is not None and switch < row_length)
-
-
 def has_states(config: PretrainedConfig) -> bool:
     """Whether some layers carry a state along a row (recurrent, convolutional, hybrid), from one
     document into the next."""
     kinds = getattr(config.get_text_config(), "layer_types", None) or ()
-    return not ATTENTION.issuperset(kinds)
+    return not STATES.isdisjoint(kinds)

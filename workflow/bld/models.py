@@ -52,10 +52,15 @@ def load_language_model(
     config = AutoConfig.from_pretrained(folder, **read)
     check_kind(config, str(folder))
     read |= {"dtype": DTYPES[precision], "use_safetensors": True}
-    if _is_wrapped(config):
-        lm = _text_model(AutoModelForImageTextToText.from_pretrained(folder, **read))
-    else:
-        lm = AutoModelForCausalLM.from_pretrained(folder, **read)
+    is_wrapped = _is_wrapped(config)
+    auto: Any = AutoModelForImageTextToText if is_wrapped else AutoModelForCausalLM
+    whole, found = auto.from_pretrained(folder, output_loading_info=True, **read)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"{folder}: found no weights for {len(missing)} tables of {type(whole).__name__} "
+            f"({missing[0]}, for one); expected a folder with all weights of its model"
+        )
+    lm: PreTrainedModel = _text_model(whole) if is_wrapped else whole
     lm.eval()
     check_halves(lm)
     nn.Module.to(lm, device())
