@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
-    CohereConfig,
-    CohereForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -137,7 +137,7 @@ class Halved(LlamaForCausalLM):
     "build",
     [
         lambda: Halved(LlamaConfig(**SHAPE)),
-        lambda: CohereForCausalLM(CohereConfig(**SHAPE, logit_scale=0.1)),
+        lambda: BertLMHeadModel(BertConfig(**SHAPE, is_decoder=True)),
     ],
 )
 def test_a_model_that_does_something_after_its_output_head_is_refused(build):

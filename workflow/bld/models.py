@@ -10,35 +10,80 @@ Shape letters: B rows, T tokens, V vocabulary, H hidden.
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import Cache
+
+from bld.kinds import check_kind
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# What configurations call that which happens to logits. Whether a model does something else too is
+# found out by `check_halves`.
+LOGIT_FACTORS, LOGIT_DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
+LOGIT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+Masks = torch.Tensor | dict[str, torch.Tensor]
+"""What is added to attention scores [B, 1, Q, K], 0 or a large negative number: for all layers, or
+by their kind."""
 
 
 def load_language_model(
     folder: Path, precision: str = "fp32", trust_remote_code: bool = False
 ) -> PreTrainedModel:
-    """A causal language model from a local folder of safetensors, in evaluation mode.
+    """A causal language model from a local folder of safetensors, in evaluation mode; of a model of
+    text and images the model of text alone.
 
     Raises ValueError if the model kind cannot be run in two halves.
     """
-    lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=DTYPES[precision],
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-    )
+    read: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(folder, **read)
+    check_kind(config, str(folder))
+    read |= {"dtype": DTYPES[precision], "use_safetensors": True}
+    is_wrapped = _is_wrapped(config)
+    auto: Any = AutoModelForImageTextToText if is_wrapped else AutoModelForCausalLM
+    whole, found = auto.from_pretrained(folder, output_loading_info=True, **read)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"{folder}: found no weights for {len(missing)} tables of {type(whole).__name__} "
+            f"({missing[0]}, for one); expected a folder with all weights of its model"
+        )
+    lm: PreTrainedModel = _text_model(whole) if is_wrapped else whole
     lm.eval()
     check_halves(lm)
     nn.Module.to(lm, device())
+    return lm
+
+
+def _is_wrapped(config: PretrainedConfig) -> bool:
+    """Whether the text model stands inside another, which `AutoModelForCausalLM` does not take it
+    out of."""
+    known, text = AutoModelForCausalLM._model_mapping, config.get_text_config()
+    return text is not config and known.get(type(config), None) is not known[type(text)]
+
+
+def _text_model(whole: PreTrainedModel) -> PreTrainedModel:
+    """The text model inside a larger one, as a model of its own with the same weights."""
+    with torch.device("meta"):
+        lm: PreTrainedModel = AutoModelForCausalLM.from_config(whole.config.get_text_config())
+    setattr(lm, lm.base_model_prefix, whole.get_decoder())
+    lm.set_output_embeddings(whole.get_output_embeddings())
+    lm.generation_config = whole.generation_config
+    # It is the larger model that says whether its tables are one.
+    tables = (table.weight for table in (lm.get_input_embeddings(), lm.get_output_embeddings()))
+    lm.config.tie_word_embeddings = len(set(tables)) == 1
     return lm
 
 
@@ -65,22 +110,63 @@ def memory_explained(cure: str) -> Iterator[None]:
         ) from error
 
 
+def body_of(lm: PreTrainedModel) -> PreTrainedModel:
+    """The part of a model that gives hidden states."""
+    # Llama 4 names it otherwise than it says.
+    body: Any = lm.base_model
+    return cast(PreTrainedModel, lm.model if body is lm else body)
+
+
 def hidden_states(
     lm: PreTrainedModel,
     ids_BT: torch.Tensor,
-    mask_B1TT: torch.Tensor | None = None,
+    masks: Masks | None = None,
     positions_BT: torch.Tensor | None = None,
+    cache: Cache | None = None,
 ) -> torch.Tensor:
     """The hidden states that the output head reads, [B, T, H].
 
-    `mask_B1TT` is added to the attention scores (0 or a large negative number); without it
-    attention is causal.
+    Without `masks` attention is causal. A `cache` holds what stands before, and takes in what is
+    read here. Models that scale their logits (Granite, Cohere, Falcon-H1) have their hidden states
+    scaled instead, so that the output head alone gives the logits.
     """
-    output = lm.base_model(
-        input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT, use_cache=False
+    body = body_of(lm)
+    kept = {} if cache is None else {_cache_name(body): cache}
+    output = body(
+        input_ids=ids_BT,
+        attention_mask=masks,
+        position_ids=positions_BT,
+        use_cache=cache is not None,
+        **kept,
     )
     hidden_BTH: torch.Tensor = output.last_hidden_state
-    return hidden_BTH
+    scale = logit_scale(lm)
+    return hidden_BTH if scale == 1 else hidden_BTH * scale
+
+
+def _cache_name(body: PreTrainedModel) -> str:
+    """What a model calls its cache; what it calls otherwise it would not read."""
+    names = inspect.signature(body.forward).parameters
+    return "cache_params" if "cache_params" in names else "past_key_values"
+
+
+def logit_scale(lm: PreTrainedModel) -> float:
+    """What a model multiplies its logits by."""
+    config = lm.config.get_text_config()
+    factor: float = _said(config, LOGIT_FACTORS, 1.0)
+    divisor: float = _said(config, LOGIT_DIVISORS, 1.0)
+    return factor / divisor
+
+
+def soft_cap(lm: PreTrainedModel) -> float | None:
+    """What a model's logits stay below, bent by a hyperbolic tangent; None where they do not."""
+    cap: float | None = _said(lm.config.get_text_config(), LOGIT_CAPS, None)
+    return cap
+
+
+def _said(config: PretrainedConfig, names: Sequence[str], otherwise: Any) -> Any:
+    """What a configuration says under one of these names."""
+    return next((value for x in names if (value := getattr(config, x, None))), otherwise)
 
 
 def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
@@ -90,7 +176,7 @@ def output_logits(lm: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
 
 def soft_capped(lm: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
     """Logits as the model gives them out, from what its output head computes."""
-    cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
+    cap = soft_cap(lm)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
@@ -100,7 +186,8 @@ def check_halves(lm: PreTrainedModel) -> None:
     ids_BT = torch.arange(8, device=lm.device)[None] % lm.config.get_text_config().vocab_size
     whole = lm(input_ids=ids_BT, use_cache=False).logits.float()
     halves = output_logits(lm, hidden_states(lm, ids_BT)).float()
-    if not torch.allclose(whole, halves, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
+    close = 1e-2 if lm.dtype == torch.bfloat16 else 1e-4
+    if not torch.allclose(whole, halves, rtol=close, atol=close * float(whole.abs().max())):
         raise ValueError(
             f"{type(lm).__name__} changes its hidden states or logits outside its body and output "
             f"head (largest difference {float((whole - halves).abs().max()):.3g}); this model kind "
@@ -120,13 +207,10 @@ def context_of(lm: PreTrainedModel) -> int | None:
 
 
 def check_context(lm: PreTrainedModel, sequence_length: int) -> None:
-    """Raise ValueError unless every token of a sequence can attend to all before it: packed rows
-    come with a mask of their own, in place of the model's sliding window."""
-    config = lm.config.get_text_config()
-    for name in ("max_position_embeddings", "sliding_window"):
-        limit = getattr(config, name, None)
-        if limit and sequence_length > limit:
-            raise ValueError(
-                f"training.sequence_length is {sequence_length}, but the model's {name} is "
-                f"{limit}; allowed is at most that"
-            )
+    """Raise ValueError unless the model has so many positions."""
+    limit = context_of(lm)
+    if limit and sequence_length > limit:
+        raise ValueError(
+            f"training.sequence_length is {sequence_length}, but the model's "
+            f"max_position_embeddings is {limit}; allowed is at most that"
+        )

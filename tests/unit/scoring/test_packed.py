@@ -23,6 +23,7 @@ from transformers import (
     RecurrentGemmaConfig,
 )
 
+import zoo
 from bld.config.settings import Histories
 from bld.scoring.history_batch import HistoryBatch, Span
 from bld.scoring.packed import PackedBatch, PackedModel
@@ -288,7 +289,9 @@ SMALL = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attent
     "config",
     [
         MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, state_size=4),
-        RecurrentGemmaConfig(**SMALL, lru_width=16, intermediate_size=48),
+        RecurrentGemmaConfig(
+            **SMALL | {"num_hidden_layers": 3}, lru_width=16, intermediate_size=48
+        ),
         Lfm2Config(**SHAPE, full_attn_idxs=[1]),
         BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2),
         FalconConfig(**SMALL, alibi=True),
@@ -296,10 +299,44 @@ SMALL = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attent
     ],
     ids=lambda config: config.model_type,
 )
-def test_models_that_cannot_read_a_tree_are_refused_with_the_reason(config):
-    torch.manual_seed(0)
-    lm = AutoModelForCausalLM.from_config(config).eval()
-    with pytest.raises(ValueError, match=rf"{type(lm).__name__} .*recurrent, or that measure dist"):
+def test_of_models_that_cannot_read_a_tree_every_history_is_read_in_a_row_of_its_own(config):
+    lm, batch = tiny(config), Batch(5)
+    assert f"{type(lm).__name__} does not read several histories in one" in noted(lm)
+    for waves in [batch.trunk, batch.sides], [batch.trunk, *batch.generations()]:
+        found, packed_batch = read(lm, batch, waves, batch_tokens=60)
+        expected = batch.plain(lm, np.concatenate(waves))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        assert packed_batch.evaluated[0] == 17 + 1 + 23 + 9
+        assert packed_batch.evaluated[1] > 4 * len(batch.sides)
+
+
+def noted(lm):
+    return PackedModel(lm, TRIE, 1000, longest=40).note
+
+
+def test_what_is_said_of_it_names_the_reason_and_the_remedy():
+    lm = tiny(MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, state_size=4))
+    assert "(some of its layers carry a state along the row): each is read in a row of" in noted(lm)
+    assert "`histories: trunk` needs none of them" in noted(lm)
+    assert noted(tiny(KINDS["Gemma 3"])) is None
+
+
+def test_a_model_whose_positions_change_with_the_length_is_read_up_to_there():
+    model = PackedModel(zoo.KINDS["Phi 3.5 and 4 mini (LongRoPE)"].model(), TRIE, 1000, longest=60)
+    assert (model.context, model.note) == (zoo.SWITCH, None)
+
+
+def test_a_model_that_reads_otherwise_in_company_is_refused(monkeypatch):
+    lm = tiny(KINDS["Llama"])
+    forward = lm.base_model.forward
+
+    def disturbed(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.last_hidden_state = output.last_hidden_state * len(kwargs["input_ids"])
+        return output
+
+    monkeypatch.setattr(lm.base_model, "forward", disturbed)
+    with pytest.raises(ValueError, match=r"even in a row of its own .hidden states differ by"):
         PackedModel(lm, TRIE, 1000)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -28,6 +29,7 @@ from bld.scoring.prefixes import PrefixEncoder
 from bld.symbols import END, SPECIAL, SYMBOLS
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
+from zoo import KINDS
 
 RULER = 16 * "="
 SAMPLE = [f"def find(items, key):\n    return key in items\n{RULER}", "Return the index of it."] * 9
@@ -56,6 +58,10 @@ SHAPE = {
     "max_position_embeddings": 128,
 }
 FAMILIES = {
+    **{
+        name: lambda _, name=name: AutoModelForCausalLM.from_config(KINDS[name].config())
+        for name in ("LFM 2", "Mamba 2")
+    },
     "Llama": lambda shape: LlamaForCausalLM(LlamaConfig(**shape)),
     "GPT-NeoX": lambda shape: GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),
     "Qwen2": lambda shape: Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=1)),

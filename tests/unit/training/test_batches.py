@@ -95,7 +95,7 @@ def supervised_tokens(rendered, rows):
 
 
 def run(lm, batch):
-    return hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+    return hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
 
 
 @pytest.mark.parametrize("family", ["Llama", "GPT-NeoX", "Qwen2", "GPT-2"])

@@ -13,6 +13,7 @@ from bld.training.batches import Batches
 from bld.training.heads import MarginalHead
 from bld.training.histories import Histories
 from bld.training.packing import Piece, epoch_rows, pieces_of
+from bld.training.reading import read_in_own_rows, read_packed, reading_of
 
 MODELS = {
     "Llama": {},
@@ -20,6 +21,8 @@ MODELS = {
     "Qwen2": {},
     "GPT-NeoX": {},
     "Gemma 2": {},
+    "LFM 2": {},
+    "Mamba 2": {},
     "Llama, padded": {"padding": 7},
     "Qwen2, padded, output head with bias": {"padding": 5, "biased": True},
 }
@@ -38,8 +41,8 @@ def batch_of(rows, documents, renderer, lm, kind):
 
 
 def run(lm, batch):
-    hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
-    return hidden.flatten(0, 1)
+    reading, _ = reading_of(lm, 60)
+    return reading(lm, batch)
 
 
 @torch.no_grad()
@@ -107,6 +110,16 @@ def test_a_history_beside_the_text_is_read_as_if_alone(name, model, renderer, re
                 alone = hidden_states(lm, path)[0, -1]
                 torch.testing.assert_close(found[node], alone, atol=2e-5, rtol=1e-4)
     assert beside > 50
+
+
+def test_rows_of_one_history_have_the_states_of_packed_rows(model, renderer, rendered):
+    lm, rows = model("Llama"), epoch_rows(pieces_of(list(map(len, rendered)), 64), 64, 1, 0)
+    batch = batch_of(rows, rendered, renderer, lm, "prefix")
+    with torch.no_grad():
+        packed, apart = (how(lm, batch) for how in (read_packed, read_in_own_rows))
+    holds = batch.piece_BT.flatten() >= 0
+    torch.testing.assert_close(apart[holds], packed[holds], atol=1e-5, rtol=1e-4)
+    assert (apart[~holds] == 0).all()
 
 
 @pytest.mark.parametrize("name", MODELS)

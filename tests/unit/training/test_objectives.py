@@ -40,7 +40,7 @@ def step(rendered, tiny_model):
         rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
         batch = Batches(rendered, signals).collate(rows, tokens, symbols)
         with torch.no_grad():
-            hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+            hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
         return lm, LinearHeads(16, 0), hidden.flatten(0, 1), batch
 
     return build

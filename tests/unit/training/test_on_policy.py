@@ -28,6 +28,7 @@ from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
 from bld.training.on_policy import OnPolicy, OnPolicySampler, whole_characters
 from bld.training.packing import pieces_of, step_rows, supervised_positions
+from bld.training.reading import read_packed
 from bld.training.trainee import Trainee
 
 SCRIPT = Path(__file__).with_name("toy_on_policy.py")
@@ -294,12 +295,7 @@ def test_the_bytes_that_were_written_are_summed_as_the_paths_say(
     one = OnPolicySampler(lm, renderer, SETTINGS, 3).write(2, [(piece, case.documents[0])])[piece]
     data = case.batches(lm, Histories(renderer, 300, histories))
     [batch] = data.step([[piece]], 1, 0, 1, 2)
-    hidden = lm.base_model(
-        input_ids=batch.ids_BT,
-        attention_mask=batch.mask_B1TT(torch.float64),
-        position_ids=batch.positions_BT,
-    ).last_hidden_state
-    symbol_M, log_probs_MS, _ = MarginalHead()(lm, hidden.flatten(0, 1), batch)
+    symbol_M, log_probs_MS, _ = MarginalHead()(lm, read_packed(lm, batch), batch)
     stand_in = piece._replace(stop=one.stop, fresh=one.fresh)
     expected = sums.rows(one.rendered, stand_in)
     first = int(one.rendered.symbol_T[one.fresh])

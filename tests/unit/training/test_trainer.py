@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from bld.config.settings import Training
-from bld.models import check_context
 from bld.symbols import Segment
 from bld.training.batches import Batches
 from bld.training.engine import build_engine, rate_at
@@ -182,16 +181,6 @@ def test_rows_longer_than_the_models_context_are_refused(rendered, tiny_model):
         ValueError, match="sequence_length is 129, but the model's max_position_emb"
     ):
         train(Trainee(tiny_model(), None, Sft()), Batches(rendered), long, 0, "test")
-
-
-def test_rows_longer_than_a_sliding_window_are_refused(tiny_model):
-    lm = tiny_model()
-    lm.config.sliding_window = 16
-    check_context(lm, 16)
-    with pytest.raises(
-        ValueError, match="sequence_length is 17, but the model's sliding_window is 16"
-    ):
-        check_context(lm, 17)
 
 
 @pytest.mark.parametrize(

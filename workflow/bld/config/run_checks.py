@@ -6,7 +6,10 @@ A problem is a sentence that names the key, what was found and what is expected.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from bld.config.settings import BldSettings, Method, Model, Run, Settings, Teacher, Training
 from bld.config.words import did_you_mean, listed, shown
@@ -53,7 +56,7 @@ def run_problems(key: str, run: Run, settings: Settings) -> Iterator[str]:
         )
     student = settings.students.get(run.student)
     model = settings.models.get(student.model) if student else None
-    for fields, text in training_problems(run.training, model):
+    for fields, text in training_problems(run.training, model, student.model if student else ""):
         yield f"{_where(key, run, settings, 'training', fields)}: {text}"
     if run.sampling.on_policy:
         for text in _sampling_problems(run, settings.teachers.get(run.teacher or "")):
@@ -191,11 +194,19 @@ def trained_on(run: Run, settings: Settings) -> Iterator[tuple[str, tuple[str, s
 
 
 def training_problems(
-    training: Training, model: Model | None
+    training: Training, model: Model | None, name: str = ""
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The settings that do not fit each other, the one to name first, and what is wrong."""
+    """The settings that do not fit each other or the model of this name, the one to name first, and
+    what is wrong."""
     for text in fits(training.sequence_length, model):
         yield ("sequence_length",), text
+    positions = _stated_positions(name, model) if model else None
+    if positions and training.sequence_length > positions:
+        yield (
+            ("sequence_length",),
+            f"found {training.sequence_length}, expected at most {positions}, the "
+            f"`max_position_embeddings` in config.json of the model `{name}`",
+        )
     if training.batch_size % training.micro_batch_size:
         yield (
             ("micro_batch_size", "batch_size"),
@@ -227,6 +238,17 @@ def fits(length: int, model: Model | None) -> Iterator[str]:
     shape = model.scratch.architecture if model and model.scratch else None
     if shape and length > (positions := shape.positions):
         yield f"found {length}, expected at most the `positions` of its model ({positions})"
+
+
+def _stated_positions(name: str, model: Model) -> int | None:
+    """What the config.json of a model says, where it is here already."""
+    folders = [Path(model.path)] if model.path else []
+    paths = [folder / "config.json" for folder in (*folders, Path("resources/models") / name)]
+    said: dict[str, Any] = next(
+        (json.loads(path.read_text()) for path in paths if path.exists()), {}
+    )
+    positions = (said.get("text_config") or said).get("max_position_embeddings")
+    return positions if isinstance(positions, int) else None
 
 
 def known(key: str, name: str, settings: Settings, section: str) -> Iterator[str]:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from bld.attention import passes_of
 from bld.config.settings import Rendering
 from bld.models import context_of, hidden_states, load_language_model, output_logits
 from bld.tokenization.rendering import Renderer, load_renderer
 from bld.tokenization.vocabulary import Vocabulary
-from bld.windows import batches_of_like_length, windows
+from bld.windows import windows
 
 
 class Reader:
@@ -53,7 +54,7 @@ class Reader:
             yield index, torch.cat(list(self._long(documents[index])))
         short = order[len(long) :]
         lengths = [len(documents[i]) for i in short]
-        for batch in batches_of_like_length(lengths, self._batch_tokens):
+        for batch in passes_of(self._lm, lengths, self._batch_tokens):
             yield from self._batch([short[i] for i in batch], documents)
 
     def _long(self, ids_T: np.ndarray) -> Iterator[torch.Tensor]:

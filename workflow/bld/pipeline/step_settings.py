@@ -62,9 +62,11 @@ class Fetch(StepSettings):
 
 
 class Link(StepSettings):
-    """The folder of a model or a data set."""
+    """The folder of a model, with or without its weights, or of a data set."""
 
     path: str
+    weights: bool = False
+    trust_remote_code: bool = False
 
 
 class BuildSplit(StepSettings):

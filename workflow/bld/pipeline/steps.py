@@ -75,7 +75,8 @@ class Steps:
     def link(self, wildcards: Wildcards) -> StepSettings:
         if dataset := wildcards.get("dataset"):
             return reads.Link(path=str(self.settings.datasets[dataset].path))
-        return reads.Link(path=str(self.settings.models[wildcards.model].path))
+        names = {"path", "weights", "trust_remote_code"}
+        return reads.Link(**self.settings.models[wildcards.model].model_dump(include=names))
 
     @step_of
     def fetch_benchmark(self, wildcards: Wildcards) -> StepSettings:

@@ -45,7 +45,7 @@ class AverageScorer:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks on the models' tokenizers, each once."""
+        """Remarks on the models, each once."""
         return list(dict.fromkeys(note for scorer in self._scorers for note in scorer.notes))
 
     def distributions(self, documents: Iterable[Document]) -> Iterator[Scored]:

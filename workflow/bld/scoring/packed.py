@@ -22,8 +22,11 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from bld.arrays import LOGITS_AT_ONCE, rank_within
-from bld.models import context_of, soft_capped
+from bld.attention import differs, masks_of, why
+from bld.kinds import position_switch
+from bld.models import Masks, context_of, hidden_states, soft_capped
 from bld.scoring.history_batch import HistoryBatch, Span
+from bld.scoring.own_rows import OwnRows, path_of
 from bld.scoring.prefixes import HistoryTree
 from bld.scoring.trie import Trie
 from bld.windows import batches_of_like_length
@@ -35,9 +38,13 @@ MIN_BLOCK_ROWS = 64
 class PackedModel:
     """A language model whose logits come in the order of a trie.
 
-    The trie's vocabulary is one that the model can give (`Vocabulary.of_model`). Raises ValueError
-    for a model that cannot read trees (recurrent layers, distances of its own instead of position
-    ids).
+    The trie's vocabulary is one that the model can give (`Vocabulary.of_model`). Whether the model
+    reads trees is tried on sequences of up to `longest` tokens; if it does not (recurrent layers,
+    distances of its own instead of position ids), `note` says why, and its histories are read in
+    rows of their own. It is read no farther than to where its position codes change (`context`),
+    since what a text says must not depend on what is read beside it.
+
+    Raises ValueError for a model that reads a text otherwise in company even in a row of its own.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class PackedModel:
         trie: Trie,
         batch_tokens: int,
         block_rows: int | None = None,
+        longest: int = 0,
     ) -> None:
         head = lm.get_output_embeddings()
         ids_I = torch.from_numpy(trie.ids_I).to(lm.device)
@@ -54,10 +62,27 @@ class PackedModel:
             self._weight_IH = head.weight[ids_I]
             self._bias_I = None if bias is None else bias[ids_I]
         self.lm, self.batch_tokens = lm, batch_tokens
-        self.context = context_of(lm)
+        limits = filter(None, (context_of(lm), position_switch(lm.config)))
+        self.context = min(limits, default=None)
         fitting = LOGITS_AT_ONCE[lm.device.type] // len(trie.ids_I)
         self._block_rows = block_rows or max(MIN_BLOCK_ROWS, fitting)
-        check_reads_trees(lm)
+        self.note, self.rows = self._reading(min(longest, self.context or longest))
+
+    def _reading(self, longest: int) -> tuple[str | None, type[TreeRows] | type[OwnRows]]:
+        name = type(self.lm).__name__
+        if (found := what_differs(self.lm, TreeRows, longest)) is None:
+            return None, TreeRows
+        if (apart := what_differs(self.lm, OwnRows, longest)) is not None:
+            raise ValueError(
+                f"{name} does not read a text as it does alone where others are read in the same "
+                f"pass, even in a row of its own ({apart}); it cannot be scored"
+            )
+        return (
+            f"{name} does not read several histories in one row as it reads each alone "
+            f"({why(self.lm, found)}): "
+            "each is read in a row of its own, from the beginning of its text, which takes many "
+            "times longer; `histories: trunk` needs none of them"
+        ), OwnRows
 
     @torch.no_grad()
     def logits(self, hidden_WH: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -81,18 +106,18 @@ class PackedBatch:
         row_histories: int = ROW_HISTORIES,
     ) -> None:
         self.max_depth = model.context or 1 << 30
-        self.evaluated = [0, 0]
-        self._model, self._rows = model, _Rows(model.lm, sequences, row_histories)
+        self._model = model
+        self._rows = model.rows(model.lm, sequences, model.batch_tokens, row_histories)
+
+    @property
+    def evaluated(self) -> list[int]:
+        """Positions of the sequences, then of other histories."""
+        return self._rows.evaluated
 
     def logits(self, histories: HistoryBatch, wave: np.ndarray) -> Iterator[torch.Tensor]:
         """Logits [B, I] after each history of the wave, block by block."""
-        if wave[0] == 0:
-            hidden_WH = self._rows.trunk(histories, wave)
-            self.evaluated[0] += self._rows.tokens
-        else:
-            hidden_WH = self._rows.wave(histories, wave, self._model.batch_tokens)
-            self.evaluated[1] += len(wave)
-        return self._model.logits(hidden_WH)
+        read = self._rows.trunk if wave[0] == 0 else self._rows.wave
+        return self._model.logits(read(histories, wave))
 
 
 class _Group(NamedTuple):
@@ -104,42 +129,46 @@ class _Group(NamedTuple):
     rows: int
 
 
-class _Rows:
+class TreeRows:
     """The keys and values of a batch: of its sequences, and of groups of rows on top of them."""
 
     def __init__(
-        self, lm: PreTrainedModel, sequences: Sequence[np.ndarray], row_histories: int
+        self,
+        lm: PreTrainedModel,
+        sequences: Sequence[np.ndarray],
+        batch_tokens: int,
+        row_histories: int = ROW_HISTORIES,
     ) -> None:
         self._lm, self._sequences, self._row_histories = lm, sequences, row_histories
-        self.tokens = sum(map(len, sequences))
+        self._batch_tokens, self.evaluated = batch_tokens, [0, 0]
         self._groups: list[_Group] = []
         # For every history of the batch: the group of rows that it is in, its row, its key.
         self._place_3R = np.full((3, 0), -1)
 
     @torch.no_grad()
     def trunk(self, histories: HistoryBatch, wave: np.ndarray) -> torch.Tensor:
+        """Hidden states [W, H] of the sequences, where the histories of the wave stand in them."""
         # Padding stands on the right, where causal attention never looks.
         self._width = max(map(len, self._sequences))
         ids_BT = torch.zeros(len(self._sequences), self._width, dtype=torch.long)
         for row, ids in enumerate(self._sequences):
             ids_BT[row, : len(ids)] = torch.from_numpy(ids.astype(np.int64))
         self._cache = DynamicCache()
-        ids_BT = ids_BT.to(self._lm.device)
-        body = self._lm.base_model
-        hidden = body(input_ids=ids_BT, past_key_values=self._cache, use_cache=True)
-        place = histories.sequence_R[wave], histories.column_R[wave]
-        hidden_WH: torch.Tensor = hidden.last_hidden_state[place]
-        return hidden_WH
+        hidden_BTH = hidden_states(self._lm, ids_BT.to(self._lm.device), cache=self._cache)
+        self.evaluated[0] += sum(map(len, self._sequences))
+        return hidden_BTH[histories.sequence_R[wave], histories.column_R[wave]]
 
     @torch.no_grad()
-    def wave(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> torch.Tensor:
+    def wave(self, histories: HistoryBatch, wave: np.ndarray) -> torch.Tensor:
+        """Hidden states [W, H] of histories beside the sequences, on top of their keys."""
+        self.evaluated[1] += len(wave)
         new = len(histories) - self._place_3R.shape[1]
         self._place_3R = np.pad(self._place_3R, ((0, 0), (0, new)), constant_values=-1)
         if self._groups:
             self._place_3R[:2, wave] = self._place_3R[:2, histories.parent_R[wave]]
             self._drop_idle_rows(wave)
         else:
-            self._assign(histories, wave, batch_tokens)
+            self._assign(histories, wave)
         group_W = self._place_3R[0, wave]
         hidden_WH = None
         for number, group in enumerate(self._groups):
@@ -152,7 +181,7 @@ class _Rows:
         assert hidden_WH is not None
         return hidden_WH
 
-    def _assign(self, histories: HistoryBatch, wave: np.ndarray, batch_tokens: int) -> None:
+    def _assign(self, histories: HistoryBatch, wave: np.ndarray) -> None:
         """Distribute the wave over rows, keeping what branches off one trunk node together."""
         limit = max(self._row_histories, self._width // 2)
         order = np.lexsort([wave, histories.column_R[wave], histories.sequence_R[wave]])
@@ -167,7 +196,7 @@ class _Rows:
         # Rows of like length share a group, and among them those that see as much of the trunk.
         like = -(-size[by_keys] // 16)
         place_of_row, group_of_row = np.empty((2, len(size)), np.int64)
-        for batch in batches_of_like_length(16 * like, batch_tokens):
+        for batch in batches_of_like_length(16 * like, self._batch_tokens):
             rows = by_keys[batch]
             group_of_row[rows], place_of_row[rows] = len(self._groups), np.arange(len(rows))
             seen = int(keys[rows].max())
@@ -196,15 +225,15 @@ class _Rows:
         ids_BQ[row, column] = histories.token_R[node]
         depth_BQ[row, column] = histories.depth_R[node]
         device = self._lm.device
-        hidden = self._lm.base_model(
-            input_ids=torch.from_numpy(ids_BQ).to(device),
-            attention_mask=self._masks(histories, node, (row, column), group.trunk_keys, shape),
-            position_ids=torch.from_numpy(depth_BQ).to(device),
-            past_key_values=group.cache,
-            use_cache=True,
+        positions_BQ = torch.from_numpy(depth_BQ).to(device)
+        hidden_BQH = hidden_states(
+            self._lm,
+            torch.from_numpy(ids_BQ).to(device),
+            self._masks(histories, node, (row, column), group.trunk_keys, shape, positions_BQ),
+            positions_BQ,
+            group.cache,
         )
-        hidden_WH: torch.Tensor = hidden.last_hidden_state[row, column]
-        return hidden_WH
+        return hidden_BQH[row, column]
 
     def _masks(
         self,
@@ -213,34 +242,27 @@ class _Rows:
         place: tuple[np.ndarray, np.ndarray],
         trunk_keys: int,
         shape: tuple[int, int, int],
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
-        """What is added to attention scores [B, 1, Q, K], one mask for each kind of layer; `place`:
-        row and column of each node."""
-        config = self._lm.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ())
-        window = getattr(config, "sliding_window", None)
-        depth_n, key_depth = histories.depth_R[node], np.arange(trunk_keys)
-        sees_trunk = key_depth <= histories.column_R[node][:, None]
-
-        def mask(sees_trunk: np.ndarray, window: int) -> torch.Tensor:
-            visible = np.zeros(shape, bool)
-            visible[*place, :trunk_keys] = sees_trunk
-            (row, column), seen, depth = place, node, depth_n
-            while seen.size:
-                visible[row, column, self._place_3R[2, seen]] = True
-                seen = histories.parent_R[seen]
-                on = (seen >= histories.trunk) & (histories.depth_R[seen] > depth - window)
-                seen, row, column, depth = seen[on], row[on], column[on], depth[on]
-            mask = torch.full(shape, torch.finfo(self._lm.dtype).min, dtype=self._lm.dtype)
-            mask[torch.from_numpy(visible)] = 0
-            return mask[:, None].to(self._lm.device)
-
-        full = mask(sees_trunk, 1 << 30)
-        if window is None or (kinds and "sliding_attention" not in kinds):
-            return full
-        sliding = mask(sees_trunk & (key_depth > depth_n[:, None] - window), window)
-        masks = {"full_attention": full, "sliding_attention": sliding}
-        return masks if kinds else sliding
+        positions_BQ: torch.Tensor,
+    ) -> Masks:
+        """What each history sees: the trunk up to where it branches off, and those that lead to it;
+        `place`: row and column of each node."""
+        allowed_BQK, depth_BK = np.zeros(shape, bool), np.zeros((shape[0], shape[2]), np.int64)
+        depth_BK[:, :trunk_keys] = np.arange(trunk_keys)
+        allowed_BQK[*place, :trunk_keys] = (
+            np.arange(trunk_keys) <= histories.column_R[node][:, None]
+        )
+        (row, column), seen = place, node
+        while seen.size:
+            key = self._place_3R[2, seen]
+            allowed_BQK[row, column, key] = True
+            depth_BK[row, key] = histories.depth_R[seen]
+            seen = histories.parent_R[seen]
+            on = seen >= histories.trunk
+            seen, row, column = seen[on], row[on], column[on]
+        allowed, depth = (
+            torch.from_numpy(x).to(positions_BQ.device) for x in (allowed_BQK, depth_BK)
+        )
+        return masks_of(self._lm, allowed, positions_BQ, depth)
 
 
 def _filled_rows(begins: np.ndarray, branches_anew: np.ndarray, limit: int) -> np.ndarray:
@@ -272,34 +294,38 @@ def _rows_of(cache: DynamicCache, rows: np.ndarray, keys: int) -> DynamicCache:
 
 
 @torch.no_grad()
-def check_reads_trees(lm: PreTrainedModel) -> None:
-    """Raise ValueError unless packed histories give the hidden states that they have alone."""
-    ids = np.arange(8) % lm.config.get_text_config().vocab_size
-    # Two histories branch off the trunk 0..7, one of them goes on; each is three tokens or more.
+def what_differs(
+    lm: PreTrainedModel, rows: type[TreeRows] | type[OwnRows], longest: int = 0
+) -> str | None:
+    """What goes wrong where histories are read like this, in sequences of 8, of one and of
+    `longest` tokens; None if each has the hidden states that it has alone."""
+    size = lm.config.get_text_config().vocab_size
+    sequences = [np.arange(3, length + 3) % size for length in (8, 1, max(longest - 2, 8))]
+    last = len(sequences[-1]) - 1
+    # Two histories branch off each of the long trunks, one of them goes on.
+    spans = [_probe(sequences[0], 2, 5), _probe(sequences[1], 0, 0), _probe(sequences[2], 3, last)]
+    histories = HistoryBatch([s._replace(sequence=i) for i, s in enumerate(spans)])
+    waves = np.split(np.arange(len(histories)), [histories.trunk])
+    try:
+        read = rows(lm, sequences, sum(map(len, sequences)))
+        hidden_RH = torch.cat([read.trunk(histories, waves[0]), read.wave(histories, waves[1])])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+    ends = [np.flatnonzero(histories.sequence_R[waves[0]] == i)[-1] for i in range(3)]
+    for node in [*ends, *waves[1]]:
+        path_1T = torch.from_numpy(path_of(histories, sequences, node)[None]).to(lm.device)
+        gap = differs(hidden_RH[node], hidden_states(lm, path_1T)[0, -1])
+        if gap is not None:
+            return f"hidden states differ by {gap:.3g}"
+    return None
+
+
+def _probe(ids: np.ndarray, first: int, second: int) -> Span:
+    """A trunk with a history behind each of two of its nodes, the first of which goes on."""
+    trunk = len(ids)
     tree = HistoryTree(
         token_R=np.concatenate([[-1], ids[1:], [5, 6, 3]]),
-        parent_R=np.concatenate([np.arange(-1, 7), [2, 5, 8]]),
-        start_R=np.concatenate([np.arange(8), [4, 7, 5]]),
+        parent_R=np.concatenate([np.arange(-1, trunk - 1), [first, second, trunk]]),
+        start_R=np.concatenate([np.arange(trunk), [first + 2, second + 2, first + 3]]),
     )
-    histories = HistoryBatch([Span(b"." * 8, tree, trunk=8, sequence=0, column=0)])
-    paths = [[*ids[:3], 5], [*ids[:6], 6], [*ids[:3], 5, 3]]
-    try:
-        rows = _Rows(lm, [ids], ROW_HISTORIES)
-        rows.trunk(histories, np.arange(8))
-        packed_WH = rows.wave(histories, np.arange(8, 11), 1 << 10).float()
-    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(_cannot_read_trees(lm, str(error))) from error
-    for hidden_H, path in zip(packed_WH, paths, strict=True):
-        path_1T = torch.tensor([path], device=lm.device)
-        alone_H = lm.base_model(input_ids=path_1T, use_cache=False).last_hidden_state[0, -1].float()
-        gap, size = float((hidden_H - alone_H).abs().max()), float(alone_H.abs().max())
-        if not gap < (1e-3 if lm.dtype == torch.float32 else 0.05) * size:
-            raise ValueError(_cannot_read_trees(lm, f"hidden states differ by {gap:.3g}"))
-
-
-def _cannot_read_trees(lm: PreTrainedModel, reason: str) -> str:
-    return (
-        f"{type(lm).__name__} does not read several histories in one pass as it reads each alone "
-        f"({reason}): layers that are recurrent, or that measure distances without position ids, "
-        "cannot be packed. Use a model with ordinary attention"
-    )
+    return Span(b"." * trunk, tree, trunk, sequence=0, column=0)

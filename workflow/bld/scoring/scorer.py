@@ -95,7 +95,7 @@ class ByteScorer:
         self._trie = Trie(renderer.vocabulary.of_model(len(lm.get_output_embeddings().weight)))
         self._top_k_tokens = min(top_k_tokens, len(self._trie.ids_I))
         self._prefixes = PrefixEncoder(renderer.content)
-        self._model = PackedModel(lm, self._trie, batch_tokens, block_rows)
+        self._model = PackedModel(lm, self._trie, batch_tokens, block_rows, window)
         self._window = min(window, self._model.context or window)
         # One batch a core, each on one thread: the result does not depend on how many there are. A
         # GPU is given the next batch while the last one's sums are weighted.
@@ -108,8 +108,8 @@ class ByteScorer:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks on the model's tokenizer."""
-        return self.renderer.notes
+        """Remarks on the model's tokenizer, and on how it is read."""
+        return [*self.renderer.notes, *filter(None, [self._model.note])]
 
     def distributions(
         self, documents: Iterable[Document], at_once: int = DOCUMENTS_AT_ONCE

@@ -6,6 +6,7 @@ from typing import Any
 
 from bld.folders import new_folder
 from bld.hub import CARD, LICENCE_FILES, fetch, licence_of
+from bld.kinds import check_folder
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import Fetch
 
@@ -30,6 +31,8 @@ def main() -> None:
         with new_folder(step.outputs.manifest.parent, about) as folder:
             try:
                 fetch(settings.hub, settings.revision, kind, files, folder)
+                if settings.weights:
+                    check_folder(folder, settings.hub, settings.trust_remote_code)
             except ValueError as error:
                 raise SystemExit(str(error)) from None
             about["licence"] = licence_of(folder)

@@ -9,6 +9,7 @@ from typing import Any
 from bld.files import read_manifest
 from bld.folders import link_files, new_folder
 from bld.hub import licence_of
+from bld.kinds import check_folder
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import Link
 from bld.privacy import anonymised
@@ -25,6 +26,11 @@ def main() -> None:
         source = Path(step.settings.path)
         with new_folder(step.outputs.manifest.parent, about) as folder:
             link_files(source, folder)
+            if step.settings.weights:
+                try:
+                    check_folder(folder, str(source), step.settings.trust_remote_code)
+                except ValueError as error:
+                    raise SystemExit(str(error)) from None
             about["licence"] = licence_of(folder)
         files = read_manifest(step.outputs.manifest)["files"]
         digests = {source / name: file["sha256"] for name, file in files.items()}

@@ -40,7 +40,7 @@ def main() -> None:
         open_one = partial(open_teacher, scoring=scoring)
         scorer = open_models(step.inputs.teacher, *read_as, open_one)
         for note in scorer.notes:
-            print(f"tokenizer: {note}")
+            print(f"teacher: {note}")
 
         def score(part: Sequence[Document]) -> ScoredPart:
             found = scorer.distributions(part)

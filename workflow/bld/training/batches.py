@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from bld.arrays import ragged_range
+from bld.attention import masks_of
 from bld.cache.top_k import Signal
+from bld.models import Masks
 from bld.scoring.token_scores import TokenScores, joined
 from bld.symbols import SYMBOLS
 from bld.tokenization.rendering import Rendered
-from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 
 if TYPE_CHECKING:  # so that trainings without histories are not rerun for their code
     from bld.training.histories import Histories, RowHistories
@@ -94,15 +97,29 @@ class Batch:
             moved["teacher_tokens"] = self.teacher_tokens.map(lambda column: column.to(device))
         return Batch(**moved)
 
-    def mask_B1TT(self, dtype: torch.dtype) -> torch.Tensor:
-        """What is added to attention scores: 0 where a position may attend to, the lowest number
-        elsewhere."""
+    def masks(self, lm: PreTrainedModel) -> Masks:
+        """What keeps every position of the packed rows to its own document and, beside the text, to
+        its own history."""
         same_BTT = self.piece_BT[:, :, None] == self.piece_BT[:, None, :]
         allowed_BTT = same_BTT.tril()
         if self.histories is not None:
             self.histories.restrict(allowed_BTT, self.positions_BT)
-        mask = torch.zeros(allowed_BTT.shape, dtype=dtype, device=allowed_BTT.device)
-        return mask.masked_fill_(~allowed_BTT, torch.finfo(dtype).min)[:, None]
+        return masks_of(lm, allowed_BTT, self.positions_BT, self.positions_BT)
+
+    def paths(self) -> list[Places]:
+        """The documents, and the histories beside them, each in a row of its own. Every position
+        that holds a token is its path's own in just one of them."""
+        rows, columns = self.piece_BT.shape
+        width = columns - (self.histories.side_columns if self.histories else 0)
+        piece_BT = self.piece_BT[:, :width].cpu().numpy()
+        place_BT = np.arange(rows * columns).reshape(rows, columns)[:, :width]
+        texts = {
+            (row, order): place_BT[row, piece_BT[row] == order]
+            for row in range(rows)
+            for order in range(piece_BT[row].max(initial=-1) + 1)
+        }
+        paths = [Places(place_P, 0) for place_P in texts.values()]
+        return paths + (self.histories.paths(texts) if self.histories else [])
 
 
 class Batches:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
-from bld.models import output_logits
+from bld.models import hidden_states, output_logits
 from bld.tokenization.vocabulary import Vocabulary
 
 
@@ -41,18 +42,14 @@ def generate(
     lengths_B = is_asked_BT.sum(1)
     silent_V, end_V = _silent_and_end(vocabulary, lm)
 
-    columns, cache = [], None
+    columns, cache = [], DynamicCache(config=lm.config)
     is_going_B = lengths_B > 0
     for column, random_B in enumerate(random_BT.T):
-        read = lm.base_model(
-            input_ids=ids_BT,
-            attention_mask=seen_BT,
-            position_ids=position_BT,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache = read.past_key_values
-        logits_BV = output_logits(lm, read.last_hidden_state[:, -1]).double() / temperature
+        # Where nothing but states is kept, what was hidden from them need not be hidden again.
+        has_keys = any(isinstance(layer, DynamicLayer) for layer in cache.layers)
+        mask_BT = seen_BT if has_keys or column == 0 else None
+        hidden_BTH = hidden_states(lm, ids_BT, mask_BT, position_BT, cache)
+        logits_BV = output_logits(lm, hidden_BTH[:, -1]).double() / temperature
         probs_BV = logits_BV.masked_fill(silent_V, -torch.inf).softmax(-1)
         up_to_BV = probs_BV.cumsum(1)
         threshold_B1 = random_B[:, None] * up_to_BV[:, -1:]

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from bld.models import output_logits
+from bld.models import output_logits, soft_cap
 from bld.scoring.marginal import marginal
 from bld.symbols import END, HEAD_BYTES, SPECIAL, SYMBOLS
 from bld.tokenization.vocabulary import Vocabulary
@@ -138,7 +138,7 @@ class MarginalHead(ByteHead):
             hidden_XH.index_select(0, batch.histories.position_R.to(device)),
             output.weight,
             getattr(output, "bias", None),
-            getattr(lm.config.get_text_config(), "final_logit_softcapping", None),
+            soft_cap(lm),
         )
         log_probs_MS = log_probs_NS.index_select(0, batch.histories.row_M.to(device))
         return BytePredictions(batch.histories.symbol_M.to(device), log_probs_MS, token_log_probs_S)

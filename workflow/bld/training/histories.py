@@ -10,7 +10,7 @@ Shape letters: B rows, T columns of a row, R histories, M supervised rows of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.trie import Trie
 from bld.symbols import END
 from bld.tokenization.rendering import Rendered, Renderer, Turn
-from bld.training.packing import Piece, Row, supervised_positions, supervised_symbols
+from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 from bld.windows import Window
 
 TREES_IN_MEMORY = 4096
@@ -170,3 +170,23 @@ class RowHistories:
                 torch.from_numpy(width + self._side[ancestor - histories.trunk]),
             ] = True
             ancestor = histories.parent_R[ancestor]
+
+    def paths(self, texts: Mapping[tuple[int, int], np.ndarray]) -> list[Places]:
+        """The paths of the histories beside the trunk, given the flat positions of each text by its
+        row and its place there: one for each history that no other follows."""
+        histories, trunk = self.sums.histories, self.sums.histories.trunk
+        follows = set(histories.parent_R[trunk:].tolist())
+        columns = self._width + self.side_columns
+        paths, known = [], set()
+        for leaf in (node for node in range(trunk, len(histories)) if node not in follows):
+            nodes = [leaf]
+            while (parent := int(histories.parent_R[nodes[0]])) >= trunk:
+                nodes.insert(0, parent)
+            side = np.array(nodes) - trunk
+            row, order, branch = self._row[side[0]], self._order[side[0]], self._branch[side[0]]
+            before = texts[row, order][: branch + 1]
+            places = np.concatenate([before, row * columns + self._width + self._side[side]])
+            # What two of them share is the beginning of both.
+            paths.append(Places(places, len(before) + sum(node in known for node in nodes)))
+            known.update(nodes)
+        return paths

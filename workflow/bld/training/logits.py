@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from bld.models import soft_capped
+from bld.models import soft_cap, soft_capped
 from bld.training.batches import Batch
 
 BLOCK_TOKENS = 512
@@ -33,7 +33,7 @@ def token_loss(
     written count as nothing. Logits are computed for `block_tokens` tokens at once."""
     source_S, target_S = batch.from_corpus(batch.source_S), batch.from_corpus(batch.target_S)
     hidden_SH, head = hidden_XH[source_S], lm.get_output_embeddings()
-    if getattr(lm.config.get_text_config(), "final_logit_softcapping", None) is not None:
+    if soft_cap(lm) is not None:
         return (
             -token_log_probs(lm, hidden_SH, target_S, block_tokens).sum() / batch.token_normaliser
         )

@@ -23,6 +23,7 @@ from bld.training.checkpoints import Checkpoints, Table
 from bld.training.development import Development, evaluate
 from bld.training.engine import build_engine, start_distributed
 from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
+from bld.training.reading import reading_of
 from bld.training.tracker import Tracking
 from bld.training.trainee import Trainee
 
@@ -68,6 +69,9 @@ def train(
     check_context(trainee.lm, settings.sequence_length)
     start_distributed()
     rank, world_size = distributed.get_rank(), distributed.get_world_size()
+    trainee.reading, note = reading_of(trainee.lm, settings.sequence_length)
+    if note and rank == 0:
+        print(note)
     torch.manual_seed(seed)
     pieces = _pieces(data, settings.sequence_length, "training")
     if development:

@@ -52,6 +52,14 @@ class Piece(NamedTuple):
 Row = list[Piece]
 
 
+class Places(NamedTuple):
+    """Where the tokens of a text, or of a history beside it, stand in packed rows laid end to end;
+    those before `own` are another's, which has their hidden states."""
+
+    place_P: np.ndarray
+    own: int
+
+
 def pieces_of(lengths: Sequence[int], row_length: int) -> list[Piece]:
     """Documents of these lengths cut to pieces of at most `row_length` tokens.
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from bld.models import hidden_states
 from bld.symbols import END
 from bld.training.batches import Batch
 from bld.training.logits import token_loss
+from bld.training.reading import Reading, read_packed
 
 
 class Objective(Protocol):
@@ -35,6 +35,7 @@ class Trainee(nn.Module):
         self.lm = lm
         self.head = head
         self.objective = objective
+        self.reading: Reading = read_packed
         self._body_is_frozen = False
 
     def forward(self, batch: Batch, content: bool = False) -> dict[str, torch.Tensor]:
@@ -43,9 +44,7 @@ class Trainee(nn.Module):
         With `content` also `content_nats`, what its supervised tokens but the ends of turns cost,
         summed.
         """
-        mask = batch.mask_B1TT(self.lm.dtype)
-        hidden_BTH = hidden_states(self.lm, batch.ids_BT, mask, batch.positions_BT)
-        hidden_XH = hidden_BTH.flatten(0, 1)
+        hidden_XH = self.reading(self.lm, batch)
         losses = self.objective.losses(self.lm, self.head, hidden_XH, batch)
         if content:
             losses["content_nats"] = token_loss(self.lm, hidden_XH, _content(batch))

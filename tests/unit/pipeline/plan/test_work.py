@@ -1,16 +1,18 @@
 """What scoring and training cost, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bld.cache.shards import Row, table_of, write_tables
 from bld.cache.top_k import keep_most_probable
 from bld.config.plan import GIB, PEAKS, Plan
-from bld.config.settings import Histories, Settings, Teacher
+from bld.config.settings import Histories, Settings, Shape, Teacher
 from bld.pipeline.plan import work
 from bld.pipeline.plan.jobs import Job, Limits, all_gpu_hours, all_submissions
 from bld.pipeline.plan.memory import Memory
-from bld.pipeline.plan.shapes import Shapes
+from bld.pipeline.plan.shapes import Shapes, stated_shape
 from bld.pipeline.plan.work import (
     Amount,
     CostInputs,
@@ -27,6 +29,7 @@ LAYER = 4 * 8 * 8 + 3 * 8 * 16
 HEAD = 300 * 8
 ENTRIES = 2 * LAYER + HEAD
 PARAMETERS = ENTRIES + 2 * 2 * 8 + 8
+STATED = Shape(vocabulary=300, hidden=8, layers=2, heads=2, intermediate=16)
 TOKENIZER = {"kind": "byte_level_bpe", "vocabulary": 300}
 TRAINING = {
     "steps": 100,
@@ -118,7 +121,11 @@ def test_a_teacher_is_run_over_every_token_and_what_else_its_beginnings_could_be
 )
 def test_histories_cost_the_positions_that_were_measured(settings, positions):
     """The table under 'The teacher's bytes' in README.md, rounded."""
-    assert positions_per_token(Histories(**settings)) == positions
+    shape = stated_shape(STATED)
+    assert positions_per_token(Histories(**settings), shape, 1000) == positions
+    # Where every history is read from the beginning of its text, that is half a text each.
+    apart = replace(shape, has_states=True)
+    assert positions_per_token(Histories(**settings), apart, 1000) == 1 + 500 * (positions - 1)
 
 
 @pytest.mark.parametrize("top_k_symbols", [4, 16, 64])

@@ -75,7 +75,7 @@ def pair(renderer, other_renderer, documents, tiny_model):
         batch = Batches(student, teacher).collate(rows, tokens, 1.0)
         lm = tiny_model()
         with torch.no_grad():
-            hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+            hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
         return SimpleNamespace(
             lm=lm,
             hidden_XH=hidden.flatten(0, 1).requires_grad_(),

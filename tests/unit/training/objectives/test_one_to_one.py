@@ -77,7 +77,7 @@ def step_of(lm, rendered, teacher, gradient=False):
     rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
     batch = Batches(rendered, teacher).collate(rows, 7.0, 7.0)
     with torch.set_grad_enabled(gradient):
-        hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+        hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
     return hidden.flatten(0, 1), batch
 
 
@@ -229,7 +229,7 @@ def test_joined_with_bytes_the_bytes_of_shared_tokens_may_be_left_to_the_tokens(
         objective, head, histories = build(full, context)
         rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
         batch = Batches(rendered, teacher, histories).collate(rows, 7.0, 7.0)
-        hidden = hidden_states(lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT)
+        hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
         return {
             k: float(v) for k, v in objective.losses(lm, head, hidden.flatten(0, 1), batch).items()
         }

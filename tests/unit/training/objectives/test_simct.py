@@ -109,9 +109,7 @@ class Scene:
         self.batch = Batches(self.rendered, teacher).collate(rows, 7.0, 1.0)
         with torch.no_grad():
             batch = self.batch
-            self.hidden_BTH = hidden_states(
-                lm, batch.ids_BT, batch.mask_B1TT(lm.dtype), batch.positions_BT
-            )
+            self.hidden_BTH = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
 
     def outcomes(self, student=None, teacher=None):
         student = student or self.renderer.vocabulary

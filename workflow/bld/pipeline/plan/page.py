@@ -4,6 +4,7 @@ fit."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import IO
 
 from rich.box import SIMPLE_HEAD
@@ -15,7 +16,8 @@ from bld.config.settings import Settings
 from bld.pipeline.plan import costs, memory
 from bld.pipeline.plan.costs import Plan, flops, gib, hours, short, size
 from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
-from bld.pipeline.plan.work import cache_bytes_per_byte, expected_of, positions_per_token
+from bld.pipeline.plan.shapes import Shape
+from bld.pipeline.plan.work import PADDED, cache_bytes_per_byte, expected_of, positions_per_token
 from bld.pipeline.record import SECONDS_PER_HOUR
 
 # A job's standard output is a pipe, which has no width of its own.
@@ -184,12 +186,27 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         yield _documents_of(name, settings)
     for name in sorted({run.teacher for run in settings.runs.values() if run.teacher}):
         teacher = settings.teachers[name]
+        shapes = [plan.models[model] for model in teacher.models]
+        packed = positions_per_token(teacher, replace(shapes[0], has_states=False), 0)
         yield (
-            f"Teacher `{name}`: {positions_per_token(teacher):g} positions per token with "
+            f"Teacher `{name}`: {packed:g} positions per token with "
             f"histories `{teacher.histories}`; at most "
             f"{cache_bytes_per_byte(teacher.top_k_symbols):.0f} bytes of cache per supervised byte "
             f"with `top_k_symbols` {teacher.top_k_symbols} (half of that is usual)."
         )
+        if any(shape.has_states for shape in shapes) and packed > 1:
+            yield (
+                f"Teacher `{name}`: some of its layers carry a state along a row, so each of its "
+                "histories is read in a row of its own, from the beginning of its text, which is "
+                "counted as half a context; `histories: trunk` needs one position per token."
+            )
+    for name, shape in plan.students.items():
+        own = (run.training for run in settings.runs.values() if run.student == name)
+        if shape.is_read_apart(max(training.sequence_length for training in own)):
+            yield (
+                f"Student `{name}`: {_why_apart(shape)}, so each document is read in a row of its "
+                f"own; {PADDED - 1:.0%} of padding are counted."
+            )
     if any(run.sampling.on_policy for run in settings.runs.values()):
         yield (
             "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn "
@@ -212,6 +229,12 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         "go when it is done. Conda environments, parts of shards that are being scored and quotas "
         "are not counted."
     )
+
+
+def _why_apart(shape: Shape) -> str:
+    if shape.has_states:
+        return "some of its layers carry a state along a row"
+    return f"its positions are encoded otherwise in texts of more than {shape.switch} tokens"
 
 
 def _documents_of(name: str, settings: Settings) -> str:

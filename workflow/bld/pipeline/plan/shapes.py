@@ -24,6 +24,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, Pretr
 
 from bld.config import settings as config
 from bld.config.settings import Lora, Settings
+from bld.kinds import check_kind, has_states, position_switch
 from bld.training.heads import TRAINED_HEADS
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2}
@@ -41,7 +42,8 @@ FETCH = "Fetch it (`snakemake ... resources/models/{0}/manifest.json`), or say `
 @dataclass(frozen=True)
 class Shape:
     """The sizes of a decoder: `width` of its attention heads and `narrow` of its keys side by side,
-    `body` parameters besides embeddings and output head, (out, in) of the body's `matrices`."""
+    `body` parameters besides embeddings and output head, (out, in) of the body's `matrices`.
+    `has_states`, `switch`: what keeps it from packed rows, see `kinds`."""
 
     kind: str
     vocabulary: int
@@ -55,6 +57,12 @@ class Shape:
     body: int
     matrices: Mapping[str, tuple[int, int]]
     bytes_per_weight: int = 2
+    has_states: bool = False
+    switch: int | None = None
+
+    def is_read_apart(self, row_length: float) -> bool:
+        """Whether rows of this length hold one document each, see `kinds`."""
+        return self.has_states or (self.switch is not None and self.switch < row_length)
 
     @property
     def table(self) -> int:
@@ -138,6 +146,7 @@ class Shapes:
             trust = {"trust_remote_code": model.trust_remote_code}
             try:
                 whole = AutoConfig.from_pretrained(path, local_files_only=True, **trust)
+                check_kind(whole, f"models.{name}")
                 return counted(whole.get_text_config(), **trust)
             except (AttributeError, KeyError, ValueError) as error:
                 raise ValueError(f"{path}: its cost cannot be planned: {error}") from error
@@ -243,6 +252,8 @@ def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
         body=sum(parameter.numel() for parameter in body),
         matrices=matrices,
         bytes_per_weight=2 if str(made.dtype).endswith(("bfloat16", "float16")) else 4,
+        has_states=has_states(made),
+        switch=position_switch(made),
     )
 
 

@@ -41,6 +41,8 @@ BYTES_PER_TOKEN = 4.0
 # a weak teacher, which needs more than a good one: (from this eps on, positions).
 PREFIX_POSITIONS = ((0.01, 2.0), (0.001, 2.5), (0.0, 3.5))
 BEAM_POSITIONS = 7.5
+# Of rows of one document each, those that share a pass are padded by at most a tenth.
+PADDED = 1 / 0.9
 
 
 class Amount(NamedTuple):
@@ -121,9 +123,9 @@ def scoring_job(inputs: CostInputs, name: str, corpus: str, split: str) -> Scori
     teacher, amount = settings.teachers[name], inputs.amounts[corpus, split]
     shapes = inputs.shapes.teacher(name)
     tokens = amount.content / inputs.bytes_per_token(corpus)
-    positions = tokens * positions_per_token(teacher)
     context = min(teacher.window, tokens / amount.documents)
-    flops = positions * sum(forward_flops(shape, context) for shape in shapes)
+    positions = tokens * max(positions_per_token(teacher, shape, context) for shape in shapes)
+    flops = tokens * sum(flops_per_token(shape, teacher, context) for shape in shapes)
     per_byte = cache_bytes_per_byte(teacher.top_k_symbols)
     per_byte += cache_bytes_per_token(teacher.top_k_tokens) * tokens / amount.content
     return ScoringJob(
@@ -142,14 +144,22 @@ def scoring_job(inputs: CostInputs, name: str, corpus: str, split: str) -> Scori
     )
 
 
-def positions_per_token(histories: Histories) -> float:
-    """Positions of a forward pass for every token of a text."""
+def flops_per_token(shape: Shape, teacher: Teacher, context: float) -> float:
+    """Operations of a model as a teacher, or a part of one, for every token of a text."""
+    return positions_per_token(teacher, shape, context) * forward_flops(shape, context)
+
+
+def positions_per_token(histories: Histories, shape: Shape, context: float) -> float:
+    """Positions of a forward pass for every token of a text of so many tokens."""
     match histories.histories:
         case "trunk":
             return 1.0
         case "beam":
-            return BEAM_POSITIONS
-    return next(positions for eps, positions in PREFIX_POSITIONS if histories.eps >= eps)
+            packed = BEAM_POSITIONS
+        case "prefix":
+            packed = next(size for eps, size in PREFIX_POSITIONS if histories.eps >= eps)
+    # In a row of its own a history is read from the beginning of its text.
+    return 1 + (packed - 1) * (max(1, context / 2) if shape.has_states else 1)
 
 
 def cache_bytes_per_byte(top_k_symbols: int) -> float:
@@ -172,7 +182,8 @@ def scoring_memory(shapes: Sequence[Shape], teacher: Teacher) -> Memory:
     width, tokens = WEIGHT_BYTES[teacher.precision], teacher.batch_tokens
 
     def batch_bytes(shape: Shape) -> float:
-        kept = tokens * positions_per_token(teacher)
+        # Where nothing is packed on top of keys and values, none are kept.
+        kept = tokens * positions_per_token(teacher, shape, 0)
         layer = tokens * layer_bytes(shape, teacher.window, teacher.precision)
         return 2 * shape.layers * shape.narrow * kept * width + layer
 
@@ -251,12 +262,14 @@ def _warm_up(run: Run, shape: Shape, symbols: float) -> Load:
 def _distillation(inputs: CostInputs, run: Run, shape: Shape, per_token: float) -> Load:
     settings, training, lora = inputs.settings, run.training, run.training.lora
     flops = training_flops(shape, training.sequence_length, lora, training.activation_checkpointing)
+    flops *= _padding(shape, training)
     head, symbols, positions, teacher_bytes = 0, 0.0, 1.0, 0.0
     if isinstance(bld := run.taught, BldSettings):
         head = head_parameters(bld.head, shape.hidden)
         symbols = min(per_token, HEAD_BYTES) if head else per_token
         if bld.head == "marginal":
-            positions = positions_per_token(Histories(histories=bld.histories, eps=0))
+            summed = Histories(histories=bld.histories, eps=0)
+            positions = positions_per_token(summed, shape, training.sequence_length)
         flops = positions * flops + 6 * head
     flops += run.sampling.on_policy * forward_flops(shape, training.sequence_length)
     if settings.learns_from(run, "live"):
@@ -264,8 +277,7 @@ def _distillation(inputs: CostInputs, run: Run, shape: Shape, per_token: float) 
         shapes = inputs.shapes.teacher(str(run.teacher))
         tokens = per_token / inputs.bytes_per_token(run.corpus)
         context = min(teacher.window, training.sequence_length * tokens)
-        per_position = sum(forward_flops(shape, context) for shape in shapes)
-        flops += tokens * positions_per_token(teacher) * per_position
+        flops += tokens * sum(flops_per_token(shape, teacher, context) for shape in shapes)
         scoring = scoring_memory(shapes, teacher)
         teacher_bytes = scoring.weights + scoring.work
     return Load(
@@ -282,7 +294,13 @@ def _distillation(inputs: CostInputs, run: Run, shape: Shape, per_token: float) 
 def _flops(shape: Shape, training: Training) -> float:
     """Of a training of all weights, per token."""
     again = training.activation_checkpointing
-    return training_flops(shape, training.sequence_length, None, again)
+    flops = training_flops(shape, training.sequence_length, None, again)
+    return flops * _padding(shape, training)
+
+
+def _padding(shape: Shape, training: Training) -> float:
+    """How much more a step runs where rows of one document each are padded to like lengths."""
+    return PADDED if shape.is_read_apart(training.sequence_length) else 1.0
 
 
 def _job(
