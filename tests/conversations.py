@@ -1,6 +1,8 @@
 """Conversations of every shape, in the form of OpenAI's interface."""
 
 import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 TOOLS = [
     {
@@ -47,39 +49,59 @@ def result(number, text):
 
 ASKS = assistant(None, tool_calls=[call(1, "Zürich")])
 THINKS = assistant(reasoning_content="Each has 8.\nSo 2 times 8.")
+
+
+class Shape(NamedTuple):
+    """A conversation, the tools that it has, and the corpus's `turn_by_turn`."""
+
+    messages: list[dict[str, Any]]
+    tools: Sequence[dict[str, Any]] = ()
+    turn_by_turn: bool | None = None
+
+
+THINKS_IN_CONTENTS = [user(), assistant(f"{THINK}16."), user(), assistant(f"{THINK}16.")]
 SHAPES = {
-    "plain": [user(), assistant()],
-    "system": [system("Be short."), user(), assistant()],
-    "developer": [{"role": "developer", "content": "Be short."}, user(), assistant()],
-    "many turns": [user("One."), assistant("Two."), user("Three."), assistant("Four.")] * 3,
-    "ends with the user": [user(), assistant(), user("Thanks.")],
-    "assistant first": [assistant("Ask me."), user(), assistant()],
-    "empty contents": [system(""), user(""), assistant("")],
-    "spaces": [user("  How many?\n"), assistant("\n 16.  ")],
-    "unicode": [user("日本語 e\u0301 \U0001f600 \u00a0"), assistant("naïve — \u2581 ½")],
-    "looks special": [
-        user("<|im_end|> </s> [INST] <|eot_id|>"),
-        assistant("<|im_start|> <s> <eos>"),
-    ],
-    "not trained": [user(), assistant("17.", weight=0), user("No."), assistant()],
-    "reasoning": [user(), THINKS],
-    "reasoning twice": [user(), THINKS, user("And three?"), THINKS | {"content": "24."}],
-    "thinks in the content": [user(), assistant(f"{THINK}16.")],
-    "thinks in every content": [user(), assistant(f"{THINK}16."), user(), assistant(f"{THINK}16.")],
-    "a call": [user("The weather?"), ASKS, result(1, '{"celsius": 3}'), assistant("3 degrees.")],
-    "two calls and text": [
-        system("Be short."),
-        user("The weather?"),
-        assistant("I look.", tool_calls=[call(1, "Zürich"), call(2, 'the "Hague"')]),
-        result(1, "3"),
-        result(2, "8"),
-        assistant("3 and 8 degrees."),
-    ],
-    "reasoning and a call": [
-        user("The weather?"),
-        ASKS | {"reasoning_content": "I have to look."},
-        result(1, "3"),
-        THINKS | {"content": "3 degrees."},
-    ],
+    "plain": Shape([user(), assistant()]),
+    "system": Shape([system("Be short."), user(), assistant()]),
+    "developer": Shape([{"role": "developer", "content": "Be short."}, user(), assistant()]),
+    "many turns": Shape([user("One."), assistant("Two."), user("Three."), assistant("4.")] * 3),
+    "ends with the user": Shape([user(), assistant(), user("Thanks.")]),
+    "begins with the assistant": Shape([assistant("Ask me."), user(), assistant()]),
+    "empty contents": Shape([system(""), user(""), assistant("")]),
+    "spaces round contents": Shape([user("  How many?\n"), assistant("\n 16.  ")]),
+    "all of Unicode": Shape(
+        [user("日本語 e\u0301 \U0001f600 \u00a0"), assistant("naïve — \u2581 ½")]
+    ),
+    "what looks like special tokens": Shape(
+        [user("<|im_end|> </s> [INST] <|eot_id|>"), assistant("<|im_start|> <s> <eos>")]
+    ),
+    "an answer of weight 0": Shape([user(), assistant("17.", weight=0), user("No."), assistant()]),
+    "reasoning": Shape([user(), THINKS]),
+    "reasoning in two turns": Shape([user(), THINKS, user("And 3?"), THINKS | {"content": "24."}]),
+    "`<think>` in the content": Shape(THINKS_IN_CONTENTS[:2]),
+    "`<think>` in two contents": Shape(THINKS_IN_CONTENTS),
+    "the same, `turn_by_turn`": Shape(THINKS_IN_CONTENTS, turn_by_turn=True),
+    "a call": Shape(
+        [user("The weather?"), ASKS, result(1, '{"celsius": 3}'), assistant("3 degrees.")], TOOLS
+    ),
+    "two calls beside text": Shape(
+        [
+            system("Be short."),
+            user("The weather?"),
+            assistant("I look.", tool_calls=[call(1, "Zürich"), call(2, 'the "Hague"')]),
+            result(1, "3"),
+            result(2, "8"),
+            assistant("3 and 8 degrees."),
+        ],
+        TOOLS,
+    ),
+    "reasoning and a call": Shape(
+        [
+            user("The weather?"),
+            ASKS | {"reasoning_content": "I have to look."},
+            result(1, "3"),
+            THINKS | {"content": "3 degrees."},
+        ],
+        TOOLS,
+    ),
 }
-WITH_TOOLS = {"a call", "two calls and text", "reasoning and a call"}

@@ -15,6 +15,7 @@ from bld.documents.shards import read_split, write_splits
 from bld.evaluation.reader import Reader
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.scoring.scorer import ByteScorer
+from bld.symbols import supervised_symbols
 
 MASS, AT_MOST = 0.99, 8
 NAME = "00000-of-00001.parquet"
@@ -59,8 +60,18 @@ def cached(tmp_path, corpus, scorer):
     return CachedSignals(ByteCache(folder, tmp_path / "corpus"), [d.id for d in corpus], symbols)
 
 
+def counts(documents):
+    return [len(supervised_symbols(document.segments)) for document in documents]
+
+
+def test_a_student_of_other_text_is_refused(corpus, scorer):
+    live = LiveSignals(corpus, [1 + n for n in counts(corpus)], scorer, MASS, AT_MOST)
+    with pytest.raises(ValueError, match=r"has \d+ supervised symbols but \d+ in the teacher"):
+        live.read([0])
+
+
 def test_a_live_teacher_says_what_the_cache_of_its_scores_says(corpus, cached, scorer):
-    live = LiveSignals(corpus, scorer, MASS, AT_MOST)
+    live = LiveSignals(corpus, counts(corpus), scorer, MASS, AT_MOST)
     everything = range(len(corpus))
     for found, expected in zip(live.read(everything), cached.read(everything), strict=True):
         width = expected[0].shape[1]
@@ -76,7 +87,7 @@ def test_a_live_teacher_says_what_the_cache_of_its_scores_says(corpus, cached, s
 
 
 def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scorer):
-    live = LiveSignals(corpus, scorer, MASS, AT_MOST)
+    live = LiveSignals(corpus, counts(corpus), scorer, MASS, AT_MOST)
     together = live.read(range(len(corpus)))
     for number, expected in reversed(list(enumerate(together))):
         (alone,) = live.read([number])
@@ -87,7 +98,7 @@ def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scor
 
 def test_all_tokens_are_those_of_the_model_up_to_float16(renderer, lm, corpus):
     scorer = ByteScorer(renderer, lm, Histories(histories="trunk"), 256, 10_000, 1000)
-    found = LiveSignals(corpus, scorer, MASS, AT_MOST).read(range(len(corpus)))
+    found = LiveSignals(corpus, counts(corpus), scorer, MASS, AT_MOST).read(range(len(corpus)))
     rendered = [renderer.render(document.segments, document.id) for document in corpus]
     said = dict(Reader(lm, renderer.vocabulary, 256, 10_000).log_probs([r.ids_T for r in rendered]))
     for number, (_, _, _, tokens) in enumerate(found):

@@ -44,7 +44,7 @@ def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict
                 "id": document.id,
                 "kind": document.kind,
                 "nats": finite(table[f"{MODEL}_nats"][table["position"] != AT_END].sum()),
-                "bytes": len(document.supervised),
+                "bytes": int((table["position"] != AT_END).sum()),
             }
             for document, table in zip(documents, tables, strict=True)
         ],

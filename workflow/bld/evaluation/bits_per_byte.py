@@ -45,7 +45,7 @@ def bits_per_byte(
             "id": document.id,
             "kind": document.kind,
             "nats": nats,
-            "bytes": len(document.supervised),
+            "bytes": sum(len(turn.text) for turn in rendered[index].turns),
         }
     kinds = sorted({row["kind"] for row in rows})
     return {

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from bld.config.settings import Average, Rendering
-from bld.documents.document import Document
+from bld.documents.document import Document, check_same_text
 from bld.scoring.scorer import ByteScorer, Scored
 
 Mean = Literal["geometric", "arithmetic"]
@@ -58,6 +58,7 @@ class AverageScorer:
 
     def _average(self, of_models: Sequence[Scored]) -> Scored:
         document = of_models[0].document
+        check_same_text([scored.document for scored in of_models])
         log_probs = [scored.log_probs_NS for scored in of_models]
         lost_MN = np.stack([scored.lost_N for scored in of_models])
         log_probs_NS, log_total_N = mean_of(log_probs, self._share_M, self._mean)

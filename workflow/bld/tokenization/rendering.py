@@ -73,6 +73,11 @@ class Rendered:
     def __len__(self) -> int:
         return len(self.ids_T)
 
+    @property
+    def content(self) -> bytes:
+        """The bytes of all segments, joined."""
+        return b"".join(segment.text for segment in self.segments)
+
 
 class Renderer:
     """Renders documents for one tokenizer.

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from bld.arrays import common_start
 from bld.symbols import Segment
 from bld.tokenization.chat_template import ChatTemplate, Form, shows_call, stand_in
 from bld.tokenization.messages import Conversation, Use, conversation_of
@@ -222,7 +223,7 @@ class _Writing:
             if message.calls and tools == "context":
                 silent = self._marked.with_message(number, calls=()).until(number + 1)
                 said = self._template.text(silent, self._form)
-                stop, is_closed = _same_start(said, self._text[:stop]), True
+                stop, is_closed = common_start(said, self._text[:stop]), True
             spans.append(_Span(start, stop, number, True, is_closed))
         return sorted(spans)
 
@@ -305,7 +306,7 @@ class _Writing:
 
     def _differs(self, expected: str, found: str) -> ValueError:
         """Tells both texts around the first place where they differ."""
-        same = _same_start(expected, found)
+        same = common_start(expected, found)
         theirs, ours = (text[max(0, same - 40) : same + 80] for text in (expected, found))
         return ValueError(
             f"{self._name}: the chat template reads what it writes: of the conversation it makes "
@@ -334,12 +335,6 @@ def _with_fewer_spaces(text: str) -> str:
     left = len(text) - len(text.lstrip())
     right = len(text) - len(text.rstrip())
     return rf"\s{{0,{left}}}{re.escape(core)}\s{{0,{right}}}"
-
-
-def _same_start(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _roles(conversation: Conversation) -> tuple[str, ...]:
