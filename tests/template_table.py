@@ -10,7 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from transformers import AddedToken
+from tokenizers import Tokenizer
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 from bld.documents.conversation import make_conversation, turn_by_turn
 from bld.tokenization.chat_template import FIXED_DAY
@@ -26,7 +27,7 @@ REFUSALS = {
     "1": "the chat template refuses the roles",
     "2": "exactly once and in order",
     "3": "the chat template reads what it writes",
-    "4": "the chat template does not write",
+    "4": "set `tools: drop`",
 }
 KEYS = ("reasoning_content", "reasoning", "thinking")
 # What generation_config.json names besides, which packages of tokenizers do not have.
@@ -49,13 +50,15 @@ class Row(NamedTuple):
 def rows():
     """All rows by name."""
     templates = trl_templates()
+    lent = {"claude": "qwen2_5", "gpt4o": "phi3", "gptoss": "gptoss", "llama2": "llama3"}
     real = {
-        name: Row(lambda name=name: real_tokenizer(name))
+        f"tokenizer {name}": Row(lambda name=name: real_tokenizer(name))
         for name in ("deepseek_v3", "gemma3", "llama3_1", "qwen3")
     }
-    lent = {"claude": "qwen2_5", "gpt4o": "phi3", "gptoss": "gptoss", "llama2": "llama3"}
     real |= {
-        f"{name}, {template}": Row(lambda name=name: real_tokenizer(name), templates[template])
+        f"tokenizer {name}, {template}": Row(
+            lambda name=name: real_tokenizer(name), templates[template]
+        )
         for name, template in lent.items()
     }
     return real | {name: Row(_small, template) for name, template in templates.items()}
@@ -73,12 +76,23 @@ def measure(row):
     the refusal."""
     tokenizer = row.tokenizer()
     if row.template is not None:
-        tokenizer.chat_template = row.template
-        found = dict.fromkeys(MARK.findall(row.template))
-        marks = [AddedToken(mark, special=True, normalized=False) for mark in found]
-        tokenizer.add_tokens(marks, special_tokens=True)
+        tokenizer = _with_template(tokenizer, row.template)
     renderer = Renderer(tokenizer, end_tokens=[e for e in ENDS if e in tokenizer.get_vocab()])
     return {name: _outcome(renderer, tokenizer, shape) for name, shape in SHAPES.items()}
+
+
+def _with_template(tokenizer, template):
+    """The same tokenizer with a chat template, and the special tokens that this writes."""
+    found = dict.fromkeys(MARK.findall(template))
+    marks = [AddedToken(mark, special=True, normalized=False) for mark in found]
+    tokenizer.add_tokens(marks, special_tokens=True)
+    # Read again, which is where tokens that were added get the ids that they keep.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        chat_template=template,
+    )
 
 
 def _outcome(renderer, tokenizer, shape):
@@ -198,5 +212,5 @@ if __name__ == "__main__":
     for name, row in rows().items():
         is_wanted = not chosen or name in chosen
         table.append(line(name, measure(row)) if is_wanted else known[name])
-        print(table[-1])
+        print(table[-1], flush=True)
     PAGE.write_text(start + "\n" + "\n".join(table) + "\n")

@@ -4,7 +4,7 @@ import pytest
 
 from template_table import ANEW, line, measure, rows, written_rows
 
-SLOW_TO_LOAD = {"gemma3"}
+SLOW_TO_LOAD = {"tokenizer gemma3"}
 ROWS = rows()
 
 

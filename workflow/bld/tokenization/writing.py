@@ -223,7 +223,7 @@ class _Writing:
             if message.calls and tools == "context":
                 silent = self._marked.with_message(number, calls=()).until(number + 1)
                 said = self._template.text(silent, self._form)
-                stop, is_closed = common_start(said, self._text[:stop]), True
+                stop, is_closed = self._same_start(said, self._text[:stop]), True
             spans.append(_Span(start, stop, number, True, is_closed))
         return sorted(spans)
 
