@@ -61,17 +61,17 @@ class Document:
         return b"".join(segment.text for segment in self.segments if segment.supervised)
 
 
-def check_same_text(documents: Sequence[Document]) -> None:
-    """Raises ValueError, telling both texts, if what is trained on of a document is not the same as
+def check_same_text(id: str, texts: Sequence[bytes]) -> None:
+    """Raises ValueError, telling two texts, if what is trained on of a document is not the same as
     the templates of several models write it."""
-    for one in documents[1:]:
-        first, other = documents[0].supervised, one.supervised
+    first = texts[0]
+    for other in texts:
         if first != other:
             same = common_start(first, other)
-            texts = [text[max(0, same - 20) : same + 40] for text in (first, other)]
+            ours, theirs = (text[max(0, same - 20) : same + 40] for text in (first, other))
             raise ValueError(
-                f"document {one.id!r}: one model is trained to write {texts[0]!r} where another "
-                f"writes {texts[1]!r}, so their bytes cannot be compared; give teacher and student "
+                f"document {id!r}: the template of one model writes {ours!r} where that of another "
+                f"writes {theirs!r}, so their bytes cannot be compared; give teacher and student "
                 "the same chat template, or set `reasoning` and `tools` of both to `context` or "
                 "`drop`"
             )

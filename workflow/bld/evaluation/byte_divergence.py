@@ -111,7 +111,7 @@ def byte_divergence(
     of_head: list[Table] = []
     scored = (model.distributions(documents) for model in (teacher, student))
     for document, *both in zip(documents, *scored, strict=True):
-        check_same_text([model.document for model in both])
+        check_same_text(document.id, [model.document.supervised for model in both])
         rendered = student.renderer.render(document.segments, f"document {document.id}")
         tables.append(_symbols(rendered, *both))
         if head:

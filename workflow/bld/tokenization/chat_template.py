@@ -71,12 +71,13 @@ class ChatTemplate:
         assert isinstance(text, str)
         return text
 
-    def form_of(self, conversation: Conversation, name: str) -> Form:
-        """The form in which the template writes most of its calls; of several the first.
+    def own(self, conversation: Conversation, name: str) -> tuple[str, Form]:
+        """What the template makes of a conversation, in the form in which it writes most of its
+        calls, of several the first; and that form.
 
         Raises ValueError, naming the document, if the template refuses it in every form.
         """
-        best, most, refusal = None, -1, None
+        found, most, refusal = None, -1, None
         for form in self._forms(conversation):
             try:
                 text = self.text(conversation, form)
@@ -85,14 +86,10 @@ class ChatTemplate:
                 continue
             calls = (call for message in conversation.messages for call in message.calls)
             if (shown := sum(shows_call(call, text) for call in calls)) > most:
-                best, most = form, shown
-        if best is None:
-            roles = ", ".join(message.role for message in conversation.messages)
-            raise ValueError(
-                f"{name}: the chat template refuses the roles {roles}: {refusal}. "
-                "Give the model `template: plain` or leave such documents out"
-            ) from refusal
-        return best
+                found, most = (text, form), shown
+        if found is None:
+            raise refused(conversation, refusal, name) from refusal
+        return found
 
     def _forms(self, conversation: Conversation) -> Iterator[Form]:
         form = Form(in_parts=self._in_parts)
@@ -112,6 +109,15 @@ class ChatTemplate:
             except REFUSALS:
                 shows.append(False)
         return shows == [False, True]
+
+
+def refused(conversation: Conversation, reason: Exception | None, name: str) -> ValueError:
+    """Names the document and its roles, with the reason that the template gives."""
+    roles = ", ".join(message.role for message in conversation.messages)
+    return ValueError(
+        f"{name}: the chat template refuses the roles {roles}: {reason}. "
+        "Give the model `template: plain` or leave such documents out"
+    )
 
 
 def stand_in(number: int) -> str:

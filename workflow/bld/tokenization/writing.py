@@ -21,7 +21,14 @@ from typing import NamedTuple
 
 from bld.arrays import common_start
 from bld.symbols import Segment
-from bld.tokenization.chat_template import ChatTemplate, Form, shows_call, stand_in
+from bld.tokenization.chat_template import (
+    REFUSALS,
+    ChatTemplate,
+    Form,
+    refused,
+    shows_call,
+    stand_in,
+)
 from bld.tokenization.messages import Conversation, Use, conversation_of
 
 
@@ -86,8 +93,7 @@ class Writer:
         once, in order, or writes the conversation otherwise than in pieces.
         """
         conversation = conversation_of(segments, name, self._reasoning, self._tools)
-        form = self._template.form_of(conversation, name)
-        own = self._template.text(conversation, form)
+        own, form = self._template.own(conversation, name)
         if conversation.is_plain:
             written = self._known(conversation)
             if written and same_but_for_spaces(written, own):
@@ -151,6 +157,12 @@ class _Writing:
             raise self._differs(self._own, written.joined())
         return written
 
+    def _run(self, conversation: Conversation, opens_answer: bool = False) -> str:
+        try:
+            return self._template.text(conversation, self._form, opens_answer)
+        except REFUSALS as error:
+            raise refused(conversation, error, self._name) from error
+
     def _turns(self, reasoning: Use | None, tools: Use | None) -> set[int]:
         """The messages that are trained on together with what stands beside their content."""
         return {
@@ -172,7 +184,7 @@ class _Writing:
             else stand_in(number)
             for number, message in enumerate(messages)
         )
-        self._text = self._template.text(self._marked, self._form)
+        self._text = self._run(self._marked)
 
     def _marks(self) -> list[tuple[int, int]]:
         """The messages with stand-ins, and where those stand."""
@@ -211,10 +223,10 @@ class _Writing:
         spans = [_Span(place, place + len(stand_in(i)), i) for i, place in self._marks()]
         for number in turns:
             message = self._conversation.messages[number]
-            opening = self._template.text(self._marked.until(number), self._form, opens_answer=True)
+            opening = self._run(self._marked.until(number), opens_answer=True)
             start, stop = self._around(number)
             start = max(start, self._same_start(opening, self._text[:stop]))
-            whole = self._template.text(self._marked.until(number + 1), self._form)
+            whole = self._run(self._marked.until(number + 1))
             if is_closed := self._text.startswith(whole):
                 stop = len(whole)
             if message.reasoning and reasoning == "context":
@@ -222,7 +234,7 @@ class _Writing:
                 start = self._text.index(thought, start) + len(thought)
             if message.calls and tools == "context":
                 silent = self._marked.with_message(number, calls=()).until(number + 1)
-                said = self._template.text(silent, self._form)
+                said = self._run(silent)
                 stop, is_closed = self._same_start(said, self._text[:stop]), True
             spans.append(_Span(start, stop, number, True, is_closed))
         return sorted(spans)
@@ -274,7 +286,7 @@ class _Writing:
         """What the template writes between two places if one message has its own content; None if
         other places change with it."""
         content = self._conversation.messages[number].content
-        mixed = self._template.text(self._marked.with_message(number, content=content), self._form)
+        mixed = self._run(self._marked.with_message(number, content=content))
         head, tail = self._text[:start], self._text[stop:]
         if not mixed.startswith(head) or not mixed[len(head) :].endswith(tail):
             return None
