@@ -218,7 +218,7 @@ def test_a_live_average_says_what_its_cache_says(both, documents, tmp_path, mean
     counts = [len(supervised_symbols(document.segments)) for document in corpus]
     cache = ByteCache(tmp_path / "cache", tmp_path / "corpus")
     cached = CachedSignals(cache, [d.id for d in corpus], counts).read(range(len(corpus)))
-    live = LiveSignals(corpus, counts, average, 0.99, 8).read(range(len(corpus)))
+    live = LiveSignals(corpus, average, 0.99, 8).read(range(len(corpus)))
     for ours, theirs in zip(live, cached, strict=True):
         width = theirs[0].shape[1]
         assert ours.tokens is theirs.tokens is None

@@ -33,8 +33,8 @@ class Live:
         policy = Histories(histories="prefix", eps=1e-3)
         self._scorer = ByteScorer(Renderer(tokenizer), lm, policy, window=64, batch_tokens=999)
 
-    def of(self, documents, symbols):
-        return LiveSignals(documents, symbols, self._scorer, 0.999, 16)
+    def of(self, documents):
+        return LiveSignals(documents, self._scorer, 0.999, 16)
 
 
 def run(micro_batch_size):
@@ -43,8 +43,7 @@ def run(micro_batch_size):
     renderer, lm = Renderer(tokenizer), new_model(SHAPE, tokenizer, 0)
     rendered = [renderer.render(d.segments, d.id) for d in DOCUMENTS]
     live, sampler = Live(), OnPolicySampler(lm, renderer, SETTINGS, 0)
-    signals = live.of(DOCUMENTS, [len(one.symbols_N) for one in rendered])
-    data = OnPolicy(Batches(rendered, signals), DOCUMENTS, sampler, live)
+    data = OnPolicy(Batches(rendered, live.of(DOCUMENTS)), DOCUMENTS, sampler, live)
     training = Training(
         steps=4,
         sequence_length=40,

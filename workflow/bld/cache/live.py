@@ -24,16 +24,16 @@ class LiveSignals:
     `top_p`, but at most `top_k`; so of every token, where the scorer scores them. `documents` are
     the training documents, in their order. Nothing is remembered: what shares a forward pass is
     what is asked for at once, so a training that goes on from a checkpoint reads the same to the
-    last bit. `symbols`: how many supervised symbols the student has in each.
+    last bit. `symbols`: how many supervised symbols the student has in each, if they may differ.
     """
 
     def __init__(
         self,
         documents: Sequence[Document],
-        symbols: Sequence[int],
         scorer: Scorer,
         top_p: float,
         top_k: int,
+        symbols: Sequence[int] | None = None,
     ) -> None:
         self._documents, self._symbols, self._scorer = documents, symbols, scorer
         self._top_p, self._top_k = top_p, top_k
@@ -46,7 +46,9 @@ class LiveSignals:
         return [self._signal(*pair) for pair in zip(scored, documents, strict=True)]
 
     def _signal(self, scored: Scored, number: int) -> Signal:
-        check_count(scored.document.id, self._symbols[number], len(scored.log_probs_NS), "teacher")
+        if self._symbols:
+            found = len(scored.log_probs_NS)
+            check_count(scored.document.id, self._symbols[number], found, "teacher")
         log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
         stored = keep_most_probable(log_probs_NS, lost_N, self._top_p, self._top_k)
         tokens = scores and padded_tokens(keep_tokens(scores), scores.ids_UK.shape[1])
@@ -68,6 +70,8 @@ class LiveTeacher:
         `symbols` has numbers."""
         return self.of(list(islice(read_split(split), len(symbols))), symbols)
 
-    def of(self, documents: Sequence[Document], symbols: Sequence[int]) -> LiveSignals:
+    def of(
+        self, documents: Sequence[Document], symbols: Sequence[int] | None = None
+    ) -> LiveSignals:
         """Its signals for these documents."""
-        return LiveSignals(documents, symbols, self._scorer, *self._kept)
+        return LiveSignals(documents, self._scorer, *self._kept, symbols)

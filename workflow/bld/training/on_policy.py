@@ -189,8 +189,7 @@ class OnPolicy:
             for number, (piece, document) in enumerate(new.items(), count)
         }
         own = [[replaced.get(piece, piece) for piece in row] for row in own]
-        symbols = [len(document.rendered.symbols_N) for document in new.values()]
-        signals = self._teacher.of([document.document for document in new.values()], symbols)
+        signals = self._teacher.of([document.document for document in new.values()])
         mixed = Batches(
             [*self.documents, *(document.rendered for document in new.values())],
             _Mixed(self._signals, signals, count),
