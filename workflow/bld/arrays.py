@@ -5,6 +5,9 @@ Shape letters: A elements.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
@@ -28,3 +31,9 @@ def rank_within(group_A: np.ndarray, key_A: np.ndarray | None = None) -> np.ndar
     rank_A = np.empty(len(order), np.int64)
     rank_A[order] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
     return rank_A
+
+
+def common_start(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """With how many of the same items both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -23,8 +23,22 @@ MIN_PROBABILITY = 1e-30
 """What is less probable counts as this probable where a logarithm or a ratio is taken."""
 
 
+REASONING = "reasoning"
+"""Role of what the assistant thinks before the content that follows."""
+TOOL_CALLS = "tool_calls"
+"""Role of the calls that the assistant makes after the content before: a JSON list of objects with
+`type`, `function` (`name` and `arguments`, an object) and, where they have one, `id`."""
+TOOLS = "tools"
+"""Role of the tools that may be called, before all else: a JSON list of their descriptions."""
+
+
 class Segment(NamedTuple):
-    """Content by one role; `supervised` says whether a student is trained on it."""
+    """Content by one role; `supervised` says whether a student is trained on it.
+
+    Roles: "text" for a document that is no conversation; "system", "developer", "user", "assistant"
+    and "tool" (the result of a call) for messages, each of which has one such segment; and the
+    three above for what stands beside them.
+    """
 
     role: str
     text: bytes

@@ -15,6 +15,7 @@ from bld.documents.shards import read_split, write_splits
 from bld.evaluation.reader import Reader
 from bld.files import MANIFEST, sha256_of, write_json
 from bld.scoring.scorer import ByteScorer
+from bld.symbols import supervised_symbols
 
 MASS, AT_MOST = 0.99, 8
 NAME = "00000-of-00001.parquet"
@@ -73,6 +74,13 @@ def test_a_live_teacher_says_what_the_cache_of_its_scores_says(corpus, cached, s
                 assert (found[1][:, width:] == -np.inf).all()
                 ours = ours[:, :width]
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_student_that_is_trained_on_other_text_is_refused(corpus, scorer):
+    counts = [1 + len(supervised_symbols(document.segments)) for document in corpus]
+    live = LiveSignals(corpus, scorer, MASS, AT_MOST, counts)
+    with pytest.raises(ValueError, match=r"has \d+ supervised symbols but \d+ in the teacher"):
+        live.read([0])
 
 
 def test_what_it_says_does_not_depend_on_what_is_asked_for_together(corpus, scorer):

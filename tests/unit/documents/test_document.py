@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bld.documents.document import Document, make_document
+from bld.documents.document import Document, check_same_text, make_document
 from bld.symbols import Segment
 
 
@@ -54,3 +54,11 @@ def test_a_lone_surrogate_is_refused_with_document_character_and_offset():
 def test_a_document_without_segments_is_refused():
     with pytest.raises(ValueError, match="'a' has no segments"):
         make_document("a", "text", [])
+
+
+def test_models_that_write_other_text_are_told_with_both():
+    check_same_text("a", [b"<think>4</think>4", b"<think>4</think>4"])
+    with pytest.raises(ValueError) as caught:
+        check_same_text("a", [b"<think>4</think>4", b"[THINK]4[/THINK]4"])
+    for part in ("document 'a'", "b'<think>4", "b'[THINK]4", "`context` or `drop`"):
+        assert part in str(caught.value)

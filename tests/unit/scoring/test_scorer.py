@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bld.config.settings import Histories
+from bld.documents.conversation import make_conversation
 from bld.documents.document import make_document
 from bld.scoring.prefixes import PrefixEncoder
 from bld.scoring.scorer import ByteScorer
@@ -277,3 +278,13 @@ def test_what_float32_cannot_hold_is_summed_in_float64(renderer, lm):
             row[symbol] = np.logaddexp(row[symbol], value)
         row -= np.logaddexp.reduce(row)
     np.testing.assert_allclose(found.log_probs_NS, expected, rtol=1e-3, atol=0.02)
+
+
+def test_a_document_is_scored_as_the_template_writes_it(renderer, lm):
+    thinks = {"role": "assistant", "content": "the key", "reasoning_content": "Which one?"}
+    whole = make_conversation("a", [{"role": "user", "content": "key?"}, thinks])
+    # This template shows no reasoning.
+    bare = make_document("a", "conversation", [("user", "key?"), ("assistant", "the key")])
+    (scored,), (expected,) = score([whole], renderer, lm), score([bare], renderer, lm)
+    assert scored.document.segments == bare.segments
+    np.testing.assert_array_equal(scored.log_probs_NS, expected.log_probs_NS)

@@ -3,9 +3,17 @@ import pytest
 from bld.symbols import Segment
 from bld.tokenization.chat_template import DAY, ChatTemplate
 from bld.tokenization.rendering import Renderer
+from bld.tokenization.writing import Writer
 
 LOOP = "{%% for m in messages %%}%s{%% endfor %%}"
 TURNS = [Segment("user", b"  the value ", False), Segment("assistant", b"</think> is", True)]
+
+
+def pieces_of(tokenizer, roles):
+    """The template's text before the first content and after each one."""
+    segments = [Segment(role, b"text", role == "assistant") for role in roles]
+    written = Writer(ChatTemplate(tokenizer, {}), lambda *_: 0).write(segments, "document 7")
+    return [written.before, *(part.after for part in written.parts)]
 
 
 @pytest.fixture
@@ -24,8 +32,7 @@ def text_of(tokenizer, **settings):
 
 
 def test_contents_do_not_pass_through_the_template(with_template):
-    stripping = LOOP % "{{ m.content.split('</think>')[-1] | trim }}<|im_end|>"
-    text = text_of(with_template(stripping))
+    text = text_of(with_template(LOOP % "{{ m.content | trim }}<|im_end|>"))
     assert text == "<|endoftext|>  the value <|im_end|></think> is<|im_end|>"
 
 
@@ -103,13 +110,10 @@ def test_of_several_templates_the_default_is_taken(with_template):
 
 
 def test_pieces_are_the_text_around_the_contents(tokenizers):
-    pieces = ChatTemplate(tokenizers["SentencePiece BPE"], {}).pieces(
-        ["system", "user", "assistant"], "document 7"
-    )
+    pieces = pieces_of(tokenizers["SentencePiece BPE"], ["system", "user", "assistant"])
     assert pieces == ["<s>[system]\n", "\n[user]\n", "\n[assistant]\n", "</s>"]
 
 
 def test_many_messages_keep_their_places(tokenizers):
-    roles = ["user", "assistant"] * 8
-    pieces = ChatTemplate(tokenizers["SentencePiece BPE"], {}).pieces(roles, "document 7")
+    pieces = pieces_of(tokenizers["SentencePiece BPE"], ["user", "assistant"] * 8)
     assert pieces[1:] == ["\n[assistant]\n", "</s>[user]\n"] * 7 + ["\n[assistant]\n", "</s>"]

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from bld.cache.reading import check_count
 from bld.cache.top_k import Signal, keep_most_probable, keep_tokens, padded, padded_tokens
 from bld.documents.document import Document
 from bld.documents.shards import read_split
@@ -23,21 +24,31 @@ class LiveSignals:
     `top_p`, but at most `top_k`; so of every token, where the scorer scores them. `documents` are
     the training documents, in their order. Nothing is remembered: what shares a forward pass is
     what is asked for at once, so a training that goes on from a checkpoint reads the same to the
-    last bit.
+    last bit. `symbols`: how many supervised symbols the student has in each, if they may differ.
     """
 
     def __init__(
-        self, documents: Sequence[Document], scorer: Scorer, top_p: float, top_k: int
+        self,
+        documents: Sequence[Document],
+        scorer: Scorer,
+        top_p: float,
+        top_k: int,
+        symbols: Sequence[int] | None = None,
     ) -> None:
-        self._documents, self._scorer = documents, scorer
+        self._documents, self._symbols, self._scorer = documents, symbols, scorer
         self._top_p, self._top_k = top_p, top_k
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
-        """The signal of each document."""
+        """The signal of each document; raises ValueError for one of which the teacher's template
+        writes another text."""
         chosen = (self._documents[number] for number in documents)
-        return [self._signal(scored) for scored in self._scorer.distributions(chosen)]
+        scored = self._scorer.distributions(chosen)
+        return [self._signal(*pair) for pair in zip(scored, documents, strict=True)]
 
-    def _signal(self, scored: Scored) -> Signal:
+    def _signal(self, scored: Scored, number: int) -> Signal:
+        if self._symbols:
+            found = len(scored.log_probs_NS)
+            check_count(scored.document.id, self._symbols[number], found, "teacher")
         log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
         stored = keep_most_probable(log_probs_NS, lost_N, self._top_p, self._top_k)
         tokens = scores and padded_tokens(keep_tokens(scores), scores.ids_UK.shape[1])
@@ -54,10 +65,13 @@ class LiveTeacher:
         self._scorer = open_models(folders, *rendered_as, partial(open_teacher, scoring=scoring))
         self._kept = scoring.top_p, scoring.top_k_symbols
 
-    def signals(self, split: Path, at_most: int | None = None) -> LiveSignals:
-        """Its signals for the documents in this folder of a split, the first `at_most` of them."""
-        return self.of(list(islice(read_split(split), at_most)))
+    def signals(self, split: Path, symbols: Sequence[int]) -> LiveSignals:
+        """Its signals for the documents in this folder of a split, as many of the first ones as
+        `symbols` has numbers."""
+        return self.of(list(islice(read_split(split), len(symbols))), symbols)
 
-    def of(self, documents: Sequence[Document]) -> LiveSignals:
+    def of(
+        self, documents: Sequence[Document], symbols: Sequence[int] | None = None
+    ) -> LiveSignals:
         """Its signals for these documents."""
-        return LiveSignals(documents, self._scorer, *self._kept)
+        return LiveSignals(documents, self._scorer, *self._kept, symbols)

@@ -191,12 +191,18 @@ class CachedSignals:
                     f"document {document!r} is not in the byte cache in {cache.folder}; score the "
                     "teacher on these documents"
                 ) from None
-            if found != expected:
-                raise ValueError(
-                    f"document {document!r} has {expected} supervised symbols but {found} in the "
-                    f"byte cache in {cache.folder}; score the teacher on these documents"
-                )
+            check_count(document, expected, found, f"byte cache in {cache.folder}")
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """The signal of each document."""
         return [self._cache.read_padded(self._ids[document]) for document in documents]
+
+
+def check_count(document: str, expected: int, found: int, where: str) -> None:
+    """Raises ValueError if a document has another number of supervised symbols there."""
+    if found != expected:
+        raise ValueError(
+            f"document {document!r} has {expected} supervised symbols but {found} in the {where}; "
+            "score the teacher on these documents, and let the templates of both models write "
+            "reasoning and calls alike or set `reasoning` and `tools` of both to `context`"
+        )

@@ -183,6 +183,12 @@ class Rendering(Section):
     """Variables for the chat template, for example a fixed `date_string`."""
     end_tokens: list[str] = Field([])
     """Further tokens that end a turn; those of the model's own files are found by themselves."""
+    reasoning: Literal["train", "context", "drop"] | None = None
+    """What becomes of the reasoning of answers: trained on, as the chat template writes it; shown;
+    or neither. null trains on what the template shows. Teacher and student need the same."""
+    tools: Literal["train", "context", "drop"] | None = None
+    """The same of tools: descriptions, calls and results are shown; calls are trained on, or
+    not."""
     trust_remote_code: bool = False
     """Run Python code that comes with this model. Off unless you have read it."""
 

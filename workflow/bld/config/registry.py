@@ -74,6 +74,10 @@ class Corpus(Section):
     other."""
     seed: Seed = 0
     """Seed of the assignment of groups to splits."""
+    turn_by_turn: bool | None = None
+    """Make a document of every answer, with all before it as context: what models see that are not
+    shown the reasoning of earlier turns again. null does so for conversations whose reasoning
+    stands in fields of its own."""
     expected: Expected | None = None
     """How much there will be, for `snakemake plan` alone."""
 

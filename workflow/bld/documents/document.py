@@ -7,10 +7,11 @@ around the content when a document is rendered for one of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bld.symbols import Segment
+from bld.arrays import common_start
+from bld.symbols import REASONING, TOOL_CALLS, TOOLS, Segment
 
 SUPERVISED_ROLES = frozenset({"assistant", "text"})
 
@@ -45,6 +46,11 @@ class Document:
             start += len(segment.text)
 
     @property
+    def has_fields(self) -> bool:
+        """Whether something stands beside the contents that templates write in their own way."""
+        return any(segment.role in (REASONING, TOOL_CALLS, TOOLS) for segment in self.segments)
+
+    @property
     def content(self) -> bytes:
         """The bytes of all segments, joined; offsets count in these."""
         return b"".join(segment.text for segment in self.segments)
@@ -53,6 +59,22 @@ class Document:
     def supervised(self) -> bytes:
         """The bytes of the supervised segments, joined."""
         return b"".join(segment.text for segment in self.segments if segment.supervised)
+
+
+def check_same_text(id: str, texts: Sequence[bytes]) -> None:
+    """Raises ValueError, telling two texts, if what is trained on of a document is not the same as
+    the templates of several models write it."""
+    first = texts[0]
+    for other in texts:
+        if first != other:
+            same = common_start(first, other)
+            ours, theirs = (text[max(0, same - 20) : same + 40] for text in (first, other))
+            raise ValueError(
+                f"document {id!r}: the template of one model writes {ours!r} where that of another "
+                f"writes {theirs!r}, so their bytes cannot be compared; give teacher and student "
+                "the same chat template, or set `reasoning` and `tools` of both to `context` or "
+                "`drop`"
+            )
 
 
 def make_document(

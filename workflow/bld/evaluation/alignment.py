@@ -49,9 +49,11 @@ def alignment(
 
 
 def _counts(student: Rendered, teacher: Rendered) -> tuple[int, int, int, int, int]:
-    """Tokens of both, aligned ones, bytes, and bytes with a shared boundary."""
-    starts_T, stops_T = _content_spans(student)
-    other_starts_T, other_stops_T = _content_spans(teacher)
+    """Tokens of both, aligned ones, bytes, and bytes with a shared boundary; of the supervised text
+    alone where the templates change other text."""
+    spans = _content_spans if student.content == teacher.content else _supervised_spans
+    starts_T, stops_T = spans(student)
+    other_starts_T, other_stops_T = spans(teacher)
     total = int(stops_T.max(initial=0))
     # A span as one number.
     spans_T, other_spans_T = (
@@ -67,3 +69,10 @@ def _content_spans(rendered: Rendered) -> tuple[np.ndarray, np.ndarray]:
     """First and last offset of each content token in the document's bytes, int64."""
     starts_T, stops_T = rendered.span_T2[rendered.span_T2[:, 0] >= 0].astype(np.int64).T
     return starts_T, stops_T
+
+
+def _supervised_spans(rendered: Rendered) -> tuple[np.ndarray, np.ndarray]:
+    """First and last offset of each supervised content token in the supervised symbols, int64."""
+    supervised_T = (rendered.symbol_T >= 0) & (rendered.span_T2[:, 0] >= 0)
+    starts_T = rendered.symbol_T[supervised_T].astype(np.int64)
+    return starts_T, starts_T + rendered.count_T[supervised_T]

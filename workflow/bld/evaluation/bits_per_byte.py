@@ -46,7 +46,8 @@ def bits_per_byte(
     for index, log_probs_TV in reader.log_probs([r.ids_T for r in rendered]):
         nats[index], of_ends = _nats(rendered[index], log_probs_TV)
         ends += of_ends
-    return _result(documents, nats, ends)
+    sizes = [sum(len(turn.text) for turn in one.turns) for one in rendered]
+    return _result(documents, nats, sizes, ends)
 
 
 def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict[str, Any]:
@@ -55,13 +56,14 @@ def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict
 
     Raises ValueError if the documents hold no supervised byte.
     """
-    nats, ends = [], list[float]()
+    nats, sizes, ends = [], list[int](), list[float]()
     for scored in scorer.distributions(documents):
         symbols_N = np.array(supervised_symbols(scored.document.segments), np.int64)
         cost_N = 0 - scored.log_probs_NS[np.arange(len(symbols_N)), symbols_N].astype(np.float64)
         nats.append(float(cost_N[symbols_N != END].sum()))
+        sizes.append(int((symbols_N != END).sum()))
         ends += cost_N[symbols_N == END].tolist()
-    return _result(documents, nats, ends)
+    return _result(documents, nats, sizes, ends)
 
 
 def _nats(rendered: Rendered, log_probs_TV: torch.Tensor) -> tuple[float, list[float]]:
@@ -73,14 +75,17 @@ def _nats(rendered: Rendered, log_probs_TV: torch.Tensor) -> tuple[float, list[f
 
 
 def _result(
-    documents: Sequence[Document], nats: Sequence[float], ends: Sequence[float]
+    documents: Sequence[Document],
+    nats: Sequence[float],
+    sizes: Sequence[int],
+    ends: Sequence[float],
 ) -> dict[str, Any]:
-    """`nats`: of each document; `ends`: of each end of a turn."""
-    if not any(document.supervised for document in documents):
+    """`nats`, and supervised bytes: of each document; `ends`: of each end of a turn."""
+    if not any(sizes):
         raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
     rows: list[dict[str, Any]] = [
-        {"id": d.id, "kind": d.kind, "nats": cost, "bytes": len(d.supervised)}
-        for d, cost in zip(documents, nats, strict=True)
+        {"id": d.id, "kind": d.kind, "nats": cost, "bytes": size}
+        for d, cost, size in zip(documents, nats, sizes, strict=True)
     ]
     kinds = sorted({document.kind for document in documents})
     return {

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from bld.documents.document import Document
+from bld.documents.document import Document, check_same_text
 from bld.evaluation import measures
 from bld.evaluation.measures import AT_END, Table
 from bld.files import finite
@@ -96,8 +96,8 @@ def byte_divergence(
     tables: list[Table] = []
     of_head: list[Table] = []
     scored = (model.distributions(documents) for model in (teacher, student))
-    for both in zip(*scored, strict=True):
-        document = both[0].document
+    for document, *both in zip(documents, *scored, strict=True):
+        check_same_text(document.id, [model.document.supervised for model in both])
         rendered = student.renderer.render(document.segments, f"document {document.id}")
         tables.append(_symbols(rendered, *both))
         if head:

@@ -115,12 +115,15 @@ class _Spelt(StoppingCriteria):
 def find_passage(documents: Iterable[Document], size: int) -> Passage:
     """The first `size` bytes of the one supervised segment of the first document that has just one,
     of at least half of that; if there is none, of the longest supervised segment of all.
+    Conversations with reasoning or calls are left out, of which models write more than contents.
 
     It ends with a whole character and does not depend on any model. Raises ValueError if no
     document has a supervised byte.
     """
     longest, most = None, 0
     for document in documents:
+        if document.has_fields:
+            continue
         supervised = [segment.text for segment in document.segments if segment.supervised]
         if len(supervised) == 1 and 2 * len(supervised[0]) >= size:
             return Passage(document, 0, _decoded(supervised[0][:size]))
@@ -130,7 +133,10 @@ def find_passage(documents: Iterable[Document], size: int) -> Passage:
                 longest, most = Passage(document, symbol, _decoded(text[:size])), len(text)
             symbol += len(text) + 1
     if longest is None:
-        raise ValueError("the documents hold no supervised byte, so there is no passage to show")
+        raise ValueError(
+            "the documents without reasoning and calls hold no supervised byte, so there is no "
+            "passage to show"
+        )
     return longest
 
 

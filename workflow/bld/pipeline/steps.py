@@ -92,7 +92,9 @@ class Steps:
             **{name: corpus.splits[name].model_dump(include={"fraction"}) for name in before},
             wildcards.split: corpus.splits[wildcards.split].model_dump(),
         }
-        settings = corpus.model_dump(include={"source", "seed"}) | {"splits": splits}
+        settings = corpus.model_dump(include={"source", "seed", "turn_by_turn"}) | {
+            "splits": splits
+        }
         is_python = corpus.source.reads_python and not self.has_environments
         python = {"python": platform.python_version()} if is_python else {}
         return reads.BuildSplit(

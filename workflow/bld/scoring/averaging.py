@@ -26,8 +26,9 @@ from typing import Literal
 import numpy as np
 
 from bld.config.settings import Average, Rendering
-from bld.documents.document import Document
+from bld.documents.document import Document, check_same_text
 from bld.scoring.scorer import ByteScorer, Scored
+from bld.tokenization.rendering import load_renderer
 
 Mean = Literal["geometric", "arithmetic"]
 
@@ -58,6 +59,7 @@ class AverageScorer:
 
     def _average(self, of_models: Sequence[Scored]) -> Scored:
         document = of_models[0].document
+        check_same_text(document.id, [scored.document.supervised for scored in of_models])
         log_probs = [scored.log_probs_NS for scored in of_models]
         lost_MN = np.stack([scored.lost_N for scored in of_models])
         log_probs_NS, log_total_N = mean_of(log_probs, self._share_M, self._mean)
@@ -137,3 +139,25 @@ def open_models(
     scorers = [open_one(folder, rendering[folder.name]) for folder in folders]
     weights = [average.models[folder.name] for folder in folders]
     return AverageScorer(scorers, weights, average.mean)
+
+
+def check_documents(
+    folders: Sequence[Path],
+    rendering: Rendering | Mapping[str, Rendering],
+    documents: Iterable[Document],
+) -> None:
+    """Render documents for the models in these folders, whose weights are not read.
+
+    Raises ValueError for a document that one of them cannot be given, or whose text that is trained
+    on they would write differently.
+    """
+
+    def read_as(folder: Path) -> Rendering:
+        return rendering if isinstance(rendering, Rendering) else rendering[folder.name]
+
+    renderers = [load_renderer(folder, **dict(read_as(folder))) for folder in folders]
+    for document in documents:
+        name = f"document {document.id}"
+        found = (renderer.render(document.segments, name) for renderer in renderers)
+        texts = [b"".join(turn.text for turn in rendered.turns) for rendered in found]
+        check_same_text(document.id, texts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,7 @@ DOCUMENTS_AT_ONCE = 128
 
 class Scored(NamedTuple):
     """A document's byte distributions: row n is that of supervised symbol n, given all before it.
+    It is the document as the model's template writes it.
 
     `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the fraction of mass
     that dropped histories would have had there. `windows`: in how many pieces the document was
@@ -150,7 +152,7 @@ class ByteScorer:
         for number, document in enumerate(documents):
             parts = [scores[number][token] for token in sorted(scores[number])]
             yield Scored(
-                document,
+                _as_written(document, rendered[number]),
                 log_probs[number],
                 lost[number],
                 int(count[number]),
@@ -213,6 +215,12 @@ class ByteScorer:
             found.append(_ScoredPart(part, log_probs_NS[rows], lost_N[rows], of_part))
             row += len(part.span.text) + 1
         return found
+
+
+def _as_written(document: Document, rendered: Rendered) -> Document:
+    """The document as the model's template writes it."""
+    written = list(rendered.segments)
+    return document if written == document.segments else replace(document, segments=written)
 
 
 def open_scorer(

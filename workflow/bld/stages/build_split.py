@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bld.documents.conversation import turn_by_turn
 from bld.documents.shards import write_splits
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import BuildSplit
@@ -30,7 +31,11 @@ def main() -> None:
         about: dict[str, Any] = {"source": anonymised(source.model_dump())}
         if source.reads_python:
             about["python"] = platform.python_version()
-        read = reader.read(source, DATASETS)
+        read = (
+            one
+            for document in reader.read(source, DATASETS)
+            for one in turn_by_turn(document, corpus.turn_by_turn)
+        )
         documents = progress("documents", None, "documents", iterable=read)
         name, folder = order[-1], step.outputs.manifest.parent
         splits = {split: corpus.splits[split] for split in order}

@@ -89,7 +89,7 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         symbols = [len(document.symbols_N) for document in documents]
         signals: Signals | None = None
         if teacher:
-            signals = teacher.signals(manifest.parent, at_most)
+            signals = teacher.signals(manifest.parent, symbols)
         elif cache:
             signals = CachedSignals(ByteCache(cache.parent, manifest.parent), ids, symbols)
         return Batches(documents, signals, histories)
@@ -106,7 +106,8 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         assert teacher, "the configuration is refused without a live teacher"
         sampler = OnPolicySampler(lm, renderer, settings.sampling, settings.seed)
         texts = list(read_split(inputs.documents.parent))
-        corpus = Batches(corpus.documents, teacher.of(texts), histories)
+        symbols = [len(document.symbols_N) for document in corpus.documents]
+        corpus = Batches(corpus.documents, teacher.of(texts, symbols), histories)
         data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),

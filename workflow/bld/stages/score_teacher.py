@@ -8,12 +8,12 @@ from functools import partial
 from bld.cache.shards import Origin
 from bld.cache.writing import ScoredPart, score_part, score_shard
 from bld.documents.document import Document
-from bld.documents.shards import checked_digest
+from bld.documents.shards import checked_digest, read_shard
 from bld.files import MANIFEST, sha256_of_all
 from bld.models import memory_explained
 from bld.pipeline.step import File, Files, Folder, stage
 from bld.pipeline.step_settings import ScoreTeacher
-from bld.scoring.averaging import open_models
+from bld.scoring.averaging import check_documents, open_models
 from bld.scoring.scorer import open_teacher
 
 
@@ -37,6 +37,7 @@ def main() -> None:
         documents_sha256 = checked_digest(documents)
         step.record.knows({documents: documents_sha256})
         read_as = step.settings.rendering, step.settings.average
+        check_documents(step.inputs.teacher, step.settings.rendering, read_shard(documents))
         open_one = partial(open_teacher, scoring=scoring)
         scorer = open_models(step.inputs.teacher, *read_as, open_one)
         for note in scorer.notes:

@@ -1,22 +1,38 @@
-"""What a model's chat template writes before, between and after the contents of a conversation.
-
-The template is run on stand-ins for the contents, and its text is cut there. So contents never pass
-through the template, which might strip or rewrite them, and every run sees the same text around
-them.
-"""
+"""A model's chat template, run on conversations: contents, reasoning, calls and tools in the form
+that it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
+
+from bld.tokenization.messages import Conversation, Message
 
 # Stands for today: a date that changed would change the tokens from one day to the next. It is the
 # day that Llama 3's own templates print where they are given none.
 DAY = "26 Jul 2024"
 FIXED_DAY = f"{{% macro strftime_now(format) %}}{DAY}{{% endmacro %}}"
+
+# What a template raises that was not made for a conversation.
+REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
+# Templates read reasoning under one of these names.
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+
+
+class Form(NamedTuple):
+    """How a conversation is handed over, where templates differ.
+
+    `in_parts`: a content is a list of one text part; `null`: an empty content beside calls is
+    null; `as_json`: the arguments of a call are JSON text.
+    """
+
+    in_parts: bool = False
+    null: bool = False
+    as_json: bool = False
 
 
 class ChatTemplate:
@@ -33,33 +49,108 @@ class ChatTemplate:
                 f"where the chat template prints today's date it prints {DAY}, so that every run "
                 "has the same tokens"
             )
+        self._in_parts = self._reads_parts()
 
-    def pieces(self, roles: Sequence[str], name: str) -> list[str]:
-        """The text before the first content and after each one; `name` stands in the errors.
+    def text(
+        self, conversation: Conversation, form: Form | None = None, opens_answer: bool = False
+    ) -> str:
+        """What the template writes; with `opens_answer` the beginning of the assistant's next
+        message too, as for a model that is to answer.
 
-        Raises ValueError if the template refuses the roles or does not write every content once, in
-        order.
+        Raises one of REFUSALS.
         """
-        marks = [f"\ufdd1content-{number}\ufdd1" for number in range(len(roles))]
-        messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
-        try:
-            text = self._tokenizer.apply_chat_template(
-                messages, chat_template=self._template, tokenize=False, **self._arguments
-            )
-            assert isinstance(text, str)
-        except TemplateError as error:
-            raise ValueError(
-                f"{name}: the chat template refuses the roles {', '.join(roles)}: {error}. "
-                "Give the model `template: plain` or leave such documents out"
-            ) from error
-        pieces, rest = [], text
-        for number, mark in enumerate(marks):
-            piece, found, rest = rest.partition(mark)
-            if not found or text.count(mark) > 1:
-                raise ValueError(
-                    f"{name}: the chat template does not write the content of message {number} "
-                    f"({roles[number]}) exactly once and in order, so its bytes cannot be located; "
-                    "give the model `template: plain`"
-                )
-            pieces.append(piece)
-        return [*pieces, rest]
+        form = form or Form(in_parts=self._in_parts)
+        text = self._tokenizer.apply_chat_template(
+            [_given(message, form) for message in conversation.messages],
+            tools=list(conversation.tools) or None,
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=opens_answer,
+            **self._arguments,
+        )
+        assert isinstance(text, str)
+        return text
+
+    def own(self, conversation: Conversation, name: str) -> tuple[str, Form]:
+        """What the template makes of a conversation, in the form in which it writes most of its
+        calls, of several the first; and that form.
+
+        Raises ValueError, naming the document, if the template refuses it in every form.
+        """
+        found, most, refusal = None, -1, None
+        for form in self._forms(conversation):
+            try:
+                text = self.text(conversation, form)
+            except REFUSALS as error:
+                refusal = refusal or error
+                continue
+            calls = (call for message in conversation.messages for call in message.calls)
+            if (shown := sum(shows_call(call, text) for call in calls)) > most:
+                found, most = (text, form), shown
+        if found is None:
+            raise refused(conversation, refusal, name) from refusal
+        return found
+
+    def _forms(self, conversation: Conversation) -> Iterator[Form]:
+        form = Form(in_parts=self._in_parts)
+        yield form
+        if any(message.calls for message in conversation.messages):
+            for null, as_json in ((True, False), (False, True), (True, True)):
+                yield form._replace(null=null, as_json=as_json)
+
+    def _reads_parts(self) -> bool:
+        """Whether the template writes contents only where they are lists of parts."""
+        mark = stand_in(0)
+        question = Conversation((Message("user", mark),))
+        shows = []
+        for in_parts in (False, True):
+            try:
+                shows.append(mark in self.text(question, Form(in_parts=in_parts)))
+            except REFUSALS:
+                shows.append(False)
+        return shows == [False, True]
+
+
+def refused(conversation: Conversation, reason: Exception | None, name: str) -> ValueError:
+    """Names the document and its roles, with the reason that the template gives."""
+    roles = ", ".join(message.role for message in conversation.messages)
+    return ValueError(
+        f"{name}: the chat template refuses the roles {roles}: {reason}. "
+        "Give the model `template: plain` or leave such documents out"
+    )
+
+
+def stand_in(number: int) -> str:
+    """What stands for a content while the template is run: no text that is meant to be exchanged
+    holds this character."""
+    return f"\ufdd1content-{number}\ufdd1"
+
+
+def shows_call(call: Mapping[str, Any], text: str) -> bool:
+    """Whether the name and every argument of a call stand in a text, in one form or another."""
+    function = call["function"]
+    return function["name"] in text and all(
+        str(value) in text or json.dumps(value, ensure_ascii=False).strip('"') in text
+        for value in function["arguments"].values()
+    )
+
+
+def _given(message: Message, form: Form) -> dict[str, Any]:
+    """A message as templates take them."""
+    given: dict[str, Any] = {"role": message.role, "content": message.content}
+    if form.in_parts:
+        given["content"] = [{"type": "text", "text": message.content}]
+    if message.calls and not message.content and form.null:
+        given["content"] = None
+    if message.reasoning:
+        given |= dict.fromkeys(REASONING_KEYS, message.reasoning)
+    if message.calls:
+        given["tool_calls"] = [_given_call(call, form.as_json) for call in message.calls]
+    return given | dict(message.answers)
+
+
+def _given_call(call: Mapping[str, Any], as_json: bool) -> dict[str, Any]:
+    function = dict(call["function"])
+    if as_json:
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+    return {"type": "function", **call, "function": function}

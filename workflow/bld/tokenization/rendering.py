@@ -3,7 +3,8 @@
 Models wrap the same content in different templates. What is compared between models is content
 alone, so template and content are tokenised apart: no token ever straddles the two, template tokens
 have no bytes, and content tokens, concatenated, are the content, byte for byte. That is checked for
-every document.
+every document. Where a model is trained on what its template writes of reasoning and calls, that is
+content too.
 
 Shape letters: T tokens of the rendered document, N supervised symbols (see
 `symbols.supervised_symbols`).
@@ -15,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +27,14 @@ from bld.symbols import Segment, supervised_symbols
 from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
 from bld.tokenization.loading import load_tokenizer, made_anew
+from bld.tokenization.messages import Use
 from bld.tokenization.vocabulary import Vocabulary, read_vocabulary
+from bld.tokenization.writing import Part, Writer, Written
 
 PLAIN_ROLE = "text"
 TURN_BREAK = "\n\n"
+SHORT = 1000
+"""Template text of so many characters is remembered with its tokens."""
 
 
 class Turn(NamedTuple):
@@ -49,10 +55,11 @@ class Turn(NamedTuple):
 class Rendered:
     """Token ids and what they spell.
 
-    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the document's content, (-1, -1) for
-    template tokens. symbol_T: int32, the first supervised symbol that a token spells, -1 if it is
-    not supervised. count_T: int32, how many it spells (the bytes of a content token, 1 for a
-    supervised end token). symbols_N: uint16.
+    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the content of `segments`, (-1, -1)
+    for template tokens. symbol_T: int32, the first supervised symbol that a token spells, -1 if it
+    is not supervised. count_T: int32, how many it spells (the bytes of a content token, 1 for a
+    supervised end token). symbols_N: uint16. `segments`: the document as this model's template
+    writes it; the document's own where that writes contents alone.
     """
 
     ids_T: np.ndarray
@@ -61,16 +68,23 @@ class Rendered:
     count_T: np.ndarray
     symbols_N: np.ndarray
     turns: tuple[Turn, ...]
+    segments: tuple[Segment, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids_T)
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of all segments, joined."""
+        return b"".join(segment.text for segment in self.segments)
 
 
 class Renderer:
     """Renders documents for one tokenizer.
 
     `template`: "auto" puts conversations through the tokenizer's chat template if it has one,
-    "plain" never does. `template_arguments` are passed to the template. `end_tokens` are names of
+    "plain" never does. `template_arguments` are passed to the template. `reasoning` and `tools` say
+    what becomes of those, see `Writer`. `end_tokens` are names of
     further tokens that end a turn; the tokenizer's own, the one that the template writes after an
     answer and those of the generation configuration (`model_end_ids`) are found by themselves.
     `notes` says what the tokenizer would change in a text and how that was undone, and what is
@@ -85,6 +99,8 @@ class Renderer:
         template_arguments: dict[str, Any] | None = None,
         end_tokens: Sequence[str] = (),
         model_end_ids: Sequence[int | None] = (),
+        reasoning: Use | None = None,
+        tools: Use | None = None,
     ) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(
@@ -92,8 +108,8 @@ class Renderer:
                 "byte offsets are read from; save the model with its fast tokenizer"
             )
         self._tokenizer = tokenizer
-        self._chat_template: ChatTemplate | None = None
-        self._template_ids: dict[tuple[str, ...], list[list[int]]] = {}
+        self._writer: Writer | None = None
+        self._template_ids: dict[str, list[int]] = {}
 
         specification = json.loads(tokenizer.backend_tokenizer.to_str())
         ends = {tokenizer.eos_token_id, *model_end_ids}
@@ -104,9 +120,10 @@ class Renderer:
         self.content = ContentTokenizer(specification, vocabulary)
         self.notes = [*self.content.notes, *_ordinary_ends(ends, vocabulary)]
         if template == "auto" and tokenizer.chat_template:
-            self._chat_template = ChatTemplate(tokenizer, template_arguments or {})
-            self.notes += self._chat_template.notes
-            ends |= self._end_of_answer(self._chat_template)
+            chat_template = ChatTemplate(tokenizer, template_arguments or {})
+            self._writer = Writer(chat_template, self._same_start, reasoning, tools)
+            self.notes += chat_template.notes
+            ends |= self._end_of_answer(self._writer)
         self.vocabulary = replace(vocabulary, end=vocabulary.special & ends)
         if not self.vocabulary.end:
             raise ValueError(
@@ -121,7 +138,7 @@ class Renderer:
     @property
     def has_chats(self) -> bool:
         """Whether conversations go through a chat template of the model."""
-        return self._chat_template is not None
+        return self._writer is not None
 
     @property
     def vocabulary_size(self) -> int:
@@ -136,43 +153,96 @@ class Renderer:
     def render(self, segments: Sequence[Segment], name: str) -> Rendered:
         """Render one document; `name` stands in the errors.
 
-        Raises ValueError if the tokens do not spell the content or the chat template refuses the
-        roles.
+        Raises ValueError if the tokens do not spell the content, or the chat template refuses the
+        conversation or writes it otherwise than its parts.
         """
-        before, between = self._frame([segment.role for segment in segments], segments, name)
         builder = _Builder()
-        builder.add_template(before)
-        for number, (segment, frame) in enumerate(zip(segments, between, strict=True)):
+        if self._writer and all(segment.role != PLAIN_ROLE for segment in segments):
+            self._write(self._writer.write(segments, name), builder, name)
+        else:
+            self._write_plain(segments, builder, name)
+        return builder.build()
+
+    def _write_plain(self, segments: Sequence[Segment], builder: _Builder, name: str) -> None:
+        builder.add_template(self._start_ids)
+        for number, segment in enumerate(segments):
             where = name if len(segments) == 1 else f"{name}, segment {number} ({segment.role})"
-            ids = self.content.encode(segment.text.decode(), where)
-            lengths = [self._lengths[i] for i in ids]
-            ends = bool(frame) and frame[0] in self.vocabulary.end
-            builder.add_content(segment, ids, lengths, ends)
-            builder.add_template(frame)
-        return builder.build(segments)
+            after = [self._end_id] if segment.supervised else []
+            if number < len(segments) - 1:
+                after = after + self._turn_break
+            self._add_content(builder, segment, after, where)
 
-    def _frame(
-        self, roles: list[str], segments: Sequence[Segment], name: str
-    ) -> tuple[list[int], list[list[int]]]:
-        """Template ids before the first segment and after each one."""
-        if self._chat_template and PLAIN_ROLE not in roles:
-            key = tuple(roles)
-            if key not in self._template_ids:
-                first, *rest = self._chat_template.pieces(roles, name)
-                self._template_ids[key] = [
-                    self.content.encode_template(first, opens=True),
-                    *(self.content.encode_template(piece) for piece in rest),
-                ]
-            before, *between = self._template_ids[key]
-            return before or self._start_ids, between
-        after = [[self._end_id] if segment.supervised else [] for segment in segments]
-        for ids in after[:-1]:
-            ids += self._turn_break
-        return self._start_ids, after
+    def _write(self, written: Written, builder: _Builder, name: str) -> None:
+        before = self._template_tokens(written.before, opens=True)
+        builder.add_template(before or self._start_ids)
+        for number, part in enumerate(written.parts):
+            where = name if len(written.parts) == 1 else f"{name}, segment {number} ({part.role})"
+            if part.is_turn:
+                self._add_turn(builder, part, where)
+            else:
+                segment = Segment(part.role, part.text.encode(), part.supervised)
+                self._add_content(builder, segment, self._template_tokens(part.after), where)
 
-    def _end_of_answer(self, chat_template: ChatTemplate) -> set[int]:
+    def _add_turn(self, builder: _Builder, part: Part, where: str) -> None:
+        """All that the model writes in its turn: the text up to its first end token is trained on;
+        special tokens in it spell nothing."""
+        text, place, has_ended = part.text, 0, False
+        encoding = self.content.backend.encode(text, add_special_tokens=False)
+        for token_id, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+            if token_id not in self.vocabulary.special:
+                continue
+            if text[start:stop] in part.said:
+                raise ValueError(
+                    f"{where}: its text holds {text[start:stop]!r}, which would be read as a "
+                    "special token beside reasoning or calls that are trained on; leave the "
+                    "document out"
+                )
+            has_ended = token_id in self.vocabulary.end
+            if start > place or has_ended:
+                stretch = Segment(part.role, text[place:start].encode(), part.supervised)
+                self._add_content(builder, stretch, [token_id], where)
+            else:
+                builder.add_template([token_id])
+            place = stop
+            if has_ended:
+                break
+        if not (has_ended or part.is_closed):
+            raise ValueError(
+                f"{where}: the chat template writes no end token after this message, so nothing "
+                "says where it ends; name one under end_tokens"
+            )
+        if place < len(text) and not has_ended:
+            stretch = Segment(part.role, text[place:].encode(), part.supervised)
+            self._add_content(builder, stretch, [], where)
+            place = len(text)
+        builder.add_template(self._template_tokens(text[place:] + part.after))
+
+    def _add_content(
+        self, builder: _Builder, segment: Segment, after: list[int], where: str
+    ) -> None:
+        """A segment and the template's tokens behind it, of which the first may end it."""
+        ids = self.content.encode(segment.text.decode(), where)
+        lengths = [self._lengths[i] for i in ids]
+        builder.add_content(segment, ids, lengths, bool(after) and after[0] in self.vocabulary.end)
+        builder.add_template(after)
+
+    def _template_tokens(self, text: str, opens: bool = False) -> list[int]:
+        """The tokens of template text, which is the same for many documents."""
+        key = text if opens else f"\0{text}"
+        if len(text) > SHORT:
+            return self.content.encode_template(text, opens=opens)
+        if key not in self._template_ids:
+            self._template_ids[key] = self.content.encode_template(text, opens=opens)
+        return self._template_ids[key]
+
+    def _end_of_answer(self, writer: Writer) -> set[int]:
         """The special token that the template writes after an answer, if there is one."""
-        *_, before, after = chat_template.pieces(("user", "assistant"), "a question and an answer")
+        question, answer = (
+            Segment("user", b"question", False),
+            Segment("assistant", b"answer", True),
+        )
+        written = writer.write([question, answer], "a question and an answer")
+        before, after = (part.after for part in written.parts)
         if before.endswith(" "):
             self.notes.append(
                 "the chat template writes a space before an answer: it is a token of its own here, "
@@ -186,6 +256,15 @@ class Renderer:
                 "should end one, name it under end_tokens"
             )
         return end
+
+    def _same_start(self, one: str, other: str) -> int:
+        """As far as which character two texts begin with the same tokens."""
+        if other.startswith(one):
+            return len(one)
+        both = [self.content.backend.encode(t, add_special_tokens=False) for t in (one, other)]
+        pairs = zip(both[0].ids, both[1].ids, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return both[1].offsets[same - 1][1] if same else 0
 
     def _find_start_ids(self) -> list[int]:
         """What the tokenizer puts before a text, else its start token, else an end token."""
@@ -214,6 +293,7 @@ class _Builder:
         self.is_content: list[bool] = []
         self.supervised: list[bool] = []
         self.turns: list[Turn] = []
+        self.segments: list[Segment] = []
         self.symbols = 0
 
     def add_template(self, ids: list[int]) -> None:
@@ -221,6 +301,7 @@ class _Builder:
 
     def add_content(self, segment: Segment, ids: list[int], lengths: list[int], ends: bool) -> None:
         first = len(self.ids)
+        self.segments.append(segment)
         self._add(ids, lengths, is_content=True, supervised=segment.supervised)
         if segment.supervised:
             self.turns.append(Turn(first, len(self.ids), self.symbols, segment.text, ends))
@@ -232,7 +313,7 @@ class _Builder:
         self.is_content += [is_content] * len(ids)
         self.supervised += [supervised] * len(ids)
 
-    def build(self, segments: Sequence[Segment]) -> Rendered:
+    def build(self) -> Rendered:
         length_T = np.array(self.lengths, np.int32)
         stop_T = np.cumsum(length_T, dtype=np.int32)
         span_T2 = np.stack([stop_T - length_T, stop_T], axis=1)
@@ -251,8 +332,9 @@ class _Builder:
             span_T2=span_T2,
             symbol_T=symbol_T,
             count_T=count_T,
-            symbols_N=np.array(supervised_symbols(segments), np.uint16),
+            symbols_N=np.array(supervised_symbols(self.segments), np.uint16),
             turns=tuple(self.turns),
+            segments=tuple(self.segments),
         )
 
 
@@ -279,6 +361,8 @@ def load_renderer(
     template: str = "auto",
     template_arguments: dict[str, Any] | None = None,
     end_tokens: Sequence[str] = (),
+    reasoning: Use | None = None,
+    tools: Use | None = None,
     trust_remote_code: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Renderer:
@@ -292,7 +376,9 @@ def load_renderer(
     model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
     tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code)
     try:
-        renderer = Renderer(tokenizer, template, template_arguments, end_tokens, model_end_ids)
+        renderer = Renderer(
+            tokenizer, template, template_arguments, end_tokens, model_end_ids, reasoning, tools
+        )
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
     if otherwise := made_anew(tokenizer, folder, trust_remote_code):

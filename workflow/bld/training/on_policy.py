@@ -37,7 +37,7 @@ from bld.cache.top_k import Signal
 from bld.config.settings import Sampling
 from bld.documents.document import Document
 from bld.models import device
-from bld.symbols import Segment
+from bld.symbols import REASONING, Segment
 from bld.tokenization.rendering import Rendered, Renderer
 from bld.training.batches import Batch, Batches, Signals, sizes
 from bld.training.generation import generate
@@ -115,6 +115,8 @@ class OnPolicySampler:
     def _prompt(self, step: int, piece: Piece, document: Document) -> Prompt | None:
         number = next(i for i, segment in enumerate(document.segments) if segment.supervised)
         before, segment = document.segments[:number], document.segments[number]
+        if segment.role == REASONING:  # the student writes its answer without
+            segment = segment._replace(role="assistant")
         kept = b"" if before else whole_characters(segment.text[: self._settings.prompt_bytes])
         if kept == segment.text and not before:
             return None

