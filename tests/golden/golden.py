@@ -61,6 +61,8 @@ for what is gone. All that match are followed, in this order."""
 ADDED: Sequence[str] = (
     r"/report/settings\.csv#(setting|value)$",
     r"/generation_config\.json#eos_token_id$",
+    # Which rows of a teacher's cache teach anything.
+    r"/teachers/.+\.parquet#taught$",
     # Entries that the old tokenizer could not spell.
     r"/students/[^/]+/manifest\.json#unspelt_entries$",
 )

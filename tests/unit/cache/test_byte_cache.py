@@ -123,7 +123,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     found = [keep_most_probable(*dense(d), 0.9, 16) for d in documents]
     kept, lost = (np.concatenate([one[part] for one in found]) for part in (0, 4))
     supervised = [len(supervised_symbols(d.segments)) for d in documents]
-    assert manifest["format"] == 3
+    assert manifest["format"] == 4
     assert manifest["documents"] == len(documents) == 5
     assert manifest["symbols"] == sum(supervised) == sum(s["symbols"] for s in manifest["shards"])
     assert manifest["documents_in_windows"] == 1
@@ -315,10 +315,10 @@ def edit(cache, change):
         ),
         (lambda m: m.update(content_sha256="0" * 64), r"made from other documents than .*corpus"),
         (
-            lambda m: m.update(format=2),
-            r"expected a byte cache of format 3, found 2; .*score again",
+            lambda m: m.update(format=3),
+            r"expected a byte cache of format 4, found 3; .*score again",
         ),
-        (lambda m: m.pop("format"), r"format 3, found one from before formats .*score again"),
+        (lambda m: m.pop("format"), r"format 4, found one from before formats .*score again"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(cache, corpus, lie, message):
@@ -337,7 +337,7 @@ def test_a_manifest_that_lies_about_how_much_is_kept_is_refused_when_it_shows(ca
 def test_a_shard_of_the_old_format_is_refused(cache, corpus):
     old = pa.table({"id": ["first"], "kept": [[1]]}).replace_schema_metadata({"key": "teacher"})
     pq.write_table(old, shard(cache))
-    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 3, found one from"):
+    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 4, found one from"):
         gather(cache, corpus)
 
 

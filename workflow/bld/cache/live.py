@@ -50,7 +50,8 @@ class LiveSignals:
             found = len(scored.log_probs_NS)
             check_count(scored.document.id, self._symbols[number], found, "teacher")
         log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
-        stored = keep_most_probable(log_probs_NS, lost_N, self._top_p, self._top_k)
+        kept = self._top_p, self._top_k, scored.untaught
+        stored = keep_most_probable(log_probs_NS, lost_N, *kept)
         tokens = scores and padded_tokens(keep_tokens(scores), scores.ids_UK.shape[1])
         return padded(stored, self._top_k, tokens)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from bld.symbols import PAD
 
-FORMAT = 3
+FORMAT = 4
 """To be raised with every change of what a column means."""
 
 EXPONENT_BITS = 5  # of a float16, beside its sign
@@ -48,7 +48,8 @@ class StoredBytes(NamedTuple):
 
     `kept_N` symbols each; `symbols_F` and `log_probs_F` end to end, the most probable first;
     `log_tail_N`, the mass of all others, is -inf where nothing is left over; `lost_mass_N`, an
-    upper bound of the mass that dropped histories would have had, is between 0 and 1.
+    upper bound of the mass that dropped histories would have had, is between 0 and 1; `taught_N` is
+    0 where nothing is to be learned from a row (`Scored.untaught`).
     """
 
     kept_N: Annotated[np.ndarray, Column("kept", "uint16", 9)]
@@ -62,6 +63,7 @@ class StoredBytes(NamedTuple):
     lost_mass_N: Annotated[
         np.ndarray, Column("lost_mass", "float16", EXPONENT_BITS + LOST_MASS_MANTISSA)
     ]
+    taught_N: Annotated[np.ndarray, Column("taught", "uint8", 1)]
 
 
 class StoredTokens(NamedTuple):

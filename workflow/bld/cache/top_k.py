@@ -11,6 +11,7 @@ Shape letters as in `schema`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ ROWS_AT_ONCE = 1024  # so that the copies that are sorted stay in the processor'
 
 class Signal(NamedTuple):
     """What the trainer reads of a document: symbols [N, K] (PAD where unused), log-probabilities
-    [N, K] (-inf where unused) and log tail mass [N], int64 and float32; and, where they are stored,
-    the scores of the teacher's tokens."""
+    [N, K] (-inf where unused) and log tail mass [N], int64 and float32, all -inf where nothing is
+    taught; and, where they are stored, the scores of the teacher's tokens."""
 
     symbols_NK: np.ndarray
     log_probs_NK: np.ndarray
@@ -42,13 +43,20 @@ class Signal(NamedTuple):
 
 
 def keep_most_probable(
-    log_probs_NS: np.ndarray, lost_mass_N: np.ndarray, top_p: float, top_k: int
+    log_probs_NS: np.ndarray,
+    lost_mass_N: np.ndarray,
+    top_p: float,
+    top_k: int,
+    untaught: Sequence[int] = (),
 ) -> StoredBytes:
     """Keep the most probable symbols until they hold the mass `top_p`, at most `top_k`; the rest
     becomes the tail. Of two symbols with one probability the smaller comes first.
 
-    `log_probs_NS`: normalised log-probabilities of every symbol.
+    `log_probs_NS`: normalised log-probabilities of every symbol. `untaught`: rows that are stored
+    as they are, but teach nothing.
     """
+    taught_N = np.ones(len(log_probs_NS), np.uint8)
+    taught_N[list(untaught)] = 0
     starts = range(0, max(1, len(log_probs_NS)), ROWS_AT_ONCE)
     blocks = [_most_probable(log_probs_NS[i : i + ROWS_AT_ONCE], top_p, top_k) for i in starts]
     kept_N, symbols_F, log_probs_F, log_tail_N = map(np.concatenate, zip(*blocks, strict=True))
@@ -58,6 +66,7 @@ def keep_most_probable(
         log_probs_F=_rounded(log_probs_F, LOG_PROB_MANTISSA),
         log_tail_N=_rounded(log_tail_N, LOG_PROB_MANTISSA),
         lost_mass_N=_rounded_up(lost_mass_N, LOST_MASS_MANTISSA),
+        taught_N=taught_N,
         **computed(log_probs_NS),
     )
 
@@ -124,10 +133,13 @@ def padded(
 ) -> Signal:
     """A document's distributions with K = `width`, and the scores of its tokens beside them.
 
-    Each distribution is normalised, which takes the rounding out of its sum.
+    Each distribution is normalised, which takes the rounding out of its sum; those that teach
+    nothing have no probability anywhere.
     """
     entries = _padded_entries(stored, stored.kept_N, width)
     log_probs_NK, log_tail_N = _normalised(entries["log_probs_F"], stored.log_tail_N)
+    untaught_N = stored.taught_N == 0
+    log_probs_NK[untaught_N], log_tail_N[untaught_N] = -np.inf, -np.inf
     return Signal(entries["symbols_F"], log_probs_NK, log_tail_N, tokens)
 
 

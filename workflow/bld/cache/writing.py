@@ -41,10 +41,11 @@ class ScoredPart(NamedTuple):
 def score_part(scored: Iterable[Scored], top_p: float, top_k: int) -> ScoredPart:
     """What is stored of a part's documents: the symbols that hold `top_p`, at most `top_k`."""
     rows, tails = [], TailSums()
-    for document, log_probs_NS, lost_N, windows, scores in scored:
-        stored = keep_most_probable(log_probs_NS, lost_N, top_p, top_k)
-        tails.add(log_probs_NS, stored)
-        rows.append(Row(document.id, windows, stored, keep_tokens(scores) if scores else None))
+    for one in scored:
+        stored = keep_most_probable(one.log_probs_NS, one.lost_N, top_p, top_k, one.untaught)
+        tails.add(one.log_probs_NS, stored)
+        tokens = keep_tokens(one.tokens) if one.tokens else None
+        rows.append(Row(one.document.id, one.windows, stored, tokens))
     return ScoredPart(table_of(rows), tails)
 
 

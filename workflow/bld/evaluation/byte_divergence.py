@@ -80,7 +80,8 @@ def byte_divergence(
 ) -> dict[str, Any]:
     """Mean Jensen-Shannon divergence and KL(teacher || student) in nats over all supervised
     symbols, the bits per byte and calibration of both models, and all of it by kind of document and
-    by position in the student's own tokens.
+    by position in the student's own tokens. Symbols END at which the template of one of the two
+    writes something other than an end are left out: of ending that model says nothing there.
 
     A byte's position is 1 to 10, or 11 for all later ones; END has a row of its own, "end". Bits
     per byte are of the true bytes, `end_nats` what END costs. `kl` is None if it is infinite, and
@@ -99,9 +100,11 @@ def byte_divergence(
     for document, *both in zip(documents, *scored, strict=True):
         check_same_text(document.id, [model.document.supervised for model in both])
         rendered = student.renderer.render(document.segments, f"document {document.id}")
-        tables.append(_symbols(rendered, *both))
+        symbols = _symbols(rendered, *both)
+        untaught = sorted({row for scored in both for row in scored.untaught})
+        tables.append({name: np.delete(column, untaught) for name, column in symbols.items()})
         if head:
-            of_head.append(_head_symbols(rendered, both[0], tables[-1], head))
+            of_head.append(_head_symbols(rendered, both[0], symbols, untaught, head))
     table = measures.joined(tables)
     kinds = np.array([document.kind for document in documents])
     kind_N = kinds.repeat([len(one["position"]) for one in tables])
@@ -129,9 +132,13 @@ def _symbols(rendered: Rendered, teacher: Scored, student: Scored) -> Table:
     )
 
 
-def _head_symbols(rendered: Rendered, teacher: Scored, table: Table, head: HeadReader) -> Table:
+def _head_symbols(
+    rendered: Rendered, teacher: Scored, table: Table, untaught: Sequence[int], head: HeadReader
+) -> Table:
     """The symbols that the head predicts; what it gives to BOS and PAD the teacher never gives."""
     symbol_M, log_probs_MS = head.read(rendered)
+    taught_M = ~np.isin(symbol_M, untaught)
+    symbol_M, log_probs_MS = symbol_M[taught_M], log_probs_MS[taught_M]
     teacher_MS = teacher.log_probs_NS[symbol_M]
     missing = SYMBOLS - teacher_MS.shape[1]
     teacher_MS = np.pad(teacher_MS, ((0, 0), (0, missing)), constant_values=-np.inf)

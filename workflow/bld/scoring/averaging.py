@@ -71,7 +71,10 @@ class AverageScorer:
             )
         lost_N = lost_mass(lost_MN, self._share_M, self._mean, log_total_N)
         windows = max(scored.windows for scored in of_models)
-        return Scored(document, log_probs_NS, lost_N.astype(np.float32), windows)
+        untaught = sorted({row for scored in of_models for row in scored.untaught})
+        return Scored(
+            document, log_probs_NS, lost_N.astype(np.float32), windows, untaught=tuple(untaught)
+        )
 
 
 def mean_of(

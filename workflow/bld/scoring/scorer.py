@@ -45,7 +45,8 @@ class Scored(NamedTuple):
 
     `log_probs_NS`: float32, normalised. `lost_N`: float32, an upper bound of the fraction of mass
     that dropped histories would have had there. `windows`: in how many pieces the document was
-    read. `tokens`: None where none are kept.
+    read. `tokens`: None where none are kept. `untaught`: rows at END that say nothing of ending,
+    since the model's template writes something else after the answer (see `untaught_ends`).
     """
 
     document: Document
@@ -53,6 +54,7 @@ class Scored(NamedTuple):
     lost_N: np.ndarray
     windows: int
     tokens: TokenScores[np.ndarray] | None = None
+    untaught: tuple[int, ...] = ()
 
 
 class Evaluated(NamedTuple):
@@ -157,6 +159,7 @@ class ByteScorer:
                 lost[number],
                 int(count[number]),
                 joined(parts) if self._top_k_tokens else None,
+                untaught_ends(rendered[number]),
             )
 
     def _tree(self, turn: Turn, rendered: Rendered) -> HistoryTree:
@@ -215,6 +218,20 @@ class ByteScorer:
             found.append(_ScoredPart(part, log_probs_NS[rows], lost_N[rows], of_part))
             row += len(part.span.text) + 1
         return found
+
+
+def untaught_ends(rendered: Rendered) -> tuple[int, ...]:
+    """The supervised symbols END at which a model's own text goes on without an end token.
+
+    Where its template writes a space or a line break after an answer, the model says so there,
+    with a probability near 1, and so that the answer does not end. Where it writes nothing more,
+    what the model says there is its own.
+    """
+    return tuple(
+        turn.symbol + len(turn.text)
+        for turn in rendered.turns
+        if not turn.ends and turn.last < len(rendered)
+    )
 
 
 def _as_written(document: Document, rendered: Rendered) -> Document:
