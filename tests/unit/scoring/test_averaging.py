@@ -182,7 +182,7 @@ class Fixed:
 
 
 def test_models_that_have_nothing_in_common_have_an_arithmetic_mean_alone():
-    documents = [SimpleNamespace(id="odd")]
+    documents = [make_document("odd", "text", [("text", "")])]
     with pytest.raises(
         ValueError, match=r"document odd: at its supervised symbol 0 nothing .*arith"
     ):
@@ -234,9 +234,8 @@ def test_the_folders_of_a_teacher_are_opened_as_their_names_say(tmp_path):
     folders = [tmp_path / "b", tmp_path / "a"]
     renderings = {"a": Rendering(end_tokens=["1"]), "b": Rendering(end_tokens=["2"])}
     average = Average(models={"a": 1, "b": 3}, mean="arithmetic")
-    (found,) = scored(
-        open_models(folders, renderings, average, open_one), [SimpleNamespace(id="x")]
-    )
+    documents = [make_document("x", "text", [("text", "")])]
+    (found,) = scored(open_models(folders, renderings, average, open_one), documents)
     np.testing.assert_allclose(np.exp(found[0, 1:3]), [0.25, 0.75])
     alone = open_models(folders[:1], Rendering(end_tokens=["7"]), None, open_one)
     assert isinstance(alone, Fixed) and alone._symbol == 7

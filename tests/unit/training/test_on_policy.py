@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bld.config.settings import Sampling, Training
+from bld.documents.conversation import make_conversation
 from bld.documents.document import make_document
 from bld.symbols import END
 from bld.training import on_policy
@@ -121,6 +122,16 @@ def test_the_student_goes_on_where_the_prompt_ends(case, student):
     for one in filter(None, written.values()):
         again = case.renderer.render(one.document.segments, "again")
         assert again.ids_T.tolist() == one.rendered.ids_T.tolist()
+
+
+def test_the_student_answers_where_the_document_thinks(case, student):
+    thinks = {"role": "assistant", "content": "the key", "reasoning_content": "Which one?"}
+    document = make_conversation("a", [{"role": "user", "content": "key?"}, thinks])
+    rendered = case.renderer.render(document.segments, "a")
+    [piece] = pieces_of([len(rendered)], 48)
+    sampler = OnPolicySampler(student(), case.renderer, SETTINGS, 3)
+    [written] = sampler.write(0, [(piece, document)]).values()
+    assert [segment.role for segment in written.document.segments] == ["user", "assistant"]
 
 
 def test_only_what_the_student_wrote_is_supervised(case, student):
