@@ -50,6 +50,8 @@ DECLARED: Mapping[str, str | None] = {
     # The warm-up's settings, under their new name, stand before those of the training. Named and
     # sorted as before, both tables had the base's digests.
     r"/report/settings\.csv#(setting|value)$": None,
+    # Caches have a column more.
+    r"/teachers/.+/manifest\.json#format$": None,
     # A list of all tokens that end a turn.
     r"/generation_config\.json#eos_token_id$": None,
     # A byte student's cross-entropy counts once, so what it has learned is another.
@@ -63,6 +65,7 @@ ADDED: Sequence[str] = (
     r"/generation_config\.json#eos_token_id$",
     # Which rows of a teacher's cache teach anything.
     r"/teachers/.+\.parquet#taught$",
+    r"/teachers/.+/manifest\.json#format$",
     # Entries that the old tokenizer could not spell.
     r"/students/[^/]+/manifest\.json#unspelt_entries$",
 )
