@@ -184,7 +184,7 @@ def test_every_assumption_is_said(t1):
         "of which 35% are reached",
         "939,343 of 3,100 bytes, 60% of them supervised, 4 bytes per token",
         "2.5 positions per token",
-        "at most 41 bytes of cache per supervised byte",
+        "at most 42 bytes of cache per supervised byte",
         "15 minutes (`plan.job_minutes`)",
         "no more than 3 checkpoints of each training",
     ):

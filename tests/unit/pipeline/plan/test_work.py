@@ -105,7 +105,7 @@ def test_a_teacher_is_run_over_every_token_and_what_else_its_beginnings_could_be
     assert job.positions == 2.5 * tokens
     assert (job.count, job.submissions) == (4, 1)
     assert job.gpu_hours == pytest.approx(2.5 * tokens * per_position / PER_SECOND / 3600 / 4)
-    assert job.cache_bytes == 300_000 * (16 * (9 + 10) + 10 + 8 + 9) / 8
+    assert job.cache_bytes == 300_000 * (16 * (9 + 10) + 10 + 8 + 9 + 1) / 8
 
 
 def test_histories_and_documents_in_rows_of_their_own_are_counted(inputs, monkeypatch):
