@@ -10,7 +10,7 @@ BENCH_REQUIREMENTS := envs/requirements/bench.txt
 CRATES_REQUIREMENTS := envs/requirements/crates.txt
 CONSTRAINTS := envs/requirements/constraints.txt
 # The cluster's tests wait most of the time. In the order of the folders, the longest first.
-TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations 20
 PIP := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 
 .PHONY: demo check test test-long golden docs bench envs pins
