@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from jinja2.exceptions import TemplateError
@@ -14,8 +15,13 @@ from bld.tokenization.messages import Conversation, Message
 
 # Stands for today: a date that changed would change the tokens from one day to the next. It is the
 # day that Llama 3's own templates print where they are given none.
-DAY = "26 Jul 2024"
-FIXED_DAY = f"{{% macro strftime_now(format) %}}{DAY}{{% endmacro %}}"
+DAY = datetime(2024, 7, 26)
+_WRITTEN = "".join(
+    f" | replace('%{code}', '{DAY.strftime('%' + code)}')"
+    for code in ("-d", "-m", *"aAbBcdDeFHIjmMpSTuUVwWxXyYZ")
+)
+FIXED_DAY = f"{{% macro strftime_now(format) %}}{{{{ format{_WRITTEN} }}}}{{% endmacro %}}"
+"""Put before a template: that day in the form that the template asks for."""
 
 # What a template raises that was not made for a conversation.
 REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
@@ -46,8 +52,8 @@ class ChatTemplate:
         if "strftime_now" in self._template:
             self._template = FIXED_DAY + self._template
             self.notes.append(
-                f"where the chat template prints today's date it prints {DAY}, so that every run "
-                "has the same tokens"
+                f"where the chat template prints today's date it prints that of {DAY:%d %b %Y}, so "
+                "that every run has the same tokens"
             )
         self._in_parts = self._reads_parts()
 
