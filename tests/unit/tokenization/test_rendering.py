@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer
+from transformers import ByT5Tokenizer, LlamaConfig
 
 from bld.symbols import END, Segment
-from bld.tokenization.rendering import Renderer
+from bld.tokenization.rendering import Renderer, load_renderer
 
 CONTENT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ROLES = st.sampled_from(["system", "user", "assistant"])
@@ -155,6 +155,19 @@ def test_without_a_start_token_the_end_token_stands_first(tokenizers, change):
     tokenizer.bos_token = None
     ids = Renderer(tokenizer).render(segments_of([("text", "")]), "the document").ids_T
     assert ids.tolist() == [tokenizer.eos_token_id] * 2
+
+
+def test_without_a_start_token_what_the_models_configuration_names_stands_first(
+    tokenizers, change, tmp_path
+):
+    # as of Qwen, whose tokenizer has none and whose texts were parted by <|endoftext|>
+    tokenizer = change(tokenizers["byte-level BPE"])
+    start = tokenizer.bos_token_id
+    tokenizer.bos_token = None
+    tokenizer.save_pretrained(tmp_path)
+    LlamaConfig(bos_token_id=start).save_pretrained(tmp_path)
+    ids = load_renderer(tmp_path).render(segments_of([("text", "")]), "the document").ids_T
+    assert ids.tolist() == [start, tokenizer.eos_token_id]
 
 
 @pytest.mark.parametrize("plainly", ["template: plain", "no chat template"])

@@ -101,13 +101,14 @@ class Renderer:
         model_end_ids: Sequence[int | None] = (),
         reasoning: Use | None = None,
         tools: Use | None = None,
+        model_start_id: int | None = None,
     ) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(
                 f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json), which is what "
                 "byte offsets are read from; save the model with its fast tokenizer"
             )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._model_start_id = tokenizer, model_start_id
         self._writer: Writer | None = None
         self._template_ids: dict[str, list[int]] = {}
 
@@ -267,14 +268,16 @@ class Renderer:
         return both[1].offsets[same - 1][1] if same else 0
 
     def _find_start_ids(self) -> list[int]:
-        """What the tokenizer puts before a text, else its start token, else an end token."""
+        """What the tokenizer puts before a text, else its start token, else what the model saw
+        between documents (Qwen's configuration names it), else an end token."""
         backend = self.content.backend
         bare = backend.encode("a", add_special_tokens=False).ids
         full = backend.encode("a", add_special_tokens=True).ids
         added = full[: full.index(bare[0])] if len(full) > len(bare) else []
         if added:
             return added
-        for token_id in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
+        of_model = self._model_start_id if self._model_start_id in self.vocabulary.special else None
+        for token_id in (self._tokenizer.bos_token_id, of_model, self._tokenizer.eos_token_id):
             if token_id is not None:
                 return [token_id]
         return [min(self.vocabulary.end)]
@@ -356,6 +359,11 @@ def _ordinary_ends(ends: set[int | None], vocabulary: Vocabulary) -> list[str]:
     ]
 
 
+def _said(file: Path, key: str) -> Any:
+    """An entry of a JSON file that may not be there."""
+    return json.loads(file.read_text()).get(key) if file.exists() else None
+
+
 def load_renderer(
     folder: Path,
     template: str = "auto",
@@ -367,17 +375,25 @@ def load_renderer(
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Renderer:
     """The renderer of a model folder, by its own tokenizer if none is given; its generation
-    configuration tells further end tokens.
+    configuration tells further end tokens, and its configuration what stands before a text where
+    the tokenizer has nothing for that.
 
     Raises ValueError if the tokenizer cannot be used.
     """
-    generation = folder / "generation_config.json"
-    eos = json.loads(generation.read_text()).get("eos_token_id") if generation.exists() else None
+    eos = _said(folder / "generation_config.json", "eos_token_id")
     model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    start_id = _said(folder / "config.json", "bos_token_id")
     tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code)
     try:
         renderer = Renderer(
-            tokenizer, template, template_arguments, end_tokens, model_end_ids, reasoning, tools
+            tokenizer,
+            template,
+            template_arguments,
+            end_tokens,
+            model_end_ids,
+            reasoning,
+            tools,
+            start_id,
         )
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
