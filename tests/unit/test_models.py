@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertLMHeadModel,
@@ -21,6 +22,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+import zoo
 from bld.evaluation.reader import Reader
 from bld.models import check_halves, device, load_language_model, memory_explained, output_logits
 from bld.tokenization.vocabulary import Vocabulary
@@ -155,6 +157,15 @@ def test_a_saved_model_is_loaded_in_evaluation_mode_and_in_the_precision_asked_f
     assert load_language_model(tmp_path, "bf16").dtype == torch.bfloat16
 
 
+def test_a_folder_that_lacks_weights_is_refused(lm, tmp_path):
+    lm.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"no weights for 1 tables .*model\.norm\.weight"):
+        load_language_model(tmp_path)
+
+
 def test_a_process_loads_its_model_onto_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "3")
@@ -174,6 +185,17 @@ def test_documents_read_together_are_each_read_as_if_alone(family, batch_tokens)
     assert found.keys() == set(range(6))
     for index, ids in enumerate(documents):
         torch.testing.assert_close(found[index], plain_log_probs(lm, ids), atol=1e-5, rtol=1e-5)
+
+
+def test_a_document_is_read_as_if_alone_beside_one_beyond_the_switch_of_its_positions():
+    lm = zoo.KINDS["Phi 3.5 and 4 mini (LongRoPE)"].model()
+    documents = documents_of(20, zoo.SWITCH, zoo.SWITCH + 2)
+    found = dict(Reader(lm, ALL_KNOWN, 64, 1000).log_probs(documents))
+    for index, ids in enumerate(documents):
+        with torch.no_grad():
+            logits = lm(torch.from_numpy(ids.astype(np.int64))[None], use_cache=False).logits[0]
+        expected = logits[:, : len(ALL_KNOWN)].log_softmax(-1)
+        torch.testing.assert_close(found[index], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_no_forward_pass_has_more_tokens_than_allowed_unless_one_document_has(lm, monkeypatch):

@@ -22,7 +22,7 @@ CARD = "---\nlicense: other\nlicense_name: llama3.2\nlicense_link: LICENSE.txt\n
 FILES = {
     "README.md": CARD.encode(),
     "LICENSE.txt": b"You may.",
-    "config.json": b"{}",
+    "config.json": b'{"model_type": "llama"}',
     "model.safetensors": bytes(range(256)) * 8,
     "original/weights.pth": b"not asked for",
 }
@@ -152,6 +152,33 @@ def test_a_model_is_a_plain_folder_with_digests_and_licence(stage):
 def test_a_tokenizer_comes_without_weights(stage):
     *_, folder = stage(weights=False)
     assert (folder / "config.json").exists() and not (folder / LARGE).exists()
+
+
+@pytest.mark.parametrize(
+    "config, words",
+    [
+        ('{"model_type": "t5"}', "someone/small: found a model with an encoder (`t5`)"),
+        ('{"model_type": "qwen2_5_vl"}', "`qwen2_5_vl_text` inside `qwen2_5_vl`, for which"),
+        ('{"model_type": "another"}', "expected the config.json of a model that transformers"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_as_soon_as_it_is_here(
+    stage, offline, tmp_path, monkeypatch, config, words
+):
+    monkeypatch.setitem(FILES, "config.json", config.encode())
+    status, said, folder = stage()
+    assert status == 1 and not folder.exists()
+    assert words in said and "Traceback" not in said
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "config.json").write_text(config)
+    linked = {"path": str(source), "weights": True}
+    files = files_line({}, {"manifest": tmp_path / "linked/manifest.json"})
+    command = [sys.executable, "-m", "bld.stages.link", "--files", files]
+    command += ["--step", step_line("bld.stages.link", linked)]
+    done = subprocess.run(command, env=offline, capture_output=True, text=True)
+    assert done.returncode == 1 and words.removeprefix("someone/small") in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_data_set_has_the_files_that_were_asked_for(stage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -35,9 +35,17 @@ def check_kind(config: PretrainedConfig, where: str) -> None:
 
 
 def check_folder(folder: Path, where: str, trust_remote_code: bool = False) -> None:
-    """`check_kind` of a model's folder."""
+    """`check_kind` of a model's folder; raises ValueError too if its config.json cannot be read."""
     trust = {"trust_remote_code": trust_remote_code}
-    check_kind(AutoConfig.from_pretrained(folder, local_files_only=True, **trust), where)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **trust)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected the config.json of a model that transformers {__version__} knows "
+            "(or `trust_remote_code: true` for one with code of its own), found: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    check_kind(config, where)
 
 
 def position_switch(config: PretrainedConfig) -> int | None:

@@ -4,6 +4,7 @@ one sentence."""
 import copy
 import datetime
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -349,3 +350,21 @@ def test_a_message_speaks_of_the_configuration_and_not_of_the_program(edit):
         r"pydantic|input should|NoneType|\bdict\b|\bint\b|\bstr\b", str(caught.value)
     )
     assert max(map(len, str(caught.value).splitlines())) < 250
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_rows_beyond_the_positions_in_config_json_are_refused(tmp_path, monkeypatch, inside):
+    monkeypatch.chdir(tmp_path)
+    said = {"max_position_embeddings": 64}
+    folder = tmp_path / "resources/models/fetched"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"text_config": said} if inside else said))
+    raw = put("models.fetched", {"hub": "org/fetched", "revision": COMMIT})()
+    raw["students"] = {name: {"model": "fetched"} for name in raw["students"]}
+    with pytest.raises(ConfigError) as caught:
+        read_settings(raw)
+    length = raw["training"]["sequence_length"]
+    assert (
+        f"training.sequence_length: found {length}, expected at most 64, the "
+        "`max_position_embeddings` in config.json of the model `fetched`"
+    ) in str(caught.value)

@@ -60,7 +60,7 @@ SHAPE = {
 FAMILIES = {
     **{
         name: lambda _, name=name: AutoModelForCausalLM.from_config(KINDS[name].config())
-        for name in ("LFM 2", "Mamba 2")
+        for name in ("LFM 2", "Mamba", "Mamba 2", "Phi 3.5 and 4 mini (LongRoPE)")
     },
     "Llama": lambda shape: LlamaForCausalLM(LlamaConfig(**shape)),
     "GPT-NeoX": lambda shape: GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),

@@ -25,9 +25,11 @@ def drawn_by_hand(lm, vocabulary, prompt, random, temperature):
     return ids[len(prompt) :]
 
 
-@pytest.mark.parametrize("family", ["Llama", "GPT-NeoX", "GPT-2", "Qwen2", "Gemma 2"])
+@pytest.mark.parametrize(
+    "family", ["Llama", "GPT-NeoX", "GPT-2", "Qwen2", "Gemma 2", "LFM 2", "Mamba", "Mamba 2"]
+)
 def test_what_is_drawn_together_is_what_each_would_draw_alone(family, tiny_model, renderer):
-    lm = tiny_model(family, padding=5).train()
+    lm = tiny_model(family).train()
     random = np.random.default_rng(0)
     prompts = [random.integers(260, 290, size).tolist() for size in (1, 9, 4, 7)]
     numbers = [random.random(size) for size in (12, 3, 20, 1)]

@@ -8,6 +8,7 @@ import torch
 
 from bld.config.settings import Training
 from bld.symbols import Segment
+from bld.training import reading
 from bld.training.batches import Batches
 from bld.training.engine import build_engine, rate_at
 from bld.training.export import trained_weights
@@ -181,6 +182,29 @@ def test_rows_longer_than_the_models_context_are_refused(rendered, tiny_model):
         ValueError, match="sequence_length is 129, but the model's max_position_emb"
     ):
         train(Trainee(tiny_model(), None, Sft()), Batches(rendered), long, 0, "test")
+
+
+@pytest.mark.parametrize("family", ["LFM 2", "Mamba 2", "Phi 3.5 and 4 mini (LongRoPE)"])
+@pytest.mark.parametrize("how", [{}, {"zero_stage": 3}, {"activation_checkpointing": True}])
+def test_a_student_that_cannot_be_packed_is_told_of_and_learns_the_same(
+    rendered, tiny_model, capsys, monkeypatch, family, how
+):
+    plain = SETTINGS.model_copy(update={"sequence_length": 60})
+
+    def run(settings):
+        lm = tiny_model(family)
+        table = train(Trainee(lm, None, Sft()), Batches(rendered), settings, 0, "test")[1]
+        assert f"{type(lm).__name__} does not read a document" in capsys.readouterr().out
+        return table
+
+    def one_by_one(lm, lengths, *_):
+        return [[index] for index in range(len(lengths))]
+
+    found = run(plain.model_copy(update=how))
+    monkeypatch.setattr(reading, "passes_of", one_by_one)
+    expected = run(plain)
+    for column in ("loss", "grad_norm"):
+        assert found[column].tolist() == pytest.approx(expected[column].tolist(), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from transformers import LlamaConfig
+from transformers import LlamaConfig, Mamba2Config, Phi3Config
 
 from bld.config.checks import read_settings
 from bld.pipeline.plan.costs import flops, hours, make_plan, short, size
@@ -267,6 +267,46 @@ def test_numbers_are_rounded_to_what_tells_something(words, expected):
 def test_every_experiment_that_comes_along_can_be_planned(plan, path):
     raw = yaml.safe_load(path.read_text())
     assert plan(raw).refusals == []
+
+
+@pytest.mark.parametrize(
+    "config, words",
+    [
+        (Mamba2Config(num_heads=16, head_dim=64, hidden_size=512), "carry a state along a row, so"),
+        (
+            Phi3Config(
+                max_position_embeddings=131072,
+                original_max_position_embeddings=256,
+                rope_parameters={
+                    "rope_type": "longrope",
+                    "rope_theta": 1e4,
+                    "original_max_position_embeddings": 256,
+                    "short_factor": [1.0] * 48,
+                    "long_factor": [2.0] * 48,
+                },
+            ),
+            "are encoded otherwise in texts of more than 256 tokens, so",
+        ),
+    ],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_rows_of_one_document_are_counted_and_told(plan, t1, tmp_path, config, words):
+    student = next(iter(t1["students"].values()))["model"]
+    folder = tmp_path / "resources/models" / student
+    folder.mkdir(parents=True)
+    config.save_pretrained(folder)
+    out = io.StringIO()
+    print_plan(plan(t1), out)
+    told = " ".join(out.getvalue().split())
+    assert words in told and "document is read in a row of its own; 11% of padding are c" in told
+
+
+def test_a_kind_that_is_not_supported_is_refused(plan, t1, tmp_path):
+    folder = tmp_path / "resources/models/llama_3b"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    with pytest.raises(ValueError, match="no causal language model of text alone"):
+        plan(t1)
 
 
 def test_a_mixture_of_experts_is_refused(plan, t1, tmp_path):

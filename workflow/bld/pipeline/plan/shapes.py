@@ -236,7 +236,10 @@ def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
         and not isinstance(module, torch.nn.Embedding)
         and all(module.weight is not table for table in tables)
     }
-    heads = made.num_attention_heads
+    # Where no layer attends (Mamba), there are none.
+    heads = (
+        getattr(made, "num_attention_heads", 0) if has_states(made) else made.num_attention_heads
+    )
     head_width = getattr(made, "head_dim", None) or made.hidden_size // heads
     body = [x for x in lm.parameters() if all(x is not table for table in tables)]
     return Shape(
