@@ -66,6 +66,11 @@ class LiveTeacher:
         self._scorer = open_models(folders, *rendered_as, partial(open_teacher, scoring=scoring))
         self._kept = scoring.top_p, scoring.top_k_symbols
 
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on its models, see `ByteScorer.notes`."""
+        return self._scorer.notes
+
     def signals(self, split: Path, symbols: Sequence[int]) -> LiveSignals:
         """Its signals for the documents in this folder of a split, as many of the first ones as
         `symbols` has numbers."""

@@ -83,6 +83,8 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         add_lora(lm, training.lora, settings.seed)
 
     teacher = LiveTeacher(inputs.teacher, settings.teacher) if settings.teacher else None
+    for note in teacher.notes if teacher else ():
+        print(f"teacher: {note}")
 
     def batches(manifest: Path, cache: Path | None, at_most: int | None = None) -> Batches:
         ids, documents = render_split(manifest, renderer, at_most)
