@@ -79,7 +79,7 @@ def _result(
     if not any(document.supervised for document in documents):
         raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
     rows: list[dict[str, Any]] = [
-        {"id": d.id, "kind": d.kind, "nats": cost, "bytes": len(d.supervised)}
+        {"id": d.id, "kind": d.kind, "group": d.group, "nats": cost, "bytes": len(d.supervised)}
         for d, cost in zip(documents, nats, strict=True)
     ]
     kinds = sorted({document.kind for document in documents})
