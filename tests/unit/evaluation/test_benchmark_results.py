@@ -1,6 +1,7 @@
 """Local benchmarks on tiny models: the figures are those of lm-eval called by hand, and those of
 this project."""
 
+import json
 import math
 
 import lm_eval
@@ -136,6 +137,14 @@ def test_the_value_is_the_mean_over_documents_of_the_primary_metric(kind, run):
     assert found["higher_is_better"] is True
     name = TASKS[kind]
     assert [row["id"] for row in found["per_document"]] == [f"{name}:{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_questions_have_the_groups_of_the_documents_that_they_are_made_from(kind, run, data, split):
+    group_of = {document.id: document.group for document in split[kind]}
+    lines = (data[kind] / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+    groups = [row["group"] for row in run(kind)["per_document"]]
+    assert groups == [group_of[json.loads(line)["id"]] for line in lines]
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)

@@ -163,6 +163,7 @@ def results(student, data, tmp_path_factory):
 def test_a_public_task_runs_offline_as_it_is(results):
     found = results["piqa"]
     assert [row["id"] for row in found["per_document"]] == [f"piqa:{i}" for i in range(5)]
+    assert all(row["group"] == row["id"] for row in found["per_document"])
     assert found["value"] == sum(row["value"] for row in found["per_document"]) / 5
     assert found["metrics"].keys() == {"acc", "acc_stderr", "acc_norm", "acc_norm_stderr"}
     assert (found["few_shot"], found["metric"], found["documents"]) == (1, "acc_norm", 5)

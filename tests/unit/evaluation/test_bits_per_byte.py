@@ -42,7 +42,7 @@ def test_it_is_what_the_models_own_logits_charge_for_the_supervised_bytes(kind, 
     assert len(all_ends) == 5
     assert found["end_nats"] == pytest.approx(sum(all_ends) / 5, rel=1e-5)
     rows = found["per_document"]
-    assert [row["id"] for row in rows] == [d.id for d in documents]
+    assert [(row["id"], row["group"]) for row in rows] == [(d.id, d.group) for d in documents]
     assert [row["bytes"] for row in rows] == size
     assert [row["nats"] for row in rows] == pytest.approx(nats, rel=1e-5)
     text = found["by_kind"]["text"]

@@ -208,6 +208,7 @@ def test_what_users_say_is_not_counted_and_a_silent_document_has_no_symbols(scor
     assert found["per_document"][0] == {
         "id": "s",
         "kind": "silent",
+        "group": silent.group,
         "symbols": 0,
         "bytes": 0,
         "jsd": 0,

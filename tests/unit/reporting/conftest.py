@@ -32,7 +32,8 @@ class Factory:
     """Writes the input files of reports into a folder.
 
     A model is known by its name and `level`, its bits per byte; every document has a length and a
-    difficulty of its own, which all models share. `spread` is what is left to chance.
+    difficulty of its own, which all models share; two documents are a group. `spread` is what is
+    left to chance.
     """
 
     def __init__(self, folder: Path, documents: int = 200) -> None:
@@ -117,7 +118,8 @@ class Factory:
             "end_nats": 12.5,
             "by_kind": {},
             "per_document": [
-                {"id": one, "kind": KINDS[index % 3], "nats": float(nats), "bytes": int(size)}
+                {"id": one, "kind": KINDS[index % 3], "group": f"group-{index // 2:02d}"}
+                | {"nats": float(nats), "bytes": int(size)}
                 for index, (one, nats, size) in enumerate(zip(ids, nats_D, sizes_D, strict=True))
             ],
         }
@@ -131,6 +133,7 @@ class Factory:
                 {
                     "id": f"doc-{2 * index:03d}",
                     "kind": KINDS[index % 3],
+                    "group": f"group-{index:02d}",
                     "symbols": size + 1,
                     "bytes": size,
                     "jsd": float(0.02 * bits * size),
@@ -208,7 +211,10 @@ class Factory:
         """A benchmark of right answers: fewer bits per byte give more of them."""
         chances_D = np.random.default_rng(number_of("question")).random(120)
         right_D = (chances_D < (4 - level) / 2).astype(float)
-        rows = [{"id": f"recall:{at}", "value": float(one)} for at, one in enumerate(right_D)]
+        rows = [
+            {"id": f"recall:{at}", "group": f"recall:{at}", "value": float(one)}
+            for at, one in enumerate(right_D)
+        ]
         error = float(right_D.std(ddof=1) / math.sqrt(len(right_D)))
         return self.benchmark("recall", "acc", float(right_D.mean()), error, True, rows)
 
@@ -216,7 +222,8 @@ class Factory:
         """A benchmark in bits per byte."""
         bits_D = self.bits(f"prose {name}", level)
         rows = [
-            {"id": f"prose:{at}", "value": float(bits * math.log(2) * size), "bytes": int(size)}
+            {"id": f"prose:{at}", "group": f"group-{at // 2:02d}"}
+            | {"value": float(bits * math.log(2) * size), "bytes": int(size)}
             for at, (bits, size) in enumerate(zip(bits_D, self.sizes_D, strict=True))
         ]
         value = float((bits_D * self.sizes_D).sum() / self.sizes_D.sum())

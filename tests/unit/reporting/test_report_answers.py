@@ -47,14 +47,13 @@ def test_a_small_page_reads_like_this(factory, answers):
             ],
         ),
         CERTAINTY: (
-            "Documents: 200, seeds: 1",
+            "Documents: 200, groups: 100, seeds: 1",
             [
-                "Intervals are 95 %, from resampling the held-out documents, the same for both "
-                "models "
-                "of a comparison. They do not cover what another seed would change. Of comparisons "
+                "Intervals are 95 %, from resampling groups of held-out documents (those of one "
+                "module, one source file or identical texts), the same for both models of a "
+                "comparison. They do not cover what another seed would change. Of comparisons "
                 "without a true difference one in twenty shows one; this page makes 4. Failures "
-                "and "
-                "warnings: 1."
+                "and warnings: 1."
             ],
         ),
     }
@@ -160,21 +159,21 @@ def test_costs_that_are_not_known_are_not_told(factory, answers):
     assert answers(*runs)[COST] == ("Not measured", ["No two trainings can be compared."])
 
 
-def test_seeds_and_documents_are_counted(factory, answers):
+def test_seeds_documents_and_groups_are_counted(factory, answers):
     runs = [
         factory.run(f"{method}-{seed}", method, seed=seed)
         for seed in (1, 2)
         for method in ("sft", "bld")
     ]
-    assert answers(*runs)[CERTAINTY][0] == "Documents: 200, seeds: 2"
+    assert answers(*runs)[CERTAINTY][0] == "Documents: 200, groups: 100, seeds: 2"
     assert answers(*runs, factory.run("uld-1", "uld"))[CERTAINTY][0].endswith("seeds: 1 to 2")
 
 
-def test_one_document_leaves_the_interval_unknown(factory, answers):
-    factory.sizes_D, factory.difficulty_D = factory.sizes_D[:1], factory.difficulty_D[:1]
+def test_one_group_of_documents_leaves_the_interval_unknown(factory, answers):
+    factory.sizes_D, factory.difficulty_D = factory.sizes_D[:2], factory.difficulty_D[:2]
     found = answers(factory.run("sft-1"), factory.run("bld-1", "bld", level=1.5))
     assert found[GAIN][0] == "No difference shown"
-    assert "95 % interval unknown from one document" in found[GAIN][1][0]
+    assert "95 % interval unknown from one group" in found[GAIN][1][0]
 
 
 def test_a_failed_baseline_does_not_hide_what_its_other_seeds_show(factory, answers):

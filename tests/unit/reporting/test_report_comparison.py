@@ -233,10 +233,21 @@ def test_a_document_that_was_scored_twice_is_an_error_that_names_it(factory):
 
 def test_a_question_that_was_asked_twice_is_an_error_that_names_it(factory):
     run = factory.run("a")
-    rows = [{"id": "recall:1", "value": 1.0}, {"id": "recall:1", "value": 0.0}]
+    rows = [{"id": "recall:1", "group": "a", "value": value} for value in (1.0, 0.0)]
     factory.edit(run.files["run/recall"], per_document=rows)
     with pytest.raises(ValueError, match="'recall:1' was scored twice for 'a'"):
         paired(read_runs([run])[0].model, "recall")
+
+
+@pytest.mark.parametrize("metric", ["bits_per_byte", "byte_jsd", "recall", "prose"])
+def test_a_document_without_its_group_is_an_error_that_says_what_to_do(factory, metric):
+    run = factory.run("a")
+    for key in ("bits_per_byte", "byte_divergence", "recall", "prose"):
+        path = run.files[f"run/{key}"]
+        rows = json.loads(path.read_text())["per_document"]
+        factory.edit(path, per_document=[{**row, "group": None} for row in rows])
+    with pytest.raises(ValueError, match=r"for 'a' without its group.*evaluate the model again"):
+        paired(read_runs([run])[0].model, metric)
 
 
 @pytest.mark.parametrize("metric", ["bits_per_byte", "byte_jsd", "recall", "prose"])

@@ -17,12 +17,20 @@ def frames(*runs):
 
 def documents(run):
     rows = json.loads(run.files["run/bits_per_byte"].read_text())["per_document"]
-    return {row["id"]: (row["nats"] / math.log(2), row["bytes"]) for row in rows}
+    return {row["id"]: (row["nats"] / math.log(2), row["bytes"], row["group"]) for row in rows}
+
+
+def by_group(values, run):
+    """Sums over the documents of each group, by values in the order of documents."""
+    sums = {}
+    for value, (_, _, group) in zip(values, documents(run).values(), strict=True):
+        sums[group] = sums.get(group, 0) + value
+    return np.array(list(sums.values()))
 
 
 def bits(run):
-    pairs = documents(run).values()
-    return sum(total for total, _ in pairs) / sum(size for _, size in pairs)
+    rows = documents(run).values()
+    return sum(total for total, _, _ in rows) / sum(size for _, size, _ in rows)
 
 
 @pytest.fixture
@@ -48,13 +56,13 @@ def test_methods_stand_by_their_bits_per_byte_with_means_over_seeds(three):
     assert table["verdict"].tolist() == ["better", "better", "baseline"]
 
 
-def test_the_interval_of_a_method_is_over_documents_with_the_seeds_averaged_in_each(three):
+def test_the_interval_of_a_method_is_over_groups_with_the_seeds_averaged_in_each(three):
     row = frames(*three)["methods"].iloc[2]
     first, second = (documents(run) for run in three[:2])
-    totals_D = np.array([(first[one][0] + second[one][0]) / 2 for one in first])
-    sizes_D = np.array([first[one][1] for one in first])
-    residuals_D = totals_D - sizes_D * totals_D.sum() / sizes_D.sum()
-    error = math.sqrt((residuals_D**2).sum()) / sizes_D.sum()
+    totals_G = by_group([(first[one][0] + second[one][0]) / 2 for one in first], three[0])
+    sizes_G = by_group([first[one][1] for one in first], three[0])
+    residuals_G = totals_G - sizes_G * totals_G.sum() / sizes_G.sum()
+    error = math.sqrt((residuals_G**2).sum()) / sizes_G.sum()
     assert row["bits_per_byte"] - row["low"] == pytest.approx(1.96 * error, rel=0.12)
     assert row["high"] - row["bits_per_byte"] == pytest.approx(1.96 * error, rel=0.12)
 
@@ -182,7 +190,9 @@ def test_the_interval_of_a_rank_agrees_with_the_error_of_its_mean(three):
     ranks = [
         1 + sum(runs[other][one][0] < runs["uld"][one][0] for other in runs) for one in runs["uld"]
     ]
-    error = statistics.stdev(ranks) / math.sqrt(len(ranks))
+    # Every group has two documents, so their mean is over groups alike.
+    ranks_G = by_group(ranks, three[2]) / 2
+    error = statistics.stdev(ranks_G) / math.sqrt(len(ranks_G))
     found = row.loc["uld"]
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
 

@@ -149,18 +149,25 @@ def test_metrics_without_development_evaluations_say_nothing(notes, seeds):
     assert notes(*seeds) == []
 
 
-def test_few_documents_are_told_once_for_each_measure(build, factory):
-    factory.sizes_D, factory.difficulty_D = factory.sizes_D[:20], factory.difficulty_D[:20]
+@pytest.mark.parametrize(
+    "documents, found",
+    [
+        (20, "only 10 groups, so intervals are too narrow"),
+        (2, "one group, so there are no intervals"),
+    ],
+)
+def test_few_groups_are_told_once_for_each_measure(build, factory, documents, found):
+    factory.sizes_D = factory.sizes_D[:documents]
+    factory.difficulty_D = factory.difficulty_D[:documents]
     runs = [
         factory.run(f"{method}-{seed}", method, seed=seed, level=level)
         for method, level in (("sft", 2.5), ("bld", 2.4))
         for seed in (1, 2)
     ]
-    starts = [note.partition(", so")[0] for note in build(*runs).notes()]
-    assert starts == [
-        "Bits per byte: only 20 documents of docs",
-        "prose: only 20 questions",
-        "Byte divergence: only 10 documents of docs",
+    assert build(*runs).notes() == [
+        f"Bits per byte: the {documents} documents of docs are {found}.",
+        f"prose: the {documents} questions are {found}.",
+        f"Byte divergence: the {documents // 2} documents of docs are {found}.",
     ]
 
 

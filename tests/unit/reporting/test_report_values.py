@@ -37,28 +37,34 @@ def figures(whole, row, task):
 
 
 def sums(per_document, task):
-    """(total, size) by document, in bits where bytes are counted."""
-    if task == "byte_jsd":
-        return {row["id"]: (row["jsd"], row["symbols"]) for row in per_document}
-    if task == "bits_per_byte":
-        return {row["id"]: (row["nats"] / math.log(2), row["bytes"]) for row in per_document}
-    return {
-        row["id"]: (row["value"] / (math.log(2) if "bytes" in row else 1), row.get("bytes", 1))
-        for row in per_document
-    }
+    """(total, size, group) by document, in bits where bytes are counted."""
+    found = {}
+    for row in per_document:
+        if task == "byte_jsd":
+            pair = row["jsd"], row["symbols"]
+        elif task == "bits_per_byte":
+            pair = row["nats"] / math.log(2), row["bytes"]
+        else:
+            pair = row["value"] / (math.log(2) if "bytes" in row else 1), row.get("bytes", 1)
+        found[row["id"]] = (*pair, row["group"])
+    return found
 
 
-def ratio(pairs):
-    return sum(total for total, _ in pairs) / sum(size for _, size in pairs)
+def ratio(rows):
+    return sum(total for total, _, _ in rows) / sum(size for _, size, _ in rows)
 
 
-def check_interval(row, pairs):
-    """An own bootstrap: documents drawn by index, another generator and seed."""
-    pairs_D2 = np.array(pairs)
-    drawn_RD = np.random.Generator(np.random.Philox(99)).integers(
-        0, len(pairs_D2), (RESAMPLES, len(pairs_D2))
+def check_interval(row, rows):
+    """An own bootstrap: groups drawn by index, another generator and seed."""
+    groups = {}
+    for total, size, group in rows:
+        before = groups.get(group, (0, 0))
+        groups[group] = before[0] + total, before[1] + size
+    pairs_G2 = np.array(list(groups.values()))
+    drawn_RG = np.random.Generator(np.random.Philox(99)).integers(
+        0, len(pairs_G2), (RESAMPLES, len(pairs_G2))
     )
-    totals_R, sizes_R = (pairs_D2[drawn_RD, column].sum(axis=1) for column in (0, 1))
+    totals_R, sizes_R = (pairs_G2[drawn_RG, column].sum(axis=1) for column in (0, 1))
     low, high = np.percentile(totals_R / sizes_R, [2.5, 97.5])
     assert float(row["low"]) == pytest.approx(low, abs=0.15 * (high - low))
     assert float(row["high"]) == pytest.approx(high, abs=0.15 * (high - low))
@@ -119,12 +125,12 @@ def test_comparisons_follow_from_documents_that_are_paired(whole):
                 for name in (ours, theirs)
             )
             assert one.keys() == other.keys()
-            of_seeds.append({key: (one[key][0] - other[key][0], one[key][1]) for key in one})
+            of_seeds.append({key: (one[key][0] - other[key][0], *one[key][1:]) for key in one})
         by_seed = [ratio(list(pairs.values())) for pairs in of_seeds]
         assert list(map(float, row["difference_by_seed"].split())) == pytest.approx(by_seed)
         assert close(row["difference"], sum(by_seed) / len(by_seed))
         means = [
-            (sum(pairs[key][0] for pairs in of_seeds) / len(of_seeds), of_seeds[0][key][1])
+            (sum(pairs[key][0] for pairs in of_seeds) / len(of_seeds), *of_seeds[0][key][1:])
             for key in of_seeds[0]
         ]
         check_interval(row, means)

@@ -22,7 +22,8 @@ class Document:
     valid UTF-8.
 
     `kind` is for reporting: "source", "docstring", "topic", "conversation" or "text". Documents of
-    one `group` never fall into different splits.
+    one `group` (of one module, say, or with identical texts) are not independent: they never fall
+    into different splits, and intervals draw them together.
     """
 
     id: str

@@ -84,7 +84,7 @@ def _result(
     if not any(sizes):
         raise ValueError("the documents hold no supervised byte, so there is nothing to measure")
     rows: list[dict[str, Any]] = [
-        {"id": d.id, "kind": d.kind, "nats": cost, "bytes": size}
+        {"id": d.id, "kind": d.kind, "group": d.group, "nats": cost, "bytes": size}
         for d, cost, size in zip(documents, nats, sizes, strict=True)
     ]
     kinds = sorted({document.kind for document in documents})

@@ -185,6 +185,7 @@ def _of_document(document: Document, table: Table) -> dict[str, Any]:
     return {
         "id": document.id,
         "kind": document.kind,
+        "group": document.group,
         "symbols": len(is_byte),
         "bytes": int(is_byte.sum()),
         "jsd": float(table["jsd"].sum()),

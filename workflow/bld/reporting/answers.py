@@ -122,19 +122,21 @@ def _cost_sentence(cells: Cells, name: str, row: int) -> Markup:
 
 
 def _certainty(tables: Tables, notes: int) -> Answer:
-    documents = [len(run.model.documents) for run in tables.runs if len(run.model.documents)]
+    evaluated = [run.model.documents for run in tables.runs if len(run.model.documents)]
     seeds = [len(comparison.seeds) for _, comparison in tables.with_baseline] or [1]
-    if not documents:
+    if not evaluated:
         return Answer("How sure is that?", "Not at all", [Markup("No run was evaluated.")])
     text = (
-        "Intervals are 95\u00a0%, from resampling the held-out documents, the same for both models "
-        "of a comparison. They do not cover what another seed would change. Of comparisons without "
-        "a true difference one in twenty shows one; this page makes {}. "
+        "Intervals are 95\u00a0%, from resampling groups of held-out documents (those of one "
+        "module, one source file or identical texts), the same for both models of a comparison. "
+        "They do not cover what another seed would change. Of comparisons without a true "
+        "difference one in twenty shows one; this page makes {}. "
         '<a href="#notes">Failures and warnings</a>: {}.'
     )
     return Answer(
         "How sure is that?",
-        f"Documents: {_range(documents)}, seeds: {_range(seeds)}",
+        f"Documents: {_range([*map(len, evaluated)])}, "
+        f"groups: {_range([x['group'].nunique() for x in evaluated])}, seeds: {_range(seeds)}",
         [Markup(text).format(len(tables.with_baseline), notes)],
     )
 

@@ -55,7 +55,7 @@ class Comparison(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A metric as sums over documents: columns total and size, by document id."""
+    """A metric as sums over documents: columns group, total and size, by document id."""
 
     documents: pd.DataFrame
     higher_is_better: bool | None
@@ -68,8 +68,8 @@ def paired(model: EvaluatedModel, metric: str) -> Paired | None:
     twice.
     """
     if metric == BITS:
-        documents = model.documents
-        frame = pd.DataFrame({"total": documents["nats"] / math.log(2), "size": documents["bytes"]})
+        frame = model.documents.rename(columns={"nats": "total", "bytes": "size"})
+        frame["total"] /= math.log(2)
         better = False
     elif metric == DIVERGENCE:
         rows = model.result("byte_divergence").get("per_document", [])
@@ -82,13 +82,9 @@ def paired(model: EvaluatedModel, metric: str) -> Paired | None:
         rows = result.get("per_document", [])
         frame = by_document(rows, ["value", "bytes"], model.name)
         in_bits = frame["bytes"].notna().any()
-        frame = pd.DataFrame(
-            {
-                "total": frame["value"] / (math.log(2) if in_bits else 1),
-                "size": frame["bytes"].fillna(1),
-            }
-        )
-    return Paired(frame, better) if len(frame) else None
+        frame = frame.rename(columns={"value": "total", "bytes": "size"}).fillna({"size": 1})
+        frame["total"] /= math.log(2) if in_bits else 1
+    return Paired(frame[["group", "total", "size"]], better) if len(frame) else None
 
 
 class OtherDocumentsError(ValueError):
@@ -122,7 +118,8 @@ def difference(
     """The paired difference ours - theirs, averaged over pairs (one pair a seed); None where one of
     them was not evaluated by the metric.
 
-    Raises OtherDocumentsError that names the first document which two of the models do not share.
+    The groups of documents that the interval draws are the same for all models. Raises
+    OtherDocumentsError that names the first document which two of the models do not share.
     """
     frames = [pair.documents for x in (*ours, *theirs) if (pair := paired(x, metric))]
     if len(frames) < len(ours) + len(theirs):
@@ -134,7 +131,7 @@ def difference(
         for ours_D, theirs_D in zip(frames[: len(ours)], frames[len(ours) :], strict=True)
     ]
     mean_gap = pd.concat(gaps, axis=1).mean(axis=1)
-    return ratio(mean_gap.to_numpy(), frames[0]["size"].to_numpy())
+    return ratio(mean_gap, frames[0]["size"], frames[0]["group"])
 
 
 class _Pair(NamedTuple):

@@ -94,7 +94,7 @@ class EvaluatedModel:
 
     @cached_property
     def documents(self) -> pd.DataFrame:
-        """Columns kind, nats and bytes, by document id, sorted. ValueError if an id comes twice."""
+        """Columns group, kind, nats and bytes; as `by_document`."""
         rows = self.result("bits_per_byte").get("per_document", [])
         return by_document(rows, ["kind", "nats", "bytes"], self.name)
 
@@ -199,12 +199,19 @@ def _read_run(inputs: RunInputs, series: str) -> Run:
 
 
 def by_document(rows: Sequence[Mapping[str, Any]], columns: list[str], model: str) -> pd.DataFrame:
-    """Rows with an `id` as a table by it, sorted. Raises ValueError if one comes twice."""
-    frame = pd.DataFrame(rows, columns=["id", *columns])
+    """Rows with `id` and `group` as a table by id, sorted: the group and these columns. Raises
+    ValueError if an id comes twice, or has no group."""
+    frame = pd.DataFrame(rows, columns=["id", "group", *columns])
     twice = frame["id"].duplicated()
     if twice.any():
         raise ValueError(
             f"document {frame.loc[twice, 'id'].iloc[0]!r} was scored twice for {model!r}"
+        )
+    alone = frame["group"].isna()
+    if alone.any():
+        raise ValueError(
+            f"document {frame.loc[alone, 'id'].iloc[0]!r} was scored for {model!r} without its "
+            "group, as versions before 0.2 did: evaluate the model again"
         )
     return frame.set_index("id").sort_index()
 

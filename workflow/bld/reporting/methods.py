@@ -49,7 +49,7 @@ def over_seeds(runs: Iterable[Run]) -> Estimate:
     if not frames or any(not frame["bytes"].equals(frames[0]["bytes"]) for frame in frames):
         return UNKNOWN
     nats = pd.concat([frame["nats"] for frame in frames], axis=1).mean(axis=1)
-    return bits_per_byte(nats.to_numpy(), frames[0]["bytes"].to_numpy())
+    return bits_per_byte(nats, frames[0]["bytes"], frames[0]["group"])
 
 
 def _counted(variant: dict[int, Run]) -> list[tuple[int, Run]]:
@@ -140,9 +140,10 @@ def _ranked(methods: Sequence[BySeed], seeds: Sequence[int]) -> list[dict[str, A
     if not methods:
         return []
     ranks_DM = np.mean([_ranks([method[seed] for method in methods]) for seed in seeds], axis=0)
+    groups_D = methods[0][seeds[0]].model.documents["group"]
     rows = []
     for method, ranks_D in zip(methods, ranks_DM.T, strict=True):
-        rank = ratio(ranks_D, np.ones(len(ranks_D)))
+        rank = ratio(ranks_D, np.ones(len(ranks_D)), groups_D)
         first = method[seeds[0]]
         student, corpus = first.setting
         rows.append(

@@ -115,10 +115,10 @@ def _methods(tables: Tables) -> PageTable:
         "models",
         "All methods",
         "Means over the seeds of a method, fewest bits per byte first, with 95\u00a0% intervals "
-        "over documents. The difference is the method minus SFT on the same documents and seeds; "
-        "it is shown where its interval excludes zero. Costs are means over runs, in small as "
-        "multiples of SFT on the same kind of device, without scoring the teacher ahead of "
-        "training.",
+        "over groups of documents. The difference is the method minus SFT on the same documents "
+        "and seeds; it is shown where its interval excludes zero. Costs are means over runs, in "
+        "small as multiples of SFT on the same kind of device, without scoring the teacher ahead "
+        "of training.",
         {
             "Method": text_column(lambda row: label(row.series), setting),
             "Seeds": text_column(lambda row: row.seeds),

@@ -56,10 +56,9 @@ def model_row(
     """A model's row: its bits per byte, before and after, and its divergence."""
     start = before.get(model.name) if model.seed is not None else None
     bits, interval = model.bits_per_byte, Estimate(math.nan, math.nan, math.nan)
-    if len(model.documents):
-        interval = bits_per_byte(
-            model.documents["nats"].to_numpy(), model.documents["bytes"].to_numpy()
-        )
+    documents = model.documents
+    if len(documents):
+        interval = bits_per_byte(documents["nats"], documents["bytes"], documents["group"])
     return _identity(model) | {
         "bits_per_byte": bits,
         "low": interval.low,
@@ -87,12 +86,12 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
 
 
 def benchmark_rows(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
-    """A row per benchmark of a model, with an interval over its questions."""
+    """A row per benchmark of a model, with an interval over groups of its questions."""
     for task in model.benchmarks:
         result = model.result(task)
         pair = paired(model, task)
         assert pair, "a benchmark holds a value for every document"
-        interval = ratio(pair.documents["total"].to_numpy(), pair.documents["size"].to_numpy())
+        interval = ratio(*(pair.documents[name] for name in ("total", "size", "group")))
         names = "metric value stderr higher_is_better documents few_shot chat_template limit"
         yield (
             _identity(model)
@@ -120,16 +119,16 @@ def _training_identity(run: Run) -> dict[str, Any]:
 def rows_by_kind(model: EvaluatedModel) -> Iterator[dict[str, Any]]:
     """A row per kind of document, and one for all."""
     documents = model.documents
-    groups = [(ALL, documents), *documents.groupby("kind", sort=True)] if len(documents) else []
-    for kind, group in groups:
-        estimate = bits_per_byte(group["nats"].to_numpy(), group["bytes"].to_numpy())
+    kinds = [(ALL, documents), *documents.groupby("kind", sort=True)] if len(documents) else []
+    for kind, own in kinds:
+        estimate = bits_per_byte(own["nats"], own["bytes"], own["group"])
         yield _identity(model) | {
             "kind": kind,
             "bits_per_byte": estimate.value,
             "low": estimate.low,
             "high": estimate.high,
-            "bytes": int(group["bytes"].sum()),
-            "documents": len(group),
+            "bytes": int(own["bytes"].sum()),
+            "documents": len(own),
         }
 
 

@@ -245,9 +245,9 @@ def test_what_was_not_measured_is_said_not_to_be(made):
     assert "model-index" not in card.data.to_dict()
 
 
-def test_one_document_leaves_the_interval_unknown(made):
+def test_one_group_of_documents_leaves_the_interval_unknown(made):
     made.tables["models"] = [made.tables["models"][0], "mine|bld marginal|0|docs|2.5|||0.1"]
-    assert row_of(made.card(), "This model")[2] == "unknown from one document"
+    assert row_of(made.card(), "This model")[2] == "unknown from one group"
 
 
 def test_the_crate_is_named_with_its_whole_digest(made):

@@ -107,7 +107,8 @@ class Small:
         self.record("prepare_student", [DOCUMENTS, STUDENT], trained)
         for path, model, nats in ((BITS, MODEL, 90.0), (BITS_BEFORE, STUDENT, 120.0)):
             rows = [
-                {"id": f"{at}", "kind": "text", "nats": nats + at, "bytes": 50} for at in range(6)
+                {"id": f"{at}", "kind": "text", "group": f"{at}", "nats": nats + at, "bytes": 50}
+                for at in range(6)
             ]
             bits = {
                 "bits_per_byte": nats / 35,

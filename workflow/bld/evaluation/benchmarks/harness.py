@@ -54,7 +54,7 @@ def run_benchmark(data: Path, model: Path, settings: EvaluateBenchmark) -> dict[
         )
     return {
         "task": name,
-        **summary(results, tasks, group, metric),
+        **summary(results, tasks, group, metric, has_groups=settings.task is None),
         "chat_template": settings.chat_template,
         "limit": settings.limit,
     }
@@ -112,15 +112,22 @@ class WholeTexts(HFLM):  # type: ignore[misc]
 
 
 def summary(
-    results: Mapping[str, Any], tasks: Mapping[str, Task], group: Group | None, metric: str
+    results: Mapping[str, Any],
+    tasks: Mapping[str, Task],
+    group: Group | None,
+    metric: str,
+    has_groups: bool,
 ) -> dict[str, Any]:
-    """What is kept of lm-eval's results; `metric` is the primary one.
+    """What is kept of lm-eval's results; `metric` is the primary one. `has_groups`: the questions
+    were made from documents and name their groups; else each is a group by itself.
 
     A group or tag for which lm-eval gives no value gets the mean over all documents of its tasks
     and the pooled standard error, as lm-eval gives for other groups. Bits per byte have no standard
     error there: here it is that of a ratio of sums.
     """
-    rows = [row for task in tasks for row in _rows(task, results["samples"][task], metric)]
+    rows = [
+        row for task in tasks for row in _rows(task, results["samples"][task], metric, has_groups)
+    ]
     subtasks = {task: _numbers(results["results"][task]) for task in tasks}
     sizes = [results["n-samples"][task]["effective"] for task in tasks]
     metrics = _pooled(subtasks, sizes, checks.common_metrics(tasks))
@@ -190,7 +197,9 @@ def _pooled(
     return pooled
 
 
-def _rows(task: str, samples: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+def _rows(
+    task: str, samples: Sequence[Mapping[str, Any]], metric: str, has_groups: bool
+) -> list[dict[str, Any]]:
     """The primary metric of every document: nats and bytes for bits per byte, the mean of a
     list."""
     name, _, chosen = metric.partition(",")
@@ -198,7 +207,8 @@ def _rows(task: str, samples: Sequence[Mapping[str, Any]], metric: str) -> list[
     for sample in samples:
         if sample["filter"] != (chosen or "none"):
             continue
-        value, identity = sample[name], {"id": f"{task}:{sample['doc_id']}"}
+        value, question = sample[name], f"{task}:{sample['doc_id']}"
+        identity = {"id": question, "group": sample["doc"]["group"] if has_groups else question}
         if name == ROLLING:
             log_likelihood, size = value
             rows.append({**identity, "value": -float(log_likelihood), "bytes": size})

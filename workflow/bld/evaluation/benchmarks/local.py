@@ -93,7 +93,13 @@ def _choices(found: Sequence[_Piece | None], draw: random.Random) -> Iterator[Ro
         draw.shuffle(candidates)
         answer = candidates.index(piece.text)
         rows.append(
-            {"id": piece.id, "source": piece.before, "candidates": candidates, "answer": answer}
+            {
+                "id": piece.id,
+                "group": piece.group,
+                "source": piece.before,
+                "candidates": candidates,
+                "answer": answer,
+            }
         )
     draw.shuffle(rows)
     yield from rows
@@ -149,14 +155,23 @@ def next_words(documents: Sequence[Document], draw: random.Random) -> Iterator[R
         if fit:
             word = draw.choice(fit)
             source = text[: word.start()].rstrip(" \t")
-            yield {"id": document.id, "source": source, "word": word[0]}
+            yield {
+                "id": document.id,
+                "group": document.group,
+                "source": source,
+                "word": word[0],
+            }
 
 
 def texts(documents: Sequence[Document], draw: random.Random) -> Iterator[Row]:
     """Documents of plain text, whole."""
     for document in draw.sample(documents, len(documents)):
         if [segment.role for segment in document.segments] == ["text"]:
-            yield {"id": document.id, "text": document.content.decode()}
+            yield {
+                "id": document.id,
+                "group": document.group,
+                "text": document.content.decode(),
+            }
 
 
 Maker = Callable[[Sequence[Document], random.Random], Iterator[Row]]

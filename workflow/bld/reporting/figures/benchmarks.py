@@ -29,8 +29,9 @@ def draw(frames: Frames, palette: Palette) -> Drawn:
 FIGURE = Figure(
     title="Benchmarks",
     caption=(
-        "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over the "
-        "questions for each model by itself."
+        "Every benchmark with its models, best first. Bars are 95 % bootstrap intervals over "
+        "groups of questions for each model by itself: questions made from documents are grouped "
+        "as those are, and every other one is by itself."
     ),
     section="benchmarks",
     tables=["benchmarks"],

@@ -27,9 +27,9 @@ FIGURE = Figure(
     title="Bits per byte",
     caption=(
         "Bits per byte on the held-out documents for the teacher, the student before training, and "
-        "every run; fewer are better. Bars are 95 % bootstrap intervals over documents for each "
-        "model by itself. All models are evaluated on the same documents, so models whose bars "
-        "overlap may still differ: the comparison with SFT pairs the documents."
+        "every run; fewer are better. Bars are 95 % bootstrap intervals over groups of documents "
+        "for each model by itself. All models are evaluated on the same documents, so models whose "
+        "bars overlap may still differ: the comparison with SFT pairs the documents."
     ),
     section="models",
     tables=["bits_per_byte"],

@@ -69,7 +69,7 @@ FIGURE = Figure(
     caption=(
         "Bits per byte by kind of document, the kind with most bytes first. Each student has a "
         "panel. Within a kind each method has its own line, which its seeds share. Bars are 95 % "
-        "bootstrap intervals over the documents of the kind."
+        "bootstrap intervals over groups of documents of the kind."
     ),
     section="models",
     tables=["bits_per_byte"],

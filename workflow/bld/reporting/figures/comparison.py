@@ -45,8 +45,8 @@ FIGURE = Figure(
     caption=(
         "Each method minus SFT on the same student, documents and seeds: left of the line it needs "
         "fewer bits per byte than SFT. Bars are 95 % intervals of the paired difference, by "
-        "resampling the same documents for both models. A bar that crosses the line shows no "
-        "difference."
+        "resampling the same groups of documents for both models. A bar that crosses the line "
+        "shows no difference."
     ),
     section="models",
     tables=["comparison"],

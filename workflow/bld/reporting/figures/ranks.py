@@ -44,11 +44,11 @@ FIGURE = Figure(
     title="Ranks over documents",
     caption=(
         "Every document and seed ranks the methods by bits per byte, 1 for the fewest; dots are "
-        "means of these ranks, and bars 95 % bootstrap intervals over documents. Only methods that "
-        "share student, documents and seeds are ranked. The dashed line is where all methods would "
-        "be if they were alike. Ranks count how often a method is ahead, not by how much, and they "
-        "change where another method is added; whether a method differs from SFT is said by the "
-        "comparison with SFT."
+        "means of these ranks, and bars 95 % bootstrap intervals over groups of documents. "
+        "Only methods that share student, documents and seeds are ranked. The dashed line is where "
+        "all methods would be if they were alike. Ranks count how often a method is ahead, not by "
+        "how much, and they change where another method is added; whether a method differs from "
+        "SFT is said by the comparison with SFT."
     ),
     section="models",
     tables=["ranks"],
