@@ -120,18 +120,6 @@ def test_histories_and_documents_in_rows_of_their_own_are_counted(inputs, monkey
     assert padded.flops_per_step / training.flops_per_step == pytest.approx(1 / 0.9)
 
 
-def test_histories_and_documents_in_rows_of_their_own_are_counted(inputs, monkeypatch):
-    asked = inputs(configuration())
-    packed, [training] = scoring_job(asked, "t", "c", "train"), trainings_of_run(asked, "sft")
-    shape = replace(asked.shapes.model("m"), has_states=True)
-    monkeypatch.setattr(Shapes, "model", lambda *_: shape)
-    apart, [padded] = scoring_job(asked, "t", "c", "train"), trainings_of_run(asked, "sft")
-    # 1.5 histories beside each token, of documents of 100 tokens.
-    assert apart.positions / packed.positions == (1 + 1.5 * 50) / 2.5
-    assert apart.gpu_hours / packed.gpu_hours == pytest.approx(76 / 2.5)
-    assert padded.flops_per_step / training.flops_per_step == pytest.approx(1 / 0.9)
-
-
 @pytest.mark.parametrize(
     "settings, positions",
     [
