@@ -50,11 +50,27 @@ DECLARED: Mapping[str, str | None] = {
     # The warm-up's settings, under their new name, stand before those of the training. Named and
     # sorted as before, both tables had the base's digests.
     r"/report/settings\.csv#(setting|value)$": None,
+    # Intervals draw groups of documents, not documents: bounds, and verdicts by them, are others.
+    r"/report/summary\.json#comparison\.(low|high)$": None,
+    r"/report/(models|methods|comparison|ranks|benchmarks|bits_per_byte)\.csv"
+    r"#((difference_)?(low|high)|verdict)$": None,
+    # Questions made from documents name their groups, and the harness digests whole questions.
+    r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$": None,
 }
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
 
-ADDED: Sequence[str] = (r"/report/settings\.csv#(setting|value)$",)
+ADDED: Sequence[str] = (
+    r"/report/settings\.csv#(setting|value)$",
+    # Evaluations and the questions made from documents have a column for the group.
+    r"\.json#per_document\.group$",
+    r"/documents\.jsonl#group$",
+    # What is taken out above, under the same names.
+    r"/report/summary\.json#comparison\.(low|high)$",
+    r"/report/(models|methods|comparison|ranks|benchmarks|bits_per_byte)\.csv"
+    r"#((difference_)?(low|high)|verdict)$",
+    r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$",
+)
 """Patterns of addresses that the base does not have."""
 
 NOT_COMPUTED = (
