@@ -56,6 +56,12 @@ DECLARED: Mapping[str, str | None] = {
     r"/generation_config\.json#eos_token_id$": None,
     # A byte student's cross-entropy counts once, so what it has learned is another.
     r"/runs/t2_bld/": None,
+    # Intervals draw groups of documents, not documents: bounds, and verdicts by them, are others.
+    r"/report/summary\.json#comparison\.(low|high)$": None,
+    r"/report/(models|methods|comparison|ranks|benchmarks|bits_per_byte)\.csv"
+    r"#((difference_)?(low|high)|verdict)$": None,
+    # Questions made from documents name their groups, and the harness digests whole questions.
+    r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$": None,
 }
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
@@ -66,8 +72,18 @@ ADDED: Sequence[str] = (
     # Which rows of a teacher's cache teach anything.
     r"/teachers/.+\.parquet#taught$",
     r"/teachers/.+/manifest\.json#format$",
+    # What becomes of reasoning and tools.
+    r"rendering\.(\w+\.)?(reasoning|tools)$",
     # Entries that the old tokenizer could not spell.
     r"/students/[^/]+/manifest\.json#unspelt_entries$",
+    # Evaluations and the questions made from documents have a column for the group.
+    r"\.json#per_document\.group$",
+    r"/documents\.jsonl#group$",
+    # What is taken out above, under the same names.
+    r"/report/summary\.json#comparison\.(low|high)$",
+    r"/report/(models|methods|comparison|ranks|benchmarks|bits_per_byte)\.csv"
+    r"#((difference_)?(low|high)|verdict)$",
+    r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$",
 )
 """Patterns of addresses that the base does not have."""
 
