@@ -1,19 +1,17 @@
 import json
 import socket
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bld.config.documents import Columns
 from bld.documents.sources.dataset import read_dataset
 from bld.documents.sources.files import read_files
 
 
 def columns(**names):
-    return SimpleNamespace(
-        **{name: names.get(name) for name in ("text", "messages", "prompt", "response", "id")}
-    )
+    return Columns(**names)
 
 
 def write_jsonl(path, rows):
@@ -134,6 +132,11 @@ def test_rows_beyond_the_first_batch_keep_their_numbers(tmp_path):
 
 SAY_HI = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": ""}
+TEXT_PART = {"type": "text", "text": "Is it "}
+
+
+def parts(role, *content):
+    return {"role": role, "content": list(content)}
 
 
 def test_an_empty_answer_is_kept(write):
@@ -162,9 +165,39 @@ def test_an_empty_answer_is_kept(write):
         ([{"m": [{"role": "user"}]}], {"messages": "m"}, "message 1: expected an object with role"),
         ([{"m": [SAY_HI]}], {"messages": "m"}, "row 1, .*has no assistant turn"),
         (
-            [{"m": [SAY_HI, {"role": "tool", "content": "x"}]}],
+            [{"m": [SAY_HI, {"role": "narrator", "content": "x"}]}],
             {"messages": "m"},
-            "row 1, column 'm', message 2: the role must be .*found str 'tool'",
+            "row 1, column 'm', message 2: the role must be .*found str 'narrator'",
+        ),
+        (
+            [{"m": [SAY_HI, ANSWER | {"mood": "glad"}]}],
+            {"messages": "m"},
+            "message 2: the field 'mood' of a message by assistant is not understood",
+        ),
+        (
+            [{"m": [SAY_HI | {"weight": 1}, ANSWER]}],
+            {"messages": "m"},
+            "message 1: the field 'weight' of a message by user is not understood",
+        ),
+        (
+            [{"m": [SAY_HI, ANSWER | {"weight": 0}]}],
+            {"messages": "m"},
+            "no assistant turn that is trained on",
+        ),
+        (
+            [{"m": [SAY_HI, ANSWER | {"weight": 2}]}],
+            {"messages": "m"},
+            "message 2: expected a weight of 0 .not trained on. or 1, found int 2",
+        ),
+        (
+            [{"m": [parts("user", {"type": "image"}), parts("assistant", TEXT_PART)]}],
+            {"messages": "m"},
+            "message 1: expected a string, found list",
+        ),
+        (
+            [{"m": [SAY_HI, ANSWER], "t": "{"}],
+            {"messages": "m", "tools": "t"},
+            "column 't': expected a list of descriptions of tools",
         ),
         (
             [{"m": [{"role": "assistant", "content": None}, SAY_HI]}],
@@ -296,3 +329,41 @@ def test_dataset_errors_say_where(dataset_folder, tmp_path, no_network):
         list(read_dataset(str(dataset_folder), "dev", columns(messages="m")))
     with pytest.raises(ValueError, match=r"chats, split train, row 1: no column 'text'; .* m$"):
         list(read_dataset(str(dataset_folder), "train", columns(text="text")))
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": {"town": "a"}}}
+TOOL = {"type": "function", "function": {"name": "weather"}}
+
+
+def test_all_that_messages_say_is_read(write):
+    said_twice = CALL | {"function": CALL["function"] | {"arguments": '{"town": "a"}'}}
+    messages = [
+        {"role": "developer", "content": "Be short.", "name": None},
+        {"role": "user", "content": "Is it hot?"},
+        {"role": "assistant", "content": None, "tool_calls": [said_twice]},
+        {"role": "tool", "content": "30", "tool_call_id": "c", "name": "weather"},
+        {"role": "assistant", "content": "No.", "weight": 0},
+        {"role": "user", "content": "Really?"},
+        {"role": "assistant", "content": "Yes.", "reasoning_content": "30 is hot.", "weight": 1},
+    ]
+    rows = [{"m": messages, "t": json.dumps([TOOL])}]
+    (document,) = read_files(*write(rows), columns(messages="m", tools="t"))
+    assert [(s.role, s.text.decode(), s.supervised) for s in document.segments] == [
+        ("tools", json.dumps([TOOL]), False),
+        ("developer", "Be short.", False),
+        ("user", "Is it hot?", False),
+        ("assistant", "", True),
+        ("tool_calls", json.dumps([CALL]), True),
+        ("tool", "30", False),
+        ("assistant", "No.", False),
+        ("user", "Really?", False),
+        ("reasoning", "30 is hot.", True),
+        ("assistant", "Yes.", True),
+    ]
+
+
+def test_contents_of_text_parts_are_joined(write):
+    question = parts("user", TEXT_PART, {"type": "text", "text": "hot?"})
+    rows = [{"m": [question, parts("assistant", {"type": "text", "text": "No."})]}]
+    (document,) = read_files(*write(rows), columns(messages="m"))
+    assert [segment.text for segment in document.segments] == [b"Is it hot?", b"No."]

@@ -64,7 +64,11 @@ class Columns(Section):
     text: str | None = None
     """Column of plain text: every byte is supervised."""
     messages: str | None = None
-    """Column of chat messages, a list of {role, content}: the assistant's turns are supervised."""
+    """Column of chat messages in the form of OpenAI's interface: the assistant's turns are
+    supervised, but for those of `weight: 0`. Reasoning, tool calls and their results are read."""
+    tools: str | None = None
+    """Column of the tools that may be called, beside `messages`: a list of their descriptions, or
+    that as JSON text."""
     prompt: str | None = None
     """Column of a question; needs `response`."""
     response: str | None = None
@@ -75,9 +79,10 @@ class Columns(Section):
     def problems(self) -> Iterator[tuple[str, str]]:
         """As `Source.problems`."""
         given = self.model_dump(exclude={"id"}, exclude_none=True)
-        if list(given) not in (["text"], ["messages"], ["prompt", "response"]):
+        kinds = (["text"], ["messages"], ["messages", "tools"], ["prompt", "response"])
+        if list(given) not in kinds:
             found = ", ".join(f"`{name}`" for name in given) or "none"
-            expected = "`text`, `messages` or `prompt` with `response`"
+            expected = "`text`, `messages` (and `tools`) or `prompt` with `response`"
             yield "columns", f"found {found}, expected {expected}"
 
 

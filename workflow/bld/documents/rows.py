@@ -6,13 +6,24 @@ Text is kept byte for byte, and whatever cannot be kept is an error that says wh
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from bld.config.documents import Columns
+from bld.documents.conversation import ROLES, make_conversation
 from bld.documents.document import Document, make_document
 
-ROLES = ("system", "user", "assistant")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""What people call the reasoning of an answer."""
+COMMON_FIELDS = {"role", "content"}
+FIELDS = {
+    "assistant": {"tool_calls", "weight", *REASONING_FIELDS},
+    # The name is that of the function called, which the call itself says.
+    "tool": {"tool_call_id", "name"},
+}
+"""What a message may have besides, by its role."""
 
 
 class Row(NamedTuple):
@@ -31,10 +42,13 @@ def row_documents(rows: Iterable[Row], columns: Columns) -> Iterator[Document]:
     for row in rows:
         check_columns(column_names(columns), row.values.keys(), row.where)
         id = _id(row, columns.id, ids) if columns.id else row.default_id
-        kind = "text" if columns.text else "conversation"
-        turns = _turns(row, columns)
+        if columns.messages:
+            make = partial(make_conversation, id, *_messages(row, columns))
+        else:
+            kind = "text" if columns.text else "conversation"
+            make = partial(make_document, id, kind, _turns(row, columns))
         try:
-            document = make_document(id, kind, turns)
+            document = make()
         except ValueError as error:
             raise ValueError(f"{row.where}: {error}") from error
         yield document
@@ -55,9 +69,6 @@ def _id(row: Row, column: str, ids: set[bytes]) -> str:
 
 
 def _turns(row: Row, columns: Columns) -> list[tuple[str, str]]:
-    if columns.messages:
-        where = f"{row.where}, column {columns.messages!r}"
-        return _messages(row.values[columns.messages], where)
     roles = (("text", columns.text), ("user", columns.prompt), ("assistant", columns.response))
     return [
         (role, _text(row.values[column], f"{row.where}, column {column!r}"))
@@ -66,28 +77,76 @@ def _turns(row: Row, columns: Columns) -> list[tuple[str, str]]:
     ]
 
 
-def _messages(messages: Any, where: str) -> list[tuple[str, str]]:
+def _messages(row: Row, columns: Columns) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The row's messages, and the tools that may be called in them."""
+    assert columns.messages
+    where = f"{row.where}, column {columns.messages!r}"
+    messages = row.values[columns.messages]
     if not isinstance(messages, list):
         raise ValueError(f"{where}: expected a list of messages, found {_shown(messages)}")
-    turns = []
-    for i, message in enumerate(messages, 1):
-        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
-            raise ValueError(
-                f"{where}, message {i}: expected an object with role and content, "
-                f"found {_shown(message)}"
-            )
-        if message["role"] not in ROLES:
-            raise ValueError(
-                f"{where}, message {i}: the role must be one of {', '.join(ROLES)}, "
-                f"found {_shown(message['role'])}"
-            )
-        turns.append((message["role"], _text(message["content"], f"{where}, message {i}")))
-    if not any(role == "assistant" for role, _ in turns):
+    read = [_message(one, f"{where}, message {i}") for i, one in enumerate(messages, 1)]
+    if not any(one["role"] == "assistant" and one.get("weight", 1) for one in read):
         raise ValueError(
-            f"{where}: the conversation has no assistant turn, so there is nothing to learn from; "
-            "leave it out"
+            f"{where}: the conversation has no assistant turn that is trained on, so there is "
+            "nothing to learn from; leave it out"
         )
-    return turns
+    return read, _tools(row, columns.tools) if columns.tools else []
+
+
+def _tools(row: Row, column: str) -> list[Any]:
+    given = row.values[column] or []
+    try:
+        tools = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        tools = None
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise ValueError(
+            f"{row.where}, column {column!r}: expected a list of descriptions of tools, or that "
+            f"as JSON text, found {_shown(given)}"
+        )
+    return tools
+
+
+def _message(message: Any, where: str) -> dict[str, Any]:
+    """A message in the form that `make_conversation` reads: fields that are null are left out, and
+    a content of text parts is joined. Raises ValueError for what is not understood."""
+    if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+        raise ValueError(
+            f"{where}: expected an object with role and content, found {_shown(message)}"
+        )
+    said = {key: value for key, value in message.items() if value is not None}
+    role, content = message["role"], message["content"]
+    if role not in ROLES:
+        raise ValueError(
+            f"{where}: the role must be one of {', '.join(ROLES)}, found {_shown(role)}"
+        )
+    if unknown := said.keys() - FIELDS.get(role, set()) - COMMON_FIELDS:
+        raise ValueError(
+            f"{where}: the field {sorted(unknown)[0]!r} of a message by {role} is not understood, "
+            f"expected some of {', '.join(sorted(COMMON_FIELDS | FIELDS.get(role, set())))}; take "
+            "it out of the data"
+        )
+    if isinstance(content, list) and all(_is_text(part) for part in content):
+        content = "".join(part["text"] for part in content)
+    if content is None and said.get("tool_calls"):
+        content = ""
+    read = said | {"content": _text(content, where)}
+    if (weight := said.get("weight", 1)) not in (0, 1):
+        raise ValueError(
+            f"{where}: expected a weight of 0 (not trained on) or 1, found {_shown(weight)}"
+        )
+    names = [name for name in REASONING_FIELDS if said.get(name)]
+    if len(names) > 1:
+        raise ValueError(f"{where}: expected one of {' and '.join(names)}, found both")
+    if names:
+        read["reasoning_content"] = _text(said[names[0]], f"{where}, {names[0]}")
+    return read
+
+
+def _is_text(part: Any) -> bool:
+    return (
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    )
 
 
 def _text(value: Any, where: str) -> str:
@@ -102,7 +161,8 @@ def _shown(value: Any) -> str:
 
 def column_names(columns: Columns) -> list[str]:
     """The columns that are read."""
-    names = (columns.text, columns.messages, columns.prompt, columns.response, columns.id)
+    read = (columns.text, columns.messages, columns.tools, columns.prompt, columns.response)
+    names = (*read, columns.id)
     return list(dict.fromkeys(name for name in names if name))
 
 
