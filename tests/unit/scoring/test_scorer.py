@@ -104,7 +104,7 @@ def test_every_supervised_symbol_has_one_normalised_row_and_documents_keep_their
 ):
     scored = score(documents, renderer, lm, policy)
     assert [one.document for one in scored] == documents
-    for document, log_probs, lost, pieces, tokens in scored:
+    for document, log_probs, lost, pieces, tokens, _ in scored:
         assert tokens is None
         symbols = supervised_symbols(document.segments)
         assert log_probs.shape == (len(symbols), 258) and lost.shape == (len(symbols),)
@@ -120,7 +120,7 @@ def test_it_is_the_sum_over_the_encodings_of_all_prefixes_window_by_window(
 ):
     word = make_document("word", "text", [("text", "returnthekeyofthefirstindexoftheindex" * 2)])
     documents = [*documents, word]
-    for document, log_probs, lost, pieces, _ in score(documents, renderer, lm, window=window):
+    for document, log_probs, lost, pieces, *_ in score(documents, renderer, lm, window=window):
         length = len(renderer.render(document.segments, ""))
         assert pieces == len(list(windows(length, window, window // 2)))
         expected = by_window(document, window)

@@ -99,6 +99,8 @@ def _what_differs(lm: PreTrainedModel, row_length: int, reading: Reading) -> str
     batch = Batches([_text(ids_T) for ids_T in texts]).collate(rows, 1, 1).to(lm.device)
     try:
         found_XH = reading(lm, batch)
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     ids_X = batch.ids_BT.flatten()
