@@ -309,6 +309,8 @@ def what_differs(
     try:
         read = rows(lm, sequences, sum(map(len, sequences)))
         hidden_RH = torch.cat([read.trunk(histories, waves[0]), read.wave(histories, waves[1])])
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     ends = [np.flatnonzero(histories.sequence_R[waves[0]] == i)[-1] for i in range(3)]
