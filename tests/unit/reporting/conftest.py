@@ -48,16 +48,10 @@ class Factory:
         """A run with all its files; `changes` are of its settings, or `own` those of its method,
         `scores` of its bits per byte, `costs` of its training and `questions` of its benchmark of
         right answers."""
-        settings = {
-            "method": method,
-            "student": "small",
-            "teacher": "large",
-            "corpus": "docs",
-            "seed": seed,
-            "bld": {"head": head, "kl_weight": 1.0},
-            "training": {"steps": 60, "learning_rate": 5e-4},
-            "sampling": {"on_policy": 0.0, "temperature": 1.0},
-        }
+        settings = {"method": method, "student": "small", "teacher": "large", "corpus": "docs"}
+        settings |= {"seed": seed, "bld": {"head": head, "kl_weight": 1.0}}
+        settings |= {"training": {"steps": 60, "learning_rate": 5e-4}}
+        settings |= {"sampling": {"on_policy": 0.0, "temperature": 1.0}}
         if "own" in changes:
             settings[method] = settings.get(method, {}) | changes["own"]
         settings |= {key: value for key, value in changes.items() if key in settings}
@@ -190,10 +184,8 @@ class Factory:
             for at in range(10)
         ]
         gaps = sum(one["symbols"] * abs(one["confidence"] - one["accuracy"]) for one in bins)
-        return {
-            "calibration": bins,
-            "calibration_error": gaps / sum(one["symbols"] for one in bins),
-        }
+        error = gaps / sum(one["symbols"] for one in bins)
+        return {"calibration": bins, "calibration_error": error}
 
     def text(self, name, level):
         """Every byte costs the level, and each a little more than the one before."""

@@ -84,10 +84,9 @@ class Renderer:
 
     `template`: "auto" puts conversations through the tokenizer's chat template if it has one,
     "plain" never does. `template_arguments` are passed to the template. `reasoning` and `tools` say
-    what becomes of those, see `Writer`. `end_tokens` are names of
-    further tokens that end a turn; the tokenizer's own, the one that the template writes after an
-    answer and those of the generation configuration (`model_end_ids`) are found by themselves.
-    `notes` says what the tokenizer would change in a text and how that was undone, and what is
+    what becomes of those, see `Writer`. `end_tokens` are names of further tokens that end a turn;
+    the tokenizer's own, the one that the template writes after an answer and those of the
+    generation configuration (`model_end_ids`) are found by themselves. `notes` says what the tokenizer would change in a text and how that was undone, and what is
     worth knowing of its template. Raises ValueError for a tokenizer that cannot be undone exactly,
     or without any end token.
     """
@@ -384,17 +383,9 @@ def load_renderer(
     model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
     start_id = _said(folder / "config.json", "bos_token_id")
     tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code)
+    said = (template, template_arguments, end_tokens, model_end_ids, reasoning, tools, start_id)
     try:
-        renderer = Renderer(
-            tokenizer,
-            template,
-            template_arguments,
-            end_tokens,
-            model_end_ids,
-            reasoning,
-            tools,
-            start_id,
-        )
+        renderer = Renderer(tokenizer, *said)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
     if otherwise := made_anew(tokenizer, folder, trust_remote_code):
