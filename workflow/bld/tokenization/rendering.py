@@ -86,9 +86,10 @@ class Renderer:
     "plain" never does. `template_arguments` are passed to the template. `reasoning` and `tools` say
     what becomes of those, see `Writer`. `end_tokens` are names of further tokens that end a turn;
     the tokenizer's own, the one that the template writes after an answer and those of the
-    generation configuration (`model_end_ids`) are found by themselves. `notes` says what the tokenizer would change in a text and how that was undone, and what is
-    worth knowing of its template. Raises ValueError for a tokenizer that cannot be undone exactly,
-    or without any end token.
+    generation configuration (`model_end_ids`) are found by themselves. `notes` says what the
+    tokenizer would change in a text and how that was undone, and what is worth knowing of its
+    template. Raises ValueError for a tokenizer that cannot be undone exactly, or without any end
+    token.
     """
 
     def __init__(
