@@ -12,9 +12,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from httpx2 import HTTPError
 from huggingface_hub import HfApi, errors, metadata_load, snapshot_download
 
+# That of the client which the hub's library uses, whichever it is.
+HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 CARD = "README.md"
 LICENCE_FILES = ["LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*"]
 LICENCE_KEYS = ["license", "license_name", "license_link"]
