@@ -118,8 +118,10 @@ def test_where_and_how_jobs_run_makes_nothing_stale(site, tiny, before, after):
 def test_a_training_with_too_little_time_is_sent_again_and_ends_in_the_same_weights(site, whole):
     profile = site.profile.read_text()
     site.edit_profile(rules={"distill": {"runtime": 1}}, retries=20)
-    site.snakemake(TRAINED.format("limited"))
-    site.profile.write_text(profile)
+    try:
+        site.snakemake(TRAINED.format("limited"))
+    finally:
+        site.profile.write_text(profile)
     jobs = site.jobs("distill_wildcards_limited")
     assert len(jobs) > 1 and {job["TimeLimit"] for job in jobs} == {"00:01:00"}
     assert [job["JobState"] for job in jobs] == ["FAILED"] * (len(jobs) - 1) + ["COMPLETED"]
