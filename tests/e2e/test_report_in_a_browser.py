@@ -85,7 +85,7 @@ def test_the_four_questions_are_answered_before_anything_else(open_page):
     assert short[0] == "Yes"
     assert re.search(r"\d.* (fewer|more) bits per byte|No difference|depends", short[1])
     assert "times the training time" in short[2]
-    assert re.fullmatch(r"Documents: \d+, seeds: 1", short[3])
+    assert re.fullmatch(r"Documents: \d+, groups: \d+, seeds: 1", short[3])
     last = page.locator(".glance article").last.bounding_box()
     assert last["y"] + last["height"] < 1000
 
