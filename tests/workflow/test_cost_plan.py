@@ -87,7 +87,7 @@ def test_the_byte_cache_of_t1_by_hand(t1):
     positions = 2.5 * content / 4
     context = 3100 / 4
     flops = positions * (2 * entries + 4 * 28 * 3072 * context)
-    cache = 0.6 * content * (16 * 19 + 27) / 8
+    cache = 0.6 * content * (16 * 19 + 28) / 8
     hours = flops / PER_SECOND / 3600
     assert t1.rows["llama_3b"][-1] == "6.43 GB"  # 3.21 B weights of two bytes
     cells = next(
