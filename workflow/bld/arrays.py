@@ -5,10 +5,11 @@ Shape letters: A elements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+
+Text = TypeVar("Text", str, bytes)
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Elements of the blocks [positions, vocabulary] in which logits are computed, by device."""
@@ -33,7 +34,9 @@ def rank_within(group_A: np.ndarray, key_A: np.ndarray | None = None) -> np.ndar
     return rank_A
 
 
-def common_start(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """With how many of the same items both begin."""
+def around_difference(one: Text, other: Text, before: int) -> tuple[Text, Text]:
+    """Two texts from so much before their first difference to twice as much behind it."""
     pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    place = slice(max(0, same - before), same + 2 * before)
+    return one[place], other[place]

@@ -11,7 +11,7 @@ Shape letters: B rows, Q queries and K keys of a row, T tokens of a sequence, H 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -74,6 +74,16 @@ def read_apart(
         ids_BT = pad_sequence([sequences[i] for i in chosen], batch_first=True)
         for index, hidden_TH in zip(chosen, hidden_states(lm, ids_BT), strict=True):
             yield index, hidden_TH[: len(sequences[index])]
+
+
+def tried(read: Callable[[], torch.Tensor]) -> torch.Tensor | str:
+    """What reading gives, or how it fails; a full memory says nothing of the model."""
+    try:
+        return read()
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def why(lm: PreTrainedModel, found: str) -> str:

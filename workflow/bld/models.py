@@ -29,6 +29,7 @@ from transformers import (
 from transformers.cache_utils import Cache
 
 from bld.kinds import check_kind
+from bld.tokenization.vocabulary import named_ids
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # What configurations call that which happens to logits. Whether a model does something else too is
@@ -197,8 +198,8 @@ def check_halves(lm: PreTrainedModel) -> None:
 
 def end_ids(lm: PreTrainedModel) -> set[int]:
     """The tokens at which `generate` stops, as the model's folder says."""
-    named = lm.generation_config and lm.generation_config.eos_token_id
-    return set(named if isinstance(named, list) else () if named is None else (named,))
+    config = lm.generation_config
+    return set(named_ids(config.eos_token_id)) if config else set()
 
 
 def context_of(lm: PreTrainedModel) -> int | None:

@@ -25,6 +25,8 @@ MIN_PROBABILITY = 1e-30
 
 REASONING = "reasoning"
 """Role of what the assistant thinks before the content that follows."""
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""What messages, and the templates that read them, call it."""
 TOOL_CALLS = "tool_calls"
 """Role of the calls that the assistant makes after the content before: a JSON list of objects with
 `type`, `function` (`name` and `arguments`, an object) and, where they have one, `id`."""

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bld.config.settings import Rendering, Training
 from bld.documents.document import make_document
@@ -30,23 +29,12 @@ SETTINGS = Training(
 
 
 @pytest.fixture
-def base(tokenizer_of, tmp_path):
+def base(tokenizer_of, model_for, tmp_path):
     """A base model that ends texts with another token than its chat template ends turns with."""
     tokenizer = tokenizer_of("byte-level BPE")[0]
     tokenizer = type(tokenizer).from_pretrained(_saved(tokenizer, tmp_path / "tokenizer"))
     tokenizer.eos_token = "<|endoftext|>"
-    torch.manual_seed(0)
-    lm = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=48,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
+    lm = model_for(tokenizer, tied=False)
     lm.save_pretrained(tmp_path / "base")
     _saved(tokenizer, tmp_path / "base")
     return tmp_path / "base"

@@ -271,8 +271,8 @@ def _student_problems(key: str, student: Student, settings: Settings) -> Iterato
             if found != default:
                 yield (
                     f"{key}.{field}: found {shown(found)}, expected {shown(default)} since the "
-                    "student keeps its "
-                    "tokenizer and so its embeddings; give it another under `tokenizer`"
+                    "student keeps its tokenizer and so its embeddings; give it another under "
+                    "`tokenizer`"
                 )
 
 

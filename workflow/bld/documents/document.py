@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bld.arrays import common_start
+from bld.arrays import around_difference
 from bld.symbols import REASONING, TOOL_CALLS, TOOLS, Segment
 
 SUPERVISED_ROLES = frozenset({"assistant", "text"})
@@ -68,8 +68,7 @@ def check_same_text(id: str, texts: Sequence[bytes]) -> None:
     first = texts[0]
     for other in texts:
         if first != other:
-            same = common_start(first, other)
-            ours, theirs = (text[max(0, same - 20) : same + 40] for text in (first, other))
+            ours, theirs = around_difference(first, other, 20)
             raise ValueError(
                 f"document {id!r}: the template of one model writes {ours!r} where that of another "
                 f"writes {theirs!r}, so their bytes cannot be compared; give teacher and student "

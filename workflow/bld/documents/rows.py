@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 from bld.config.documents import Columns
 from bld.documents.conversation import ROLES, make_conversation
 from bld.documents.document import Document, make_document
+from bld.symbols import REASONING_KEYS
 
-REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-"""What people call the reasoning of an answer."""
 COMMON_FIELDS = {"role", "content"}
 FIELDS = {
-    "assistant": {"tool_calls", "weight", *REASONING_FIELDS},
+    "assistant": {"tool_calls", "weight", *REASONING_KEYS},
     # The name is that of the function called, which the call itself says.
     "tool": {"tool_call_id", "name"},
 }
@@ -135,7 +134,7 @@ def _message(message: Any, where: str) -> dict[str, Any]:
         raise ValueError(
             f"{where}: expected a weight of 0 (not trained on) or 1, found {_shown(weight)}"
         )
-    names = [name for name in REASONING_FIELDS if said.get(name)]
+    names = [name for name in REASONING_KEYS if said.get(name)]
     if len(names) > 1:
         raise ValueError(f"{where}: expected one of {' and '.join(names)}, found both")
     if names:

@@ -89,10 +89,9 @@ def write_splits(
 def _check_count(name: str, split: Split, found: int, read: int) -> None:
     if found < split.shards:
         raise ValueError(
-            f"split {name!r} got {found} documents for {split.shards} shards "
-            f"(fraction: {split.fraction}, documents: {split.documents}, read in all: {read}); "
-            "raise "
-            "its fraction or `documents`, lower its shards, or give the corpus more sources"
+            f"split {name!r} got {found} documents for {split.shards} shards (fraction: "
+            f"{split.fraction}, documents: {split.documents}, read in all: {read}); raise its "
+            "fraction or `documents`, lower its shards, or give the corpus more sources"
         )
     if split.documents is not None and found < split.documents:
         logger.warning(

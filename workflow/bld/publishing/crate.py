@@ -190,8 +190,8 @@ def _expect_code(actions: Iterable[Action], package: Path) -> None:
         if others := [x for x in sorted({*ran, *here}) if ran.get(x) != here.get(x)]:
             raise ValueError(
                 f"{action.path}: the job ran another version of {', '.join(others)} than there is "
-                "here; "
-                f"run `snakemake` again, and if it finds nothing to do, delete {action.path} first"
+                "here; run `snakemake` again, and if it finds nothing to do, delete "
+                f"{action.path} first"
             )
 
 

@@ -135,8 +135,8 @@ def _certainty(tables: Tables, notes: int) -> Answer:
     )
     return Answer(
         "How sure is that?",
-        f"Documents: {_range([*map(len, evaluated)])}, "
-        f"groups: {_range([x['group'].nunique() for x in evaluated])}, seeds: {_range(seeds)}",
+        f"Documents: {_range([*map(len, evaluated)])}, groups: "
+        f"{_range([x['group'].nunique() for x in evaluated])}, seeds: {_range(seeds)}",
         [Markup(text).format(len(tables.with_baseline), notes)],
     )
 

@@ -113,8 +113,8 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
     if divergence and divergence["kl"] is None:
         yield (
             f"The KL divergence of {model.name} from its teacher is infinite: it gives no "
-            "probability to "
-            "bytes to which the teacher gives some, which cannot be with evaluation.eps 0."
+            "probability to bytes to which the teacher gives some, which cannot be with "
+            "evaluation.eps 0."
         )
     for task in model.benchmarks:
         if limit := model.result(task).get("limit"):
@@ -177,8 +177,8 @@ def _training(run: Run) -> Iterator[str]:
     if len(bits) > 1 and bits.iloc[-1] > (1 + OVERFITTED) * bits.min():
         yield (
             f"{run.name} had fewer bits per byte on the development split ({number(bits.min())}) "
-            "before its "
-            f"end ({number(bits.iloc[-1])}): fewer steps or a lower learning rate would do better."
+            f"before its end ({number(bits.iloc[-1])}): fewer steps or a lower learning rate "
+            "would do better."
         )
 
 

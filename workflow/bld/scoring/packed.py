@@ -22,7 +22,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from bld.arrays import LOGITS_AT_ONCE, rank_within
-from bld.attention import differs, masks_of, why
+from bld.attention import differs, masks_of, tried, why
 from bld.kinds import position_switch
 from bld.models import Masks, context_of, hidden_states, soft_capped
 from bld.scoring.history_batch import HistoryBatch, Span
@@ -79,9 +79,8 @@ class PackedModel:
             )
         return (
             f"{name} does not read several histories in one row as it reads each alone "
-            f"({why(self.lm, found)}): "
-            "each is read in a row of its own, from the beginning of its text, which takes many "
-            "times longer; `histories: trunk` needs none of them"
+            f"({why(self.lm, found)}): each is read in a row of its own, from the beginning of "
+            "its text, which takes many times longer; `histories: trunk` needs none of them"
         ), OwnRows
 
     @torch.no_grad()
@@ -306,13 +305,14 @@ def what_differs(
     spans = [_probe(sequences[0], 2, 5), _probe(sequences[1], 0, 0), _probe(sequences[2], 3, last)]
     histories = HistoryBatch([s._replace(sequence=i) for i, s in enumerate(spans)])
     waves = np.split(np.arange(len(histories)), [histories.trunk])
-    try:
-        read = rows(lm, sequences, sum(map(len, sequences)))
-        hidden_RH = torch.cat([read.trunk(histories, waves[0]), read.wave(histories, waves[1])])
-    except torch.OutOfMemoryError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        return f"{type(error).__name__}: {error}"
+
+    def read() -> torch.Tensor:
+        batch = rows(lm, sequences, sum(map(len, sequences)))
+        return torch.cat([batch.trunk(histories, waves[0]), batch.wave(histories, waves[1])])
+
+    hidden_RH = tried(read)
+    if isinstance(hidden_RH, str):
+        return hidden_RH
     ends = [np.flatnonzero(histories.sequence_R[waves[0]] == i)[-1] for i in range(3)]
     for node in [*ends, *waves[1]]:
         path_1T = torch.from_numpy(path_of(histories, sequences, node)[None]).to(lm.device)

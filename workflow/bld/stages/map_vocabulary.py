@@ -31,8 +31,8 @@ def main() -> None:
         students, teachers = len(set(pairs.student_M)), len(set(pairs.teacher_M))
         print(
             f"{len(pairs.weight_M):,} pairs of {students:,} of the student's "
-            f"{len(student.vocabulary):,} ids "
-            f"and {teachers:,} of the teacher's {len(teacher.vocabulary):,}"
+            f"{len(student.vocabulary):,} ids and {teachers:,} of the teacher's "
+            f"{len(teacher.vocabulary):,}"
         )
 
 

@@ -45,8 +45,7 @@ def main() -> None:
         write_json(step.outputs.information, result)
         print(
             f"{result['token_bits']:.3f} bits a token, {result['byte_bits']:.3f} in its bytes, "
-            "over "
-            f"{result['tokens']:,} tokens"
+            f"over {result['tokens']:,} tokens"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from bld.symbols import REASONING_KEYS
 from bld.tokenization.messages import Conversation, Message
 
 # Stands for today: a date that changed would change the tokens from one day to the next. It is the
@@ -25,8 +26,6 @@ FIXED_DAY = f"{{% macro strftime_now(format) %}}{{{{ format{_WRITTEN} }}}}{{% en
 
 # What a template raises that was not made for a conversation.
 REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
-# Templates read reasoning under one of these names.
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
 class Form(NamedTuple):

@@ -38,6 +38,5 @@ def made_anew(
         return None
     return (
         f"AutoTokenizer makes a {type(auto).__name__} of {folder}, which cuts text otherwise than "
-        "its "
-        f"tokenizer.json ({made[:8]}... instead of {saved[:8]}...)"
+        f"its tokenizer.json ({made[:8]}... instead of {saved[:8]}...)"
     )

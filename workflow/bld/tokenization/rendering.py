@@ -28,7 +28,7 @@ from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
 from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.messages import Use
-from bld.tokenization.vocabulary import Vocabulary, read_vocabulary
+from bld.tokenization.vocabulary import Vocabulary, named_ids, read_vocabulary
 from bld.tokenization.writing import Part, Writer, Written
 
 PLAIN_ROLE = "text"
@@ -380,15 +380,14 @@ def load_renderer(
 
     Raises ValueError if the tokenizer cannot be used.
     """
-    eos = _said(folder / "generation_config.json", "eos_token_id")
-    model_end_ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    model_end_ids = named_ids(_said(folder / "generation_config.json", "eos_token_id"))
     start_id = _said(folder / "config.json", "bos_token_id")
-    tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code)
+    own = tokenizer or load_tokenizer(folder, trust_remote_code)
     said = (template, template_arguments, end_tokens, model_end_ids, reasoning, tools, start_id)
     try:
-        renderer = Renderer(tokenizer, *said)
+        renderer = Renderer(own, *said)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
-    if otherwise := made_anew(tokenizer, folder, trust_remote_code):
+    if tokenizer is None and (otherwise := made_anew(own, folder, trust_remote_code)):
         renderer.notes.append(f"{otherwise}; load it with PreTrainedTokenizerFast.from_pretrained")
     return renderer

@@ -8,7 +8,7 @@ Which component means what is a matter of the tokenizer's family, see `families`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,11 @@ class Vocabulary:
         return replace(
             self, token_bytes=self.token_bytes[:logits], special=self.special - {*beyond}
         )
+
+
+def named_ids(named: int | Sequence[int] | None) -> list[int]:
+    """The ids that a configuration names under one key: one, several or none."""
+    return [] if named is None else [named] if isinstance(named, int) else list(named)
 
 
 def spelt(vocabulary: Vocabulary) -> dict[int, tuple[bool, bytes]]:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from bld.arrays import common_start
+from bld.arrays import around_difference
 from bld.symbols import Segment
 from bld.tokenization.chat_template import (
     REFUSALS,
@@ -318,8 +318,7 @@ class _Writing:
 
     def _differs(self, expected: str, found: str) -> ValueError:
         """Tells both texts around the first place where they differ."""
-        same = common_start(expected, found)
-        theirs, ours = (text[max(0, same - 40) : same + 80] for text in (expected, found))
+        theirs, ours = around_difference(expected, found, 40)
         return ValueError(
             f"{self._name}: the chat template reads what it writes: of the conversation it makes "
             f"{theirs!r}, and of its parts {ours!r}. If it rewrites answers once others follow "

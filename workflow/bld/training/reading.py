@@ -11,6 +11,7 @@ Shape letters: X positions of the rows laid end to end, H hidden, T tokens of a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from torch import distributed
 from transformers import PreTrainedModel
 
-from bld.attention import differs, passes_of, read_apart, why
+from bld.attention import differs, passes_of, read_apart, tried, why
 from bld.models import device, hidden_states
 from bld.training.batches import Batch, Batches
 from bld.training.packing import Piece
@@ -97,12 +98,9 @@ def _what_differs(lm: PreTrainedModel, row_length: int, reading: Reading) -> str
     rows = [[Piece(next(numbers), 0, length, 1) for length in row] for row in lengths]
     texts = [np.arange(3, n + 3) % size for row in lengths for n in row]
     batch = Batches([_text(ids_T) for ids_T in texts]).collate(rows, 1, 1).to(lm.device)
-    try:
-        found_XH = reading(lm, batch)
-    except torch.OutOfMemoryError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        return f"{type(error).__name__}: {error}"
+    found_XH = tried(partial(reading, lm, batch))
+    if isinstance(found_XH, str):
+        return found_XH
     ids_X = batch.ids_BT.flatten()
     for path in batch.paths():
         alone_TH = hidden_states(lm, ids_X[path.place_P][None])[0]

@@ -189,10 +189,10 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         shapes = [plan.models[model] for model in teacher.models]
         packed = positions_per_token(teacher, replace(shapes[0], has_states=False), 0)
         yield (
-            f"Teacher `{name}`: {packed:g} positions per token with "
-            f"histories `{teacher.histories}`; at most "
-            f"{cache_bytes_per_byte(teacher.top_k_symbols):.0f} bytes of cache per supervised byte "
-            f"with `top_k_symbols` {teacher.top_k_symbols} (half of that is usual)."
+            f"Teacher `{name}`: {packed:g} positions per token with histories "
+            f"`{teacher.histories}`; at most {cache_bytes_per_byte(teacher.top_k_symbols):.0f} "
+            f"bytes of cache per supervised byte with `top_k_symbols` {teacher.top_k_symbols} "
+            "(half of that is usual)."
         )
         if any(shape.has_states for shape in shapes) and packed > 1:
             yield (

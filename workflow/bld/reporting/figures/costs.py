@@ -42,8 +42,8 @@ def draw(frames: Frames, palette: Palette) -> Drawn | None:
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=4)
     values = "; ".join(
-        f"{row.run} {number(row.train_seconds, 0)} s, "
-        f"{number(row.tokens_per_second, 0)} tokens per second"
+        f"{row.run} {number(row.train_seconds, 0)} s, {number(row.tokens_per_second, 0)} tokens "
+        "per second"
         for row in table.itertuples()
     )
     return figure, f"Training costs. {values}."

@@ -83,16 +83,12 @@ FIGURE = Figure(
     title="Training losses",
     caption=(
         "Each part of the objective on the training documents, the warm-up of the byte head in a "
-        "panel of "
-        "its own, and bits per byte of the development evaluations. Thin lines are single steps, "
-        "strong "
-        "lines a running mean over a twentieth of them; of more than five methods only the mean "
-        "over their "
-        "runs is drawn. Students and corpora have panels of their own. Losses against the teacher "
-        "have the "
-        "unit of their method: neither they nor different parts can be compared with each other. "
-        "Models "
-        "are compared by bits per byte on held-out documents."
+        "panel of its own, and bits per byte of the development evaluations. Thin lines are "
+        "single steps, strong lines a running mean over a twentieth of them; of more than five "
+        "methods only the mean over their runs is drawn. Students and corpora have panels of "
+        "their own. Losses against the teacher have the unit of their method: neither they nor "
+        "different parts can be compared with each other. Models are compared by bits per byte on "
+        "held-out documents."
     ),
     section="training",
     tables=["loss"],
