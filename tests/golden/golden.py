@@ -52,6 +52,7 @@ DECLARED: Mapping[str, str | None] = {
     r"/report/settings\.csv#(setting|value)$": None,
     # Caches have a column more.
     r"/teachers/.+/manifest\.json#format$": None,
+    r"/report/caches\.csv#disk_per_byte$": None,
     # A list of all tokens that end a turn.
     r"/generation_config\.json#eos_token_id$": None,
     # A byte student's cross-entropy counts once, so what it has learned is another.
@@ -72,6 +73,7 @@ ADDED: Sequence[str] = (
     # Which rows of a teacher's cache teach anything.
     r"/teachers/.+\.parquet#taught$",
     r"/teachers/.+/manifest\.json#format$",
+    r"/report/caches\.csv#disk_per_byte$",
     # What becomes of reasoning and tools.
     r"rendering\.(\w+\.)?(reasoning|tools)$",
     # Entries that the old tokenizer could not spell.
