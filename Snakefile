@@ -41,8 +41,7 @@ rule all:
     localrule: True
 
 
-onstart:
-    prepare_cluster(workflow)
+use_executors(workflow)
 
 
 onsuccess:

@@ -52,7 +52,7 @@ def demo_teacher(folder: Path, precision: str) -> Subject:
 
 def random_model(shape: str, precision: str) -> Subject:
     """A Llama of random weights, with 128 k entries unless it is the tiny one."""
-    tokenizer = _tiny_vocabulary() if shape == "tiny" else _large_vocabulary()
+    tokenizer = tiny_vocabulary() if shape == "tiny" else _large_vocabulary()
     lm = new_model(SHAPES[shape], tokenizer, seed=0).eval()
     lm.to(device=device(), dtype=DTYPES[precision])
     return Subject(f"random {shape}", tokenizer, Renderer(tokenizer), lm)
@@ -80,7 +80,8 @@ def _cut(document: Document, most: int) -> Document:
     return make_document(document.id, document.kind, turns)
 
 
-def _tiny_vocabulary() -> PreTrainedTokenizerBase:
+def tiny_vocabulary() -> PreTrainedTokenizerBase:
+    """A byte-level BPE of a line."""
     return train_tokenizer([QUICK_TEXT], "byte_level_bpe", TINY_VOCABULARY, "chatml")
 
 

@@ -19,7 +19,8 @@ from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
 from bld.training.objective import ObjectiveContext
 from bld.training.objectives import bld
-from bld.training.packing import pieces_of, step_rows
+from bld.training.packing import step_rows
+from bld.training.pieces import pieces_of
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 
@@ -49,7 +50,7 @@ batches = Batches(rendered, signals, parts.histories)
 trainee = Trainee(student, parts.head, parts.objective)
 
 optimiser = torch.optim.AdamW(student.parameters(), lr=3e-3)
-pieces = pieces_of([len(document.ids_T) for document in rendered], ROW_LENGTH)
+pieces = pieces_of(rendered, ROW_LENGTH, overlap=0.5)
 rows = step_rows(pieces, ROW_LENGTH, seed=0, rows_per_step=ROWS)
 for step in range(STEPS):
     for batch in batches.step(next(rows), micro_batch_size=ROWS, rank=0, world_size=1):

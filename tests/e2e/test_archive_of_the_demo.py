@@ -208,5 +208,5 @@ def test_snakemake_says_which_file_of_the_code_has_changed(copied):
         yaml.safe_dump(configuration, sort_keys=False)
     )
     table = copied.snakemake("stale")
-    assert re.search(r"evaluation/bits_per_byte\.py:\s+[0-9a-f]{8} -> [0-9a-f]{8}", table)
+    assert re.search(r"evaluation/bits_per_byte\.py:\s+[0-9a-f]{8}\s+-> [0-9a-f]{8}", table)
     assert f"head_warmup.steps: {steps} -> 101" in table

@@ -26,6 +26,8 @@ def training(copied):
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A shell lets what it starts in the background ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     for _ in range(120):
         if list(copied.folder.glob("logs/tensorboard/distill/long/*")):

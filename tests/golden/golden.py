@@ -63,6 +63,9 @@ DECLARED: Mapping[str, str | None] = {
     r"#((difference_)?(low|high)|verdict)$": None,
     # Questions made from documents name their groups, and the harness digests whole questions.
     r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$": None,
+    # Evaluations on the way read in the windows of evaluations.
+    r"/metrics\.parquet#dev_\w+$": None,
+    r"/report/loss\.csv#(loss|running_mean)$": None,
 }
 """Patterns of the base's addresses with what stands there now ("#kl_loss$": "#divergence"), or None
 for what is gone. All that match are followed, in this order."""
@@ -74,18 +77,28 @@ ADDED: Sequence[str] = (
     r"/teachers/.+\.parquet#taught$",
     r"/teachers/.+/manifest\.json#format$",
     r"/report/caches\.csv#disk_per_byte$",
-    # What becomes of reasoning and tools.
-    r"rendering\.(\w+\.)?(reasoning|tools)$",
+    # What becomes of reasoning and tools, and what stands before answers.
+    r"rendering\.(\w+\.)?(reasoning|tools|prompt)$",
+    # What is told of how documents are rendered.
+    r"/bits_per_byte\.json#notes$",
     # Entries that the old tokenizer could not spell.
     r"/students/[^/]+/manifest\.json#unspelt_entries$",
     # Evaluations and the questions made from documents have a column for the group.
     r"\.json#per_document\.group$",
     r"/documents\.jsonl#group$",
+    # How many prompts of a benchmark did not fit.
+    r"\.json#cut_prompts$",
     # What is taken out above, under the same names.
     r"/report/summary\.json#comparison\.(low|high)$",
     r"/report/(models|methods|comparison|ranks|benchmarks|bits_per_byte)\.csv"
     r"#((difference_)?(low|high)|verdict)$",
     r"#harness\.task_hashes\.(documentation|next_line|next_word|text_bits_per_byte)$",
+    r"/metrics\.parquet#dev_\w+$",
+    r"/report/loss\.csv#(loss|running_mean)$",
+    # What becomes of documents that are longer than a row.
+    r"training\.(overlap|long_documents)$",
+    r"#settings\.development_window$",
+    r"/training\.json#long_documents\.\w+$",
 )
 """Patterns of addresses that the base does not have."""
 
@@ -124,6 +137,9 @@ CHAINS = {
 }
 """Folders, with the configurations that are run there one after another, and the files that are
 asked of them, under the names that they have in the base."""
+
+ROW = 704
+"""Tokens in a row; the longest documents of these configurations have 640 as bytes."""
 
 COMPUTING = ("deepspeed", "lm_eval", "numpy", "peft", "tokenizers", "torch", "transformers")
 """Packages with whose versions numbers may change."""
@@ -223,12 +239,16 @@ def computed(tree: str, declared: Mapping[str, str | None], cores: int, keep: bo
 
 
 def _export(tree: str, folder: Path) -> None:
-    """A copy of the files of a tree, with the shortened default of this one."""
+    """A copy of the files of a tree, with the shortened default of this one; in rows that hold
+    every document whole, since the base cuts longer ones otherwise."""
     folder.mkdir()
     archive = subprocess.check_output(["git", "archive", tree], cwd=PROJECT)
     subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
     (folder / DEFAULT).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROJECT / DEFAULT, folder / DEFAULT)
+    for path in (folder / file for chain in CHAINS.values() for file in chain):
+        text = re.sub(r"\b(sequence_length|positions): \d+", rf"\1: {ROW}", path.read_text())
+        path.write_text(text)
 
 
 def _snakemake(folder: Path, file: str, targets: Sequence[str], cores: int) -> None:
@@ -247,7 +267,7 @@ def _snakemake(folder: Path, file: str, targets: Sequence[str], cores: int) -> N
 def reference(commit: str, cache: Path, cores: int, keep: bool) -> Digests:
     """What the base computes, kept for as long as packages and configurations are the same."""
     packages = [(name, version(name)) for name in COMPUTING]
-    way = [CHAINS, (PROJECT / DEFAULT).read_text(), platform.python_version(), packages]
+    way = [CHAINS, ROW, (PROJECT / DEFAULT).read_text(), platform.python_version(), packages]
     made_by, path = hashlib.sha256(repr(way).encode()).hexdigest(), cache / f"{commit}.json"
     if path.exists() and (kept := json.loads(path.read_text()))["made_by"] == made_by:
         return kept["digests"]

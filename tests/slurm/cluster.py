@@ -132,7 +132,7 @@ class Cluster:
 
     nodes: int = 3
     cpus: int = 16
-    memory_mb: int = 2_600_000  # for twenty attempts of a training, each with 128 GB more
+    memory_mb: int = 512_000
     gpus: int = 4
     accounts: bool = False
     kill_wait: int = 30

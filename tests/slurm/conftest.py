@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -140,6 +141,22 @@ def tiny():
 def network_log(tmp_path_factory):
     """Where jobs note that they tried to reach another machine."""
     return tmp_path_factory.mktemp("network") / "attempts"
+
+
+@pytest.fixture
+def new_small_site(tmp_path):
+    """Makes a site with a small workflow, `bin` being looked into before all else for commands."""
+
+    def make():
+        folder = tmp_path / "small_workflow"
+        load(HERE / "small_workflow.py").write(folder)
+        path = f"{tmp_path}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        site = Site(SimpleNamespace(folder=folder), os.environ | {"PATH": path}, {})
+        site.bin = tmp_path / "bin"
+        site.bin.mkdir()
+        return site
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -23,12 +23,13 @@ from bld.scoring.history_batch import HistoryBatch, Span, trunk_tree
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 from bld.tokenization.vocabulary import Vocabulary
 from bld.training.batches import Batches
 from bld.training.export import save_model
 from bld.training.objectives.sft import Sft
-from bld.training.packing import epoch_rows, pieces_of
+from bld.training.packing import epoch_rows
+from bld.training.pieces import pieces_of
 from bld.training.reading import read_packed, reading_of
 from bld.training.trainee import Trainee
 from oracle import all_covers
@@ -91,7 +92,7 @@ def gradients(lm) -> dict[str, torch.Tensor]:
 def test_packed_training_equals_separate_training(name):
     lm, random = in_double(model(name)), np.random.default_rng(0)
     documents = [document(length, random) for length in LENGTHS]
-    rows = epoch_rows(pieces_of(LENGTHS, ROW_LENGTH), ROW_LENGTH, 0, 0)
+    rows = epoch_rows(pieces_of(documents, ROW_LENGTH, 0.5), ROW_LENGTH, 0, 0)
     trainee = Trainee(lm, None, Sft())
     trainee.reading, _ = reading_of(lm, ROW_LENGTH)
     lm.train()

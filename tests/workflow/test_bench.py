@@ -23,7 +23,7 @@ COLUMNS = {
 def run_quickly(benchmark, folder):
     output = folder / f"results/{benchmark}.json"
     command = [sys.executable, ROOT / f"benchmarks/{benchmark}.py", "--quick", "--threads", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'workflow'}:{ROOT / 'tests'}"}
     done = subprocess.run(
         [*command, "--output", output], env=environment, capture_output=True, text=True
     )
@@ -76,3 +76,9 @@ def test_every_byte_head_is_compared_with_fine_tuning_of_the_same_student(tmp_pa
         assert row.keys() >= TRAINING_COLUMNS
         assert row["ratio_sft"] == pytest.approx(row["tokens_per_s"] / sft[row["student"]])
         assert (row["head_parameters"] > 0) == (row["head"] in ("linear", "causal"))
+
+
+def test_another_vocabulary_is_measured(tmp_path):
+    [row] = run_quickly("transfer", tmp_path)
+    assert row["new_entries"] < 300 < row["old_entries"] and row["unspelt"] == 0
+    assert row["transfer_s"] > 0 and row["load_s"] > 0

@@ -14,6 +14,7 @@ import pytest
 
 from bld.hub import fetch, licence_of
 from bld.pipeline.step import files_line, step_line
+from bld.tokenization.scratch import pure_bytes
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -24,6 +25,7 @@ FILES = {
     "LICENSE.txt": b"You may.",
     "config.json": b'{"model_type": "llama"}',
     "model.safetensors": bytes(range(256)) * 8,
+    "tokenizer.json": pure_bytes().to_str().encode(),
     "original/weights.pth": b"not asked for",
 }
 LARGE = "model.safetensors"
@@ -181,10 +183,53 @@ def test_a_model_of_another_kind_is_refused_as_soon_as_it_is_here(
     assert "Traceback" not in done.stderr
 
 
-def test_a_data_set_has_the_files_that_were_asked_for(stage):
-    status, said, folder = stage(kind="dataset", files=["*.json"])
+def test_a_folder_whose_tokenizer_cannot_be_read_is_refused_as_soon_as_it_is_here(
+    offline, tmp_path
+):
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "config.json").write_bytes(FILES["config.json"])
+    (source / "tekken.json").write_text("{}")
+    files = files_line({}, {"manifest": tmp_path / "linked/manifest.json"})
+    command = [sys.executable, "-m", "bld.stages.link", "--files", files]
+    command += ["--step", step_line("bld.stages.link", {"path": str(source), "weights": False})]
+    done = subprocess.run(command, env=offline, capture_output=True, text=True)
+    assert done.returncode == 1 and not (tmp_path / "linked").exists()
+    assert f"{source}: expected a tokenizer.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_repository_without_a_tokenizer_is_refused_as_soon_as_it_is_here(stage, monkeypatch):
+    monkeypatch.delitem(FILES, "tokenizer.json")
+    status, said, folder = stage(weights=False)
+    assert status == 1 and not folder.exists()
+    assert "someone/small: expected a tokenizer.json" in said and "Traceback" not in said
+
+
+def test_the_rule_asks_for_a_chat_template_where_a_benchmark_does(
+    online, default, write_default, tmp_path
+):
+    configuration = default()
+    configuration["models"]["small"] = {"hub": "someone/small", "revision": COMMIT}
+    [student] = {run["student"] for run in configuration["runs"].values()}
+    configuration["students"][student] = {"model": "small"}
+    for benchmark in configuration["benchmarks"].values():
+        benchmark["chat_template"] = True
+    write_default(tmp_path, configuration)
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+    command += ["--cores", "1", "resources/models/small/manifest.json"]
+    done = subprocess.run(command, env=online, capture_output=True, text=True)
+    log = (tmp_path / "logs/fetch_model/small.log").read_text()
+    names = ",".join(configuration["benchmarks"])
+    assert done.returncode == 1 and f"no chat template, for which the benchmarks {names} ask" in log
+    assert "Traceback" not in log
+
+
+def test_a_data_set_has_the_files_that_were_asked_for_with_its_card_and_licence(stage):
+    status, said, folder = stage(kind="dataset", files=["config.*"])
     assert status == 0, said
-    assert found_in(folder) == {"config.json", "manifest.json"}
+    files = {"config.json", "README.md", "LICENSE.txt", "manifest.json"}
+    assert found_in(folder) == files
 
 
 def test_a_token_is_used_and_written_nowhere(stage, mirror):

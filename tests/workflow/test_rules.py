@@ -105,3 +105,12 @@ def test_the_profile_of_the_cluster_speaks_of_rules_that_there_are(
     ]
     profile = yaml.safe_load(text)
     assert profile["set-resources"].keys() <= rules.keys()
+
+
+def test_a_misspelt_name_in_a_target_is_told_with_the_one_that_is_meant(
+    snakemake, write_default, default, tmp_path
+):
+    write_default(tmp_path, default())
+    done = snakemake(tmp_path, "--dry-run", "--", "results/runs/blt/metrics.parquet")
+    assert done.returncode == 1
+    assert "there is no `blt` under `runs`; did you mean `bld`?" in done.stdout

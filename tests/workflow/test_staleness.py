@@ -91,7 +91,16 @@ def test_moving_the_whole_folder_makes_nothing_stale(made):
         ("teachers.demo.top_k_symbols", 5, SCORING),
         ("teachers.demo.eps", 0.01, SCORING | {AUDIT, INFORMATION}),
         ("teachers.demo.beam_width", 5, set()),
-        ("evaluation.window", 99, OF_STUDENTS | OF_TEACHER_ALONE | DIVERGENCES),
+        # Evaluations on the way are as those at the end.
+        (
+            "evaluation.window",
+            99,
+            OF_STUDENTS
+            | OF_TEACHER_ALONE
+            | DIVERGENCES
+            | DISTILLATIONS
+            | {"warm_up bld", "report"},
+        ),
         ("evaluation.prompts", ["Why?"], TEXTS),
         ("evaluation.passage_bytes", 99, TEXTS),
         ("evaluation.eps", 0.01, DIVERGENCES | TEXTS),

@@ -28,7 +28,8 @@ LOOK_UP_REVISION = (
 
 
 def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: Path) -> None:
-    """Fill the empty `folder` with those files of a repository ("model" or "dataset") that match.
+    """Fill the empty `folder` with those files of a repository ("model", "dataset" or "space") that
+    match, its card and its licence.
 
     Raises ValueError if the revision is a placeholder, if the hub cannot be reached or refuses, if
     it does not know the repository or the commit, if no file matches, and if a file is not the one
@@ -41,7 +42,11 @@ def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: 
         )
     try:
         snapshot_download(
-            name, repo_type=kind, revision=revision, allow_patterns=list(patterns), local_dir=folder
+            name,
+            repo_type=kind,
+            revision=revision,
+            allow_patterns=[*patterns, CARD, *LICENCE_FILES],
+            local_dir=folder,
         )
         found = HfApi().verify_repo_checksums(
             name, repo_type=kind, revision=revision, local_dir=folder
@@ -60,10 +65,11 @@ def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: 
             )
             + "; run this again, and if it stays so, ask who keeps the mirror"
         )
-    if not found.checked_count:
+    fetched = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if not any(fnmatch(file, pattern) for file in fetched for pattern in patterns):
         raise ValueError(
             f"{name}: no file matches {', '.join(patterns)}; it has "
-            f"{', '.join(found.missing_paths) or 'none at all'}"
+            f"{', '.join(sorted([*fetched, *found.missing_paths])) or 'none at all'}"
         )
 
 

@@ -21,7 +21,7 @@ rule fetch_benchmark:
         step=STEPS.fetch_benchmark,
         files=files,
     shell:
-        FETCH
+        f"{ONLINE} {RUN}"
 
 
 rule build_benchmark:
@@ -51,6 +51,7 @@ rule evaluate_benchmark:
     input:
         data=TARGETS.benchmark_data,
         model=TARGETS.evaluated_model,
+        source=TARGETS.evaluated_source,
     output:
         evaluation="results/{evaluated}/{benchmark}.json",
         record="results/{evaluated}/{benchmark}.record.json",

@@ -12,7 +12,8 @@ PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
-from bld.pipeline.hooks import prepare_cluster, report_so_far, stale_step
+from bld.pipeline.executors import use_executors
+from bld.pipeline.hooks import report_so_far, stale_step
 from bld.pipeline.steps import Steps, files
 from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of
 from bld.pipeline.targets import model_folder, split_manifest
@@ -38,6 +39,7 @@ os.environ.update(
     PYTHONNOUSERSITE="1",
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
+    HF_EVALUATE_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     TOKENIZERS_PARALLELISM="false",
@@ -65,7 +67,10 @@ RESUME = "--checkpoints checkpoints/{params.name:q}"
 LIMITS = "--runtime {resources.runtime} --checkpoint-minutes {resources.checkpoint_minutes}"
 SHOWN = "--tracker {resources.tracker} --events logs/tensorboard/{params.name:q}"
 LAUNCH = "bld.pipeline.launch --nodes {resources.nodes} --processes {resources.gpu}"
+ASKED = "--asked-by {resources.asked_by:q}"
 RUN = f"python -m {CALL} 2>&1 | tee {{log:q}}"
 SCORE = f"python -m {CALL} {RESUME} 2>&1 | tee {{log:q}}"
 TRAIN = f"python -m {LAUNCH} -m {CALL} {RESUME} {LIMITS} {SHOWN} 2>&1 | tee {{log:q}}"
-FETCH = f"HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0 {RUN}"
+LINK = f"python -m {CALL} {ASKED} 2>&1 | tee {{log:q}}"
+ONLINE = "HF_HUB_OFFLINE=0 HF_HUB_DISABLE_PROGRESS_BARS=0"
+FETCH = f"{ONLINE} {LINK}"

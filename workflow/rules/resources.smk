@@ -23,6 +23,8 @@ rule fetch_model:
     conda:
         "../../envs/data.yaml"
     threads: 1
+    resources:
+        asked_by=TARGETS.template_asked_by,
     params:
         stage="fetch",
         step=STEPS.fetch,
@@ -63,12 +65,14 @@ rule link_model:
     conda:
         "../../envs/data.yaml"
     threads: 1
+    resources:
+        asked_by=TARGETS.template_asked_by,
     params:
         stage="link",
         step=STEPS.link,
         files=files,
     shell:
-        RUN
+        LINK
 
 
 use rule link_model as link_dataset with:
@@ -95,6 +99,7 @@ use rule link_model as link_dataset with:
 rule build_split:
     input:
         TARGETS.corpus_source,
+        judges=TARGETS.corpus_judges,
     output:
         manifest="results/corpora/{corpus}/{split}/manifest.json",
         record="results/corpora/{corpus}/{split}/manifest.record.json",

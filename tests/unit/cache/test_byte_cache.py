@@ -1,12 +1,16 @@
 import json
 import multiprocessing
+import os
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bld.cache import reading
 from bld.cache.gathering import write_manifest
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, table_of, write_tables
@@ -171,14 +175,9 @@ def test_every_document_is_found_among_many_row_groups(large):
             assert first.tolist() == dense(document)[0].argmax(1).tolist()
 
 
-def digest(cache, document):
-    return [array.tobytes() for array in cache.read(document)]
-
-
 def digests(folder, corpus, seed):
-    order = np.random.default_rng(seed).permutation(48)
-    cache = ByteCache(folder, corpus)
-    return {f"{n}": digest(cache, f"{n}") for n in order}
+    order, cache = np.random.default_rng(seed).permutation(48), ByteCache(folder, corpus)
+    return {n: [array.tobytes() for array in cache.read(f"{n}")] for n in order}
 
 
 def test_many_processes_read_one_cache(large):
@@ -194,6 +193,20 @@ def test_memory_does_not_grow_with_what_was_read(large):
         cache.read(f"{n}")
         used.append(pa.total_allocated_bytes())
     assert max(used) - min(used) < 4 * max(1, used[0])
+
+
+def test_few_of_many_shards_are_open(large):
+    cache = ByteCache(*large, open_shards=1)
+    list(map(cache.read, ["0", "1", "2"]))
+    opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+    assert sum(path.startswith(str(large[0])) for path in opened) == 1
+
+
+def test_processes_share_out_the_digests_of_shards(large, monkeypatch):
+    monkeypatch.setattr(reading, "_check_shard", Mock())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ByteCache(*large)
+    assert reading._check_shard.call_count == 1
 
 
 def shard(folder, number=1):

@@ -1,4 +1,5 @@
 import copy
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 import yaml
 
 from bld.config.checks import ConfigError, read_settings
-from bld.config.documents import hint
+from bld.config.documents import UnknownEntryError, hint
 from bld.config.settings import Methods, Settings
 from bld.pipeline.targets import MAPS
 
@@ -55,6 +56,19 @@ def test_a_run_overrides_single_settings_however_deep():
     )
     assert made.runs["own"].training.lora.model_dump() == lora | {"rank": 2}
     assert made.runs["without"].training.lora is None
+
+
+@pytest.mark.parametrize(
+    "section, name, told",
+    [
+        ("runs", "blt", "there is no `blt` under `runs`; did you mean `bld`?"),
+        ("teachers", "demon", "there is no `demon` under `teachers`; did you mean `demo`?"),
+        ("students", "x", "there is no `x` under `students`; there are `swapped`"),
+    ],
+)
+def test_an_entry_that_is_not_there_is_told_with_the_one_that_is_meant(section, name, told):
+    with pytest.raises(UnknownEntryError, match=re.escape(told)):
+        getattr(settings(), section)[name]
 
 
 def test_a_runs_own_settings_are_those_of_its_method_and_of_no_other():

@@ -316,10 +316,20 @@ MISTAKES = {
         f"{CORPUS}.source.columns",
         ["found `prompt`", "`prompt` with `response`"],
     ),
-    "no column": (
-        put(f"{CORPUS}.source", jsonl({"id": "a"})),
+    "an unknown judge": (
+        put(f"{CORPUS}.judged_by", ["techer"]),
+        f"{CORPUS}.judged_by[0]",
+        ["did you mean `teacher`?"],
+    ),
+    "a judge that is made from the documents": (
+        put(f"{CORPUS}.judged_by", ["teacher"]),
+        f"{CORPUS}.judged_by[0]",
+        ["found `teacher`, which is made from documents"],
+    ),
+    "context without a question": (
+        put(f"{CORPUS}.source", jsonl({"messages": "a", "context": "b"})),
         f"{CORPUS}.source.columns",
-        ["found none"],
+        ["found `messages`, `context`"],
     ),
 }
 

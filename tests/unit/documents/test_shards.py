@@ -25,9 +25,9 @@ def numbered(count, text="document {}"):
     return [make_document(f"d{i}", "text", [("text", text.format(i))]) for i in range(count)]
 
 
-def write(folder, documents, seed=0, settings=None, **splits):
+def write(folder, documents, seed=0, about=dict, **splits):
     splits = splits or {"train": split()}
-    return write_splits(documents, {name: folder / name for name in splits}, splits, seed, settings)
+    return write_splits(documents, {name: folder / name for name in splits}, splits, seed, about)
 
 
 def contents(folder):
@@ -83,7 +83,9 @@ def test_every_document_is_in_the_split_of_its_group_and_in_no_other(tmp_path):
 def test_the_manifest_counts_what_was_written(tmp_path):
     chat = make_document("c", "conversation", [("user", "four"), ("assistant", "\u20ac")])
     documents = [*numbered(5), chat]
-    (manifest,) = write(tmp_path, documents, settings={"seed": 3}, train=split(shards=2)).values()
+    (manifest,) = write(
+        tmp_path, documents, about=lambda: {"seed": 3}, train=split(shards=2)
+    ).values()
     assert manifest == json.loads((tmp_path / "train" / "manifest.json").read_text())
     text_bytes = sum(len(d.content) for d in documents[:5])
     assert manifest["documents"] == 6
@@ -103,7 +105,7 @@ def test_the_manifest_counts_what_was_written(tmp_path):
 
 def test_settings_may_not_overwrite_the_manifest(tmp_path):
     with pytest.raises(AssertionError, match="overwrite"):
-        write(tmp_path, numbered(3), settings={"documents": 0})
+        write(tmp_path, numbered(3), about=lambda: {"documents": 0})
 
 
 def test_the_content_digest_sees_ids_roles_texts_their_borders_and_their_order(tmp_path):

@@ -47,15 +47,22 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def test_text_columns_keep_every_byte(write, hurtful):
-    (document,) = read_files(*write([{"text": hurtful}]), columns(text="text"))
-    assert document.content == hurtful.encode()
+@pytest.fixture
+def taught(hurtful):
+    """A text that something can be learned from."""
+    return hurtful or "nearly empty"
+
+
+def test_text_columns_keep_every_byte(write, taught):
+    (document,) = read_files(*write([{"text": taught}]), columns(text="text"))
+    assert document.content == taught.encode()
     assert document.kind == "text"
     assert [segment.role for segment in document.segments] == ["text"]
 
 
 def test_chats_keep_every_byte_of_every_turn(write, hurtful):
     turns = [("system", hurtful), ("user", "q"), ("assistant", hurtful), ("user", hurtful)]
+    turns.append(("assistant", "a"))
     rows = [{"chat": [{"role": role, "content": content} for role, content in turns]}]
     (document,) = read_files(*write(rows), columns(messages="chat"))
     assert [(s.role, s.text.decode(), s.supervised) for s in document.segments] == [
@@ -64,19 +71,19 @@ def test_chats_keep_every_byte_of_every_turn(write, hurtful):
     assert document.kind == "conversation"
 
 
-def test_prompt_and_response_make_a_pair(write, hurtful):
-    rows = [{"q": "why?", "a": hurtful, "other": 1}]
+def test_prompt_and_response_make_a_pair(write, taught):
+    rows = [{"q": "why?", "a": taught, "other": 1}]
     (document,) = read_files(*write(rows), columns(prompt="q", response="a"))
     assert [tuple(segment) for segment in document.segments] == [
         ("user", b"why?", False),
-        ("assistant", hurtful.encode(), True),
+        ("assistant", taught.encode(), True),
     ]
 
 
-def test_a_text_file_is_one_document_byte_for_byte(tmp_path, hurtful):
-    (tmp_path / "a.txt").write_bytes(hurtful.encode())
+def test_a_text_file_is_one_document_byte_for_byte(tmp_path, taught):
+    (tmp_path / "a.txt").write_bytes(taught.encode())
     (document,) = read_files([str(tmp_path / "a.txt")], "text", None)
-    assert (document.id, document.content) == ("a.txt", hurtful.encode())
+    assert (document.id, document.content) == ("a.txt", taught.encode())
 
 
 def test_rows_are_named_by_file_and_row_or_by_their_column(write):
@@ -139,8 +146,9 @@ def parts(role, *content):
     return {"role": role, "content": list(content)}
 
 
-def test_an_empty_answer_is_kept(write):
-    (document,) = read_files(*write([{"m": [SAY_HI, ANSWER]}]), columns(messages="m"))
+def test_an_empty_answer_beside_another_is_kept(write):
+    rows = [{"m": [SAY_HI, ANSWER | {"content": "hi"}, SAY_HI, ANSWER]}]
+    (document,) = read_files(*write(rows), columns(messages="m"))
     assert document.segments[-1].text == b"" and document.segments[-1].supervised
 
 
@@ -192,7 +200,7 @@ def test_an_empty_answer_is_kept(write):
         (
             [{"m": [parts("user", {"type": "image"}), parts("assistant", TEXT_PART)]}],
             {"messages": "m"},
-            "message 1: expected a string, found list",
+            "message 1: expected a string or parts of type text, found dict {'type': 'image'",
         ),
         (
             [{"m": [SAY_HI, ANSWER], "t": "{"}],
@@ -205,6 +213,8 @@ def test_an_empty_answer_is_kept(write):
             "message 1: expected a string, found NoneType",
         ),
         ([{"q": "a"}], {"prompt": "q", "response": "r"}, "no column 'r'; the columns here are q"),
+        ([{"m": [SAY_HI, ANSWER]}], {"messages": "m"}, "row 1: all that is trained on is empty"),
+        ([{"text": ""}], {"text": "text"}, "row 1: all that is trained on is empty"),
     ],
 )
 def test_rows_that_are_no_documents_are_errors_that_say_where(write, rows, names, message):
@@ -216,11 +226,9 @@ def test_rows_that_are_no_documents_are_errors_that_say_where(write, rows, names
     ("content", "message"),
     [
         (b'{"text": "ok"}\n{"text": \n', r"line 2: broken JSON"),
-        (b'{"text": "ok"}\n\n', r"line 2: broken JSON"),
         (b'["ok"]\n', r"line 1: every line must be one JSON object, found list"),
         (b'{"text": "ok"}\n{"text": "\xff"}\n', r"not valid UTF-8 at byte offset 25"),
         (b'{"text": "a\\ud800"}\n', r"row 1: document 'a.jsonl:1', text .*U\+D800 at character 1"),
-        (b'\xef\xbb\xbf{"text": "ok"}\n', r"line 1: broken JSON .*BOM"),
     ],
 )
 def test_broken_jsonl_is_an_error_that_says_where(tmp_path, content, message):
@@ -308,16 +316,16 @@ def test_what_the_workflow_says_of_a_dataset_is_not_read_as_data(tmp_path, no_ne
     assert [d.content for d in documents] == [b"a", b"b"]
 
 
-def test_a_saved_dataset_is_read_without_network(tmp_path, hurtful, no_network):
+def test_a_saved_dataset_is_read_without_network(tmp_path, taught, no_network):
     import datasets
 
     datasets.disable_progress_bars()
-    saved = datasets.Dataset.from_dict({"text": [hurtful, "b"]})
+    saved = datasets.Dataset.from_dict({"text": [taught, "b"]})
     saved.save_to_disk(tmp_path / "single")
     datasets.DatasetDict(train=saved).save_to_disk(tmp_path / "splits")
     for folder in ("single", "splits"):
         documents = read_dataset(str(tmp_path / folder), "train", columns(text="text"))
-        assert [d.content for d in documents] == [hurtful.encode(), b"b"]
+        assert [d.content for d in documents] == [taught.encode(), b"b"]
     with pytest.raises(ValueError, match="no split 'test', only train"):
         list(read_dataset(str(tmp_path / "splits"), "test", columns(text="text")))
 
@@ -327,7 +335,7 @@ def test_dataset_errors_say_where(dataset_folder, tmp_path, no_network):
         list(read_dataset(str(tmp_path / "nowhere"), "train", columns(messages="m")))
     with pytest.raises(ValueError, match=r"chats: cannot read split 'dev'.*train"):
         list(read_dataset(str(dataset_folder), "dev", columns(messages="m")))
-    with pytest.raises(ValueError, match=r"chats, split train, row 1: no column 'text'; .* m$"):
+    with pytest.raises(ValueError, match=r"chats/data/train-.*, row 1: no column 'text'; .* m;"):
         list(read_dataset(str(dataset_folder), "train", columns(text="text")))
 
 

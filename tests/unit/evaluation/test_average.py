@@ -26,7 +26,8 @@ def test_where_every_token_is_a_byte_it_is_what_the_tokens_cost(model, scorer, d
     _, renderer, reader = model("bytes")
     expected = bits_per_byte(documents, renderer, reader)
     found = average_bits_per_byte(documents, AverageScorer([scorer("bytes")] * 2, [1, 2], mean))
-    assert found.keys() == expected.keys() and found["task"] == expected["task"]
+    # What is told is of one rendering, and an average has as many as models.
+    assert found.keys() == expected.keys() - {"notes"} and found["task"] == expected["task"]
     for key in ("bits_per_byte", "bytes", "documents", "end_nats"):
         assert found[key] == pytest.approx(expected[key], rel=1e-4), key
     for kind, total in expected["by_kind"].items():

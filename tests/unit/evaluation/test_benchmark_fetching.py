@@ -27,7 +27,8 @@ def fetch(monkeypatch, tmp_path):
             raise ValueError("no connection")
         asked.append((resource, folder.rpartition("/")[2]))
 
-    def run(**settings):
+    def run(task="piqa", unsafe_code=False, **given):
+        settings = {"task": task, "unsafe_code": unsafe_code, **given}
         monkeypatch.setattr(fetch_benchmark, "fetch", hub)
         monkeypatch.setattr(fetch_benchmark.nltk, "download", nltk)
         manifest = tmp_path / "resources/benchmarks/mine/manifest.json"
@@ -54,3 +55,19 @@ def test_every_data_set_comes_at_its_commit_into_a_folder_of_its_name(fetch):
 def test_what_nltk_cannot_fetch_says_where_to_fetch(fetch):
     with pytest.raises(SystemExit, match="NLTK's unknown: no connection; fetch where there is"):
         fetch(data={"baber/piqa": COMMIT}, nltk=["unknown"])
+
+
+def test_a_metric_of_the_hub_comes_into_a_folder_of_its_own_name(fetch):
+    data = {"evaluate-metric/code_eval": COMMIT, "openai/openai_humaneval": COMMIT}
+    asked, manifest, _ = fetch("humaneval", unsafe_code=True, data=data, nltk=[])
+    assert [(name, kind) for name, _, kind, _ in asked] == [
+        ("evaluate-metric/code_eval", "space"),
+        ("openai/openai_humaneval", "dataset"),
+    ]
+    assert manifest["files"].keys() == {"code_eval/README.md", "openai/openai_humaneval/README.md"}
+
+
+@pytest.mark.parametrize("task", ["humaneval", "mbpp_instruct", "humaneval_plus"])
+def test_a_task_that_runs_code_is_refused_when_it_is_fetched(fetch, task):
+    with pytest.raises(SystemExit, match="write `unsafe_code: true` under"):
+        fetch(task, data={"openai/openai_humaneval": COMMIT}, nltk=[])

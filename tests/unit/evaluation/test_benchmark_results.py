@@ -83,6 +83,7 @@ def run(data, folder):
             "batch_size": 4,
             "max_length": 2048,
             "precision": "fp32",
+            "unsafe_code": False,
             "rendering": READING,
         }
         return run_benchmark(data[kind], folder[tokenizer], EvaluateBenchmark(**settings | others))
@@ -192,6 +193,14 @@ def test_a_chat_template_changes_the_prompts_and_so_their_hash(run):
     plain, chat = run("next_line"), run("next_line", chat_template=True)
     assert chat["chat_template"]
     assert chat["harness"]["task_hashes"] != plain["harness"]["task_hashes"]
+
+
+@pytest.mark.parametrize(("template", "expected"), [("auto", True), ("plain", False)])
+def test_where_it_is_automatic_models_that_have_a_template_get_it(run, template, expected):
+    found = run("next_line", chat_template="auto", rendering=READING | {"template": template})
+    told = run("next_line", chat_template=expected)
+    assert found["chat_template"] is expected
+    assert found["harness"]["task_hashes"] == told["harness"]["task_hashes"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,38 @@ MATH_PARTS = [
 PUNKT = ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab")
 
 
+PROBLEM = {"task_id": "0", "prompt": "def one():\n", "entry_point": "one"}
+PROBLEM |= {
+    "canonical_solution": "    return 1\n",
+    "test": "def check(one):\n    assert one() == 1\n",
+}
+CODE_METRIC = """
+import os
+
+import datasets
+import evaluate
+
+class CodeEval(evaluate.Metric):
+    def _info(self):
+        features = {
+            "predictions": datasets.Sequence(datasets.Value("string")),
+            "references": datasets.Value("string"),
+        }
+        return evaluate.MetricInfo("", "", datasets.Features(features))
+
+    def _compute(self, predictions, references, k):
+        assert os.environ["HF_ALLOW_CODE_EVAL"] == "1"
+        passed = 0
+        for [candidate], reference in zip(predictions, references):
+            try:
+                exec(candidate + "\\n" + reference, {})
+                passed += 1
+            except Exception:
+                pass
+        return {"pass@1": passed / len(references)}, {}
+"""
+
+
 def write_rows(folder, splits, configuration="default"):
     """A data set as a repository of the hub: JSON lines, and a card that says which split is
     which."""
@@ -75,6 +107,9 @@ def data(tmp_path_factory):
         write_rows(folder / f"hails/agieval-{name}", {"test": MCQA})
     write_rows(folder / "hails/agieval-math", {"test": CLOZE})
     write_rows(folder / "google/IFEval", {"train": [INSTRUCTION]})
+    write_rows(folder / "openai/openai_humaneval", {"test": [PROBLEM]})
+    (folder / "code_eval").mkdir()
+    (folder / "code_eval/code_eval.py").write_text(CODE_METRIC)
     punkt = folder / "nltk_data/tokenizers/punkt_tab/english"
     punkt.mkdir(parents=True)
     for name in PUNKT:
@@ -110,6 +145,7 @@ def settings_of(task, **others):
         "batch_size": 8,
         "max_length": 2048,
         "precision": "fp32",
+        "unsafe_code": False,
         "rendering": {
             "template": "auto",
             "template_arguments": {},
@@ -125,6 +161,7 @@ RUNS = {
     "agieval_en": {},
     "ifeval": {"chat_template": True, "metric": "inst_level_strict_acc"},
     "minerva_math": {"metric": "math_verify"},
+    "humaneval": {"unsafe_code": True},
 }
 STAGE = "bld.stages.evaluate_benchmark"
 IN_TURN = """
@@ -140,7 +177,7 @@ def results(student, data, tmp_path_factory):
     """What the stage writes for each task, where no connection leaves the machine and nothing says
     that it should not."""
     folder = tmp_path_factory.mktemp("run")
-    where = {"data": data / "manifest.json", "model": student / "manifest.json"}
+    where = {"data": data / "manifest.json", "model": student / "manifest.json", "source": []}
     commands = [
         [
             *("-", "--step", step_line(STAGE, settings_of(task, **others))),
@@ -192,9 +229,20 @@ def test_answers_to_problems_of_seven_kinds_are_compared_as_formulas(results):
     assert (found["metric"], found["few_shot"], found["value"]) == ("math_verify", 4, 0)
 
 
+def test_code_that_a_model_writes_is_run_where_that_is_allowed(results):
+    found = results["humaneval"]
+    assert (found["documents"], found["metric"], found["value"]) == (1, "pass@1,create_test", 0)
+
+
 @pytest.mark.parametrize(
     "task, settings, words",
     [
+        ("humaneval", {}, "runs the code that models write, .* write `unsafe_code: true` under"),
+        (
+            "mbpp_plus",
+            {"unsafe_code": True},
+            r"reads evalplus/mbppplus, which is not in .* benchmarks.public.data ",
+        ),
         ("arc_challenge", {}, r"reads allenai/ai2_arc, which is not in .* benchmarks.public.data "),
         ("arc_chalenge", {}, "no task 'arc_chalenge'; close are .*arc_challenge"),
         (

@@ -36,7 +36,7 @@ def working(tmp_path):
     documents = [make_document(f"d{n}", "text", [("text", text)]) for n, text in enumerate(texts)]
     split = SimpleNamespace(fraction=1.0, shards=1, documents=None)
     about = {"source": {"kind": "files", "paths": [f"/data/{USER}/texts"]}}
-    write_splits(documents, {"train": folder / SPLIT}, {"train": split}, 0, about)
+    write_splits(documents, {"train": folder / SPLIT}, {"train": split}, 0, lambda: about)
     return folder
 
 

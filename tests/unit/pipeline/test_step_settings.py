@@ -73,6 +73,23 @@ def test_a_stage_reads_back_what_its_rule_wrote(raw):
         assert getattr(step_settings, name).model_validate(settings).dump() == settings
 
 
+def test_limits_are_counted_in_tokens_of_the_model_that_another_tokenizer_was_given_to():
+    raw = yaml.safe_load((CONFIG / "experiments/t2.yaml").read_text())
+    raw["students"]["own"] = {"model": "llama_3b"}
+    targets = Targets(read_settings(raw))
+
+    def source(evaluated):
+        return targets.evaluated_source(Wildcards(evaluated=evaluated))
+
+    student = "evaluation/students/llama_3b_bytes"
+    assert (
+        source("runs/t2_bld/evaluation")
+        == source(student)
+        == ("resources/models/llama_3b/manifest.json")
+    )
+    assert source("evaluation/students/own") == source("evaluation/teachers/llama_3b") == []
+
+
 def test_defaults_that_are_written_out_are_the_same_steps(raw):
     settings = read_settings(raw)
     written = type(settings).model_validate(settings.model_dump())

@@ -372,8 +372,8 @@ def factory(tmp_path):
 def build(tmp_path):
     """Builds the report of runs and reads its page; without figures, which take seconds."""
 
-    def built(*runs, caches=(), title="A title", figures=()):
-        build_report(runs, caches, list(figures), title, tmp_path / "report")
+    def built(*runs, caches=(), title="A title", figures=(), **more):
+        build_report(runs, caches, list(figures), title, tmp_path / "report", **more)
         return Page(tmp_path / "report")
 
     return built

@@ -1,6 +1,7 @@
 """Failures and warnings: which there are, and what they name. Their wording is pinned in the first
 test alone."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -58,6 +59,13 @@ def test_a_page_with_failures_and_warnings_reads_like_this(notes, factory):
         "distributions by more than their bound.",
         "One seed only, so what another would change is unknown: bld-1.",
     ]
+
+
+def test_what_is_told_of_rendered_documents_is_said_once_of_all_models(notes, seeds, factory):
+    for run in seeds[:3]:
+        factory.edit(run.files["run/bits_per_byte"], notes=["3 of 4 answers stand elsewhere"])
+    names = ", ".join(run.name for run in seeds[:3])
+    assert notes(*seeds) == [f"{names}: 3 of 4 answers stand elsewhere."]
 
 
 def test_where_nothing_is_wrong_nothing_is_said(build, seeds):
@@ -135,6 +143,11 @@ def test_an_infinite_divergence_is_explained(notes, seeds, factory):
     assert only(notes(*seeds), "bld-1", "infinite", "evaluation.eps")
 
 
+def test_prompts_that_did_not_fit_are_told(notes, seeds, factory):
+    factory.edit(seeds[2].files["run/recall"], cut_prompts=1234)
+    assert only(notes(*seeds), "bld-1", "recall 1,234", "evaluation.window")
+
+
 @pytest.mark.parametrize("bits, is_told", [((2.7, 2.5, 2.6), True), ((2.7, 2.60, 2.61), False)])
 def test_a_run_that_was_better_before_its_end_is_told(notes, seeds, factory, bits, is_told):
     path = factory.metrics("other", 0, False, "sft", development=bits)
@@ -153,7 +166,8 @@ def test_metrics_without_development_evaluations_say_nothing(notes, seeds):
     "documents, found",
     [
         (20, "only 10 groups, so intervals are too narrow"),
-        (2, "one group, so there are no intervals"),
+        (8, "only 4 groups, so no intervals are given"),
+        (2, "one group, so no intervals are given"),
     ],
 )
 def test_few_groups_are_told_once_for_each_measure(build, factory, documents, found):
@@ -168,6 +182,27 @@ def test_few_groups_are_told_once_for_each_measure(build, factory, documents, fo
         f"Bits per byte: the {documents} documents of docs are {found}.",
         f"prose: the {documents} questions are {found}.",
         f"Byte divergence: the {documents // 2} documents of docs are {found}.",
+    ]
+
+
+def test_long_documents_are_told_with_what_became_of_them_and_what_the_teacher_reads(
+    notes, factory
+):
+    counts = {"row_length": 512, "context": 256, "documents": 40, "long": 6, "dropped": 0}
+    counts |= {"pieces": 15, "answers": 2, "tokens": 20_000, "repeated": 2_304, "unread": 1_393}
+    told = {"long_documents": counts | {"teacher_window": 4096}}
+    none = {"long_documents": counts | {"long": 0, "teacher_window": None}}
+    runs = [
+        factory.run("sft-1", costs=none),
+        factory.run("bld-1", "bld", level=2.4, costs=told),
+        factory.run("sft-2", seed=2, costs=none),
+        factory.run("bld-2", "bld", seed=2, level=2.4, costs=none),
+    ]
+    assert notes(*runs) == [
+        "bld-1: 6 of 40 documents are longer than a row of 512 tokens; 6 are read in 15 pieces "
+        "behind at least 256 tokens of the text before, or all of it: 2,304 of 20,000 tokens of an "
+        "epoch are read again; 2 answers do not see the beginning of what stands before them; "
+        "1,393 tokens are not read; its teacher reads up to 4,096 of its own at once."
     ]
 
 
@@ -186,3 +221,20 @@ def test_settings_of_methods_and_of_sampling_are_no_difference_beside_the_method
         factory.run("uld-1", "uld", own={"distance_weight": 2.0}, sampling=sampling),
     )
     assert "Besides the method" not in build(*runs).words()
+
+
+def test_rows_that_were_left_out_are_counted_by_reason(notes, seeds, tmp_path):
+    broken = {"rows": 1200, "first": ["a.jsonl, line 3", "a.jsonl, line 4"]}
+    reasons = {"broken JSON": broken, "an unknown role": {"rows": 34, "first": ["b.csv, row 1"]}}
+    manifests = {
+        "chats, train": {"rows": {"rows": 56789, "skipped": 1234, "reasons": reasons}},
+        "chats, validation": {"rows": {"rows": 56789, "skipped": 0, "reasons": {}}},
+        "python_docs, train": {"documents": 3},
+    }
+    splits = {name: tmp_path / f"{name}.json" for name in [*manifests, "not, there"]}
+    for name, manifest in manifests.items():
+        splits[name].write_text(json.dumps(manifest))
+    assert notes(*seeds, splits=splits) == [
+        "Of the rows read for chats, train, 1 234 of 56 789 were left out: 1 200 for broken JSON "
+        "(first: a.jsonl, line 3); 34 for an unknown role (first: b.csv, row 1)."
+    ]

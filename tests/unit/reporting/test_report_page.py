@@ -223,17 +223,24 @@ def test_reference_rows_and_differences_that_are_not_shown_are_quiet(whole):
     assert quiet["table-comparison"] == not_shown
 
 
-def test_a_benchmark_is_described_above_its_table(build, factory):
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [("", "template; prose"), ("student", "template of models that have one;")],
+)
+def test_a_benchmark_is_described_above_its_table(build, factory, without, words):
     run = factory.run("sft-1")
     shots = {"recall_a": 0, "recall_b": 5, "recall_c": 2}
     for whose in ("run", "student", "teacher"):
         path = run.files[f"{whose}/recall"]
-        factory.edit(path, few_shot=shots, chat_template=True, higher_is_better=None, stderr=None)
+        in_template = whose != without
+        factory.edit(
+            path, few_shot=shots, chat_template=in_template, higher_is_better=None, stderr=None
+        )
     page = build(run, figures=["benchmarks"])
     (caption,) = [one for one in page.all("caption") if "By lm-evaluation" in page.words(one)]
-    words = page.words(caption)
-    assert "recall: acc, n = 120, 2 or 5 examples, in the chat template; prose" in words
-    assert "prose: bits_per_byte, n = 200, 3 examples, lower is better." in words
+    said = page.words(caption)
+    assert f"recall: acc, n = 120, 2 or 5 examples, in the chat {words}" in said
+    assert "prose: bits_per_byte, n = 200, 3 examples, lower is better." in said
     svg = (page.folder / "benchmarks.svg").read_text()
     assert "recall: acc<" in svg and "prose: bits_per_byte, lower is better<" in svg
 

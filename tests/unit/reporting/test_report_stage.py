@@ -12,7 +12,7 @@ from bld.stages import report
 def stage(monkeypatch, tmp_path, factory):
     """Runs the stage on settings as Snakemake hands them over; the summary that it writes."""
 
-    def run(*runs, caches=()):
+    def run(*runs, caches=(), splits=None):
         settings = Report(
             title="From the stage",
             runs={
@@ -20,6 +20,7 @@ def stage(monkeypatch, tmp_path, factory):
                 for one in runs
             },
             caches=[ReportedCache(**vars(one)) for one in caches],
+            splits=splits or {},
             figures=["loss"],
         )
         output, record = tmp_path / "report", tmp_path / "report.record.json"
@@ -48,9 +49,11 @@ def test_the_record_names_every_file_that_was_read_and_written(stage, factory, t
     files = {path for one in (*runs, cache) for path in one.files.values()}
     gone = runs[0].files["run/bits_per_byte"]
     gone.unlink()
-    output = stage(*runs, caches=[cache])
+    documents = tmp_path / "documents.json"
+    documents.write_text("{}")
+    output = stage(*runs, caches=[cache], splits={"docs, train": documents})
     record = json.loads((tmp_path / "report.record.json").read_text())
-    there = {path for path in files if path.exists()}
+    there = {documents, *(path for path in files if path.exists())}
     assert gone not in there
     assert record["inputs"] == {str(path): sha256_of(path) for path in there}
     written = {str(path): sha256_of(path) for path in output.iterdir()}

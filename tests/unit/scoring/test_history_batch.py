@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bld.scoring.history_batch import part_of
 from bld.scoring.prefixes import HistoryTree
-from bld.tokenization.rendering import Turn
+from bld.tokenization.rendered import Turn
 from bld.windows import windows
 
 
@@ -20,8 +20,8 @@ def turns(draw) -> tuple[Turn, HistoryTree, int]:
     lengths = draw(st.lists(st.integers(1, 4), max_size=30))
     size, trunk = sum(lengths), len(lengths)
     first, after = draw(st.integers(1, 20)), draw(st.integers(0, 20))
-    ends = draw(st.booleans())
-    turn = Turn(first, first + trunk, draw(st.integers(0, 99)), bytes(range(size)), ends)
+    end = first + trunk if draw(st.booleans()) else None
+    turn = Turn(first, first + trunk, draw(st.integers(0, 99)), bytes(range(size)), end, first)
     parent, start = [*range(-1, trunk)], np.cumsum([0, *lengths]).tolist()
     for _ in range(draw(st.integers(0, 30)) if trunk else 0):
         node = draw(st.integers(0, len(start) - 1))
@@ -124,7 +124,7 @@ def test_a_part_takes_along_what_hangs_from_the_trunk_a_longest_token_before_its
 
 def test_a_turn_that_fits_is_one_part_that_takes_all_its_histories():
     tree = HistoryTree(np.arange(6), np.array([-1, 0, 1, 2, 0, 4]), np.array([0, 2, 3, 5, 1, 4]))
-    turn = Turn(first=3, last=6, symbol=10, text=b"abcde", ends=True)
+    turn = Turn(first=3, last=6, symbol=10, text=b"abcde", end=6, opens=3)
     ((_, part),) = cut(turn, tree, length=9, window=9)
     assert (part.symbol, part.skip, part.rows) == (10, 0, 6)
     assert part.span.text == b"abcde" and part.span.column == 2 and part.span.trunk == 4
@@ -134,7 +134,7 @@ def test_a_turn_that_fits_is_one_part_that_takes_all_its_histories():
 
 @pytest.mark.parametrize(("first", "is_read"), [(3, False), (4, True), (9, True), (10, False)])
 def test_a_window_has_no_part_of_a_turn_that_is_read_before_or_after_it(first, is_read):
-    turn = Turn(first, first + 3, 0, b"abc", True)
+    turn = Turn(first, first + 3, 0, b"abc", first + 3, first)
     tree = HistoryTree(np.arange(4), np.arange(-1, 3), np.arange(4))
     window = list(windows(14, 6, 3))[1]
     assert (window.start, window.fresh, window.stop) == (3, 6, 9)

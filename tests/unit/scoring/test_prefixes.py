@@ -252,7 +252,7 @@ class Counting:
     """A content tokenizer that counts the bytes given to it."""
 
     def __init__(self, content):
-        self.vocabulary, self.backend, self._content = content.vocabulary, content.backend, content
+        self.vocabulary, self.outline, self._content = content.vocabulary, content.outline, content
         self.bytes = 0
 
     def encode_each(self, texts):

@@ -94,11 +94,6 @@ def test_today_is_always_the_same_day_and_that_is_noted(with_template):
     assert text_of(tokenizer, **arguments).startswith("Today: 1 Jan 1970\n")
 
 
-def test_a_space_before_the_answer_is_noted(with_template):
-    renderer = Renderer(with_template(LOOP % "{{ m.role + ': ' + m.content }}<|im_end|>"))
-    assert [note for note in renderer.notes if "a space before an answer" in note]
-
-
 def test_an_answer_without_end_is_noted(with_template):
     renderer = Renderer(with_template(LOOP % "{{ m.content }}\n<|im_end|>"))
     assert [note for note in renderer.notes if r"'\n<|im_end|>' after an answer" in note]

@@ -13,7 +13,8 @@ from bld.symbols import END
 from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
-from bld.training.packing import epoch_rows, pieces_of
+from bld.training.packing import Piece, epoch_rows
+from bld.training.pieces import pieces_of
 
 ROW_LENGTHS = [7, 24, 64]  # documents cut often, sometimes, never
 
@@ -70,7 +71,7 @@ def spelling(rendered, documents):
 
 @pytest.fixture(params=ROW_LENGTHS)
 def rows(request, rendered):
-    return epoch_rows(pieces_of(list(map(len, rendered)), request.param), request.param, 5, 0)
+    return epoch_rows(pieces_of(rendered, request.param, 0.5), request.param, 5, 0)
 
 
 def one_batch(documents, rows, signals=None):
@@ -79,7 +80,7 @@ def one_batch(documents, rows, signals=None):
 
 def whole(documents, *numbers):
     """These documents in one row."""
-    pieces = pieces_of(list(map(len, documents)), 10_000)
+    pieces = pieces_of(documents, 10_000, 0.5)
     return [[pieces[number] for number in numbers]]
 
 
@@ -160,7 +161,11 @@ def test_the_state_at_a_source_gives_the_models_own_probability_of_the_target(
                 ids = rendered[piece.document].ids_T[piece.start : piece.stop].astype(np.int64)
                 log_probs = lm(torch.from_numpy(ids)[None]).logits[0].log_softmax(-1)
                 supervised = rendered[piece.document].symbol_T[piece.start : piece.stop] >= 0
-                expected += [log_probs[t - 1, ids[t]] for t in range(1, len(ids)) if supervised[t]]
+                expected += [
+                    log_probs[t - 1, ids[t]]
+                    for t in range(piece.fresh - piece.start, len(ids))
+                    if supervised[t]
+                ]
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
@@ -259,7 +264,7 @@ def test_a_teachers_token_spells_the_symbols_of_the_batch_that_it_points_at(
 
 
 def test_a_teachers_token_that_a_cut_divides_stands_in_neither_piece(rendered, spelling):
-    rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 7)]
+    rows = [[piece] for piece in pieces_of(rendered, 7, 0.5)]
     found = one_batch(rendered, rows, spelling).teacher_tokens
     assert len(found.token_U) < sum(len(spelling.rows(d).token_U) for d in range(len(rendered)))
 
@@ -278,7 +283,7 @@ def test_tokens_are_none_where_the_signals_have_none_and_empty_where_no_piece_ha
     assert one_batch(rendered, whole(rendered, 0), numbered).teacher_tokens is None
     asked = renderer.render(make_document("x", "c", [("user", "hello")]).segments, "x")
     silent = SpellingTeacher([asked], [asked], renderer.vocabulary)
-    found = one_batch([asked], whole([asked], 0), silent).teacher_tokens
+    found = one_batch([asked], [[Piece(0, 0, len(asked), 1)]], silent).teacher_tokens
     assert found.token_U.shape == (0,) and found.ids_UK.shape == (0, 2)
     assert found.token_U.dtype == found.ids_UK.dtype == torch.int64
     assert found.log_prob_U.dtype == found.log_probs_UK.dtype == torch.float32
@@ -304,14 +309,14 @@ def test_what_a_user_says_is_context_and_never_a_target():
 
 def test_rows_without_a_supervised_token_make_a_batch_without_targets(renderer):
     segments = make_document("x", "c", [("user", "hello")]).segments
-    batch = one_batch([renderer.render(segments, "x")], [pieces_of([5], 64)])
+    batch = one_batch([renderer.render(segments, "x")], [[Piece(0, 0, 5, 1)]])
     assert len(batch.source_S) == len(batch.symbols_N) == len(batch.teacher_symbols_NK) == 0
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("micro_batch_size", [1, 2])
 def test_processes_share_out_the_rows_of_a_step(rendered, micro_batch_size, world_size):
-    rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 24)[:8]]
+    rows = [[piece] for piece in pieces_of(rendered, 20, 0.5)[:8]]
     found = Counter()
     for rank in range(world_size):
         batches = list(Batches(rendered).step(rows, micro_batch_size, rank, world_size))

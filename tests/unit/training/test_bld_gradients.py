@@ -18,7 +18,7 @@ from bld.training.heads import CausalHeads, LinearHeads, MarginalHead, OutputHea
 from bld.training.histories import Histories
 from bld.training.objective import ObjectiveContext
 from bld.training.objectives.bld import Bld, build
-from bld.training.packing import pieces_of
+from bld.training.pieces import pieces_of
 from bld.training.trainee import Trainee
 
 BYTE_TOKENIZER = train_tokenizer([], "bytes", 0, "chatml")
@@ -57,7 +57,7 @@ class Step:
         self.rendered = [renderer.render(d.segments, d.id) for d in documents]
         self.teacher = teacher_of(self.rendered)
         self.vocabulary = renderer.vocabulary
-        self.pieces = pieces_of(list(map(len, self.rendered)), 1000)
+        self.pieces = pieces_of(self.rendered, 1000, 0.5)
         histories = None
         if self.kind in ("trunk", "prefix"):
             logits = len(self.students[0].get_output_embeddings().weight)

@@ -12,7 +12,8 @@ from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
 from bld.training.heads import MarginalHead
 from bld.training.histories import Histories
-from bld.training.packing import Piece, epoch_rows, pieces_of
+from bld.training.packing import Piece, epoch_rows
+from bld.training.pieces import pieces_of
 from bld.training.reading import read_in_own_rows, read_packed, reading_of
 
 MODELS = {
@@ -56,7 +57,7 @@ def predictions(lm, batch):
 
 
 def whole(documents):
-    return [[piece] for piece in pieces_of(list(map(len, documents)), 1000)]
+    return [[piece] for piece in pieces_of(documents, 1000, 0.5)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,7 +114,7 @@ def test_a_history_beside_the_text_is_read_as_if_alone(name, model, renderer, re
 
 
 def test_rows_of_one_history_have_the_states_of_packed_rows(model, renderer, rendered):
-    lm, rows = model("Llama"), epoch_rows(pieces_of(list(map(len, rendered)), 64), 64, 1, 0)
+    lm, rows = model("Llama"), epoch_rows(pieces_of(rendered, 64, 0.5), 64, 1, 0)
     batch = batch_of(rows, rendered, renderer, lm, "prefix")
     with torch.no_grad():
         packed, apart = (how(lm, batch) for how in (read_packed, read_in_own_rows))
@@ -124,7 +125,7 @@ def test_rows_of_one_history_have_the_states_of_packed_rows(model, renderer, ren
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_text_does_not_see_the_histories_beside_it(name, model, renderer, rendered):
-    lm, rows = model(name), epoch_rows(pieces_of(list(map(len, rendered)), 64), 64, 1, 0)
+    lm, rows = model(name), epoch_rows(pieces_of(rendered, 64, 0.5), 64, 1, 0)
     plain = Batches(rendered).collate(rows, 1.0, 1.0)
     batch = batch_of(rows, rendered, renderer, lm, "prefix")
     width = plain.ids_BT.shape[1]
@@ -144,7 +145,7 @@ def test_pieces_of_any_length_say_what_their_histories_say_one_by_one(
 ):
     lm, some = tiny_model(), rendered[1:4]
     plain = plain_sums(tiny_model().double(), renderer, kind)
-    pieces = pieces_of(list(map(len, some)), row_length)
+    pieces = pieces_of(some, row_length, 0.5)
     for rows in [[pieces]] if packed else [[[piece]] for piece in pieces]:
         batch = batch_of(rows, some, renderer, lm, kind)
         found, _ = predictions(lm, batch)
@@ -190,7 +191,7 @@ def test_what_is_said_of_a_document_does_not_know_its_neighbours(
     neighbour = renderer.render(other.segments, "x")
     found = []
     for documents in (rendered, [neighbour if i == place else d for i, d in enumerate(rendered)]):
-        pieces = pieces_of(list(map(len, documents)), 1000)
+        pieces = pieces_of(documents, 1000, 0.5)
         batch = batch_of([pieces[:3], pieces[3:]], documents, renderer, lm, kind)
         counts = [len(document.symbols_N) for document in documents]
         parts = predictions(lm, batch)[0].split(counts)

@@ -13,7 +13,7 @@ from bld.training.batches import Batches
 from bld.training.heads import LinearHeads
 from bld.training.objectives.bld import Bld, divergence_from_top_k
 from bld.training.objectives.sft import Sft
-from bld.training.packing import pieces_of
+from bld.training.pieces import pieces_of
 
 
 class DenseTeacher:
@@ -37,7 +37,7 @@ def step(rendered, tiny_model):
 
     def build(signals=None, tokens=1.0, symbols=1.0):
         lm = tiny_model()
-        rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
+        rows = [[piece] for piece in pieces_of(rendered, 128, 0.5)]
         batch = Batches(rendered, signals).collate(rows, tokens, symbols)
         with torch.no_grad():
             hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)

@@ -28,7 +28,8 @@ from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
 from bld.training.on_policy import OnPolicy, OnPolicySampler, whole_characters
-from bld.training.packing import pieces_of, step_rows, supervised_positions
+from bld.training.packing import step_rows
+from bld.training.pieces import is_first, pieces_of
 from bld.training.reading import read_packed
 from bld.training.trainee import Trainee
 
@@ -55,10 +56,17 @@ class Case:
     """The documents of these tests under a student that goes on by itself."""
 
     def __init__(self, renderer, documents, rendered, random_teacher):
-        self.renderer, self.documents, self.rendered = renderer, documents, rendered
-        self.teacher, self.live = random_teacher(rendered), Live(renderer, random_teacher)
-        pieces = pieces_of(list(map(len, rendered)), 48)
-        self.pieces = [p for p in pieces if len(supervised_positions(rendered[p.document], p))]
+        self.renderer, self.live = renderer, Live(renderer, random_teacher)
+        self.hold(documents, rendered, random_teacher(rendered))
+
+    def hold(self, documents, rendered, teacher):
+        self.documents, self.rendered, self.teacher = documents, rendered, teacher
+        self.pieces = pieces_of(rendered, 48, 0.5)
+
+    def only(self, document):
+        rendered = [self.renderer.render(document.segments, document.id)]
+        self.hold([document], rendered, type(self.teacher)(rendered))
+        return rendered[0]
 
     def rows(self, step=0, count=8):
         rows = step_rows(self.pieces, 48, 1, count)
@@ -103,10 +111,14 @@ def test_text_is_cut_to_whole_characters(text, whole):
     assert whole_characters(text) == whole
 
 
+def first_of(case, pieces):
+    return [piece for piece in pieces if is_first(case.rendered[piece.document], piece)]
+
+
 def all_written(case, lm, **settings):
     """(piece, what stands in for it) of every first piece."""
     sampler = OnPolicySampler(lm, case.renderer, SETTINGS.model_copy(update=settings), 3)
-    asked = [(p, case.documents[p.document]) for p in case.pieces if p.start == 0]
+    asked = [(p, case.documents[p.document]) for p in first_of(case, case.pieces)]
     return sampler.write(0, asked)
 
 
@@ -128,7 +140,7 @@ def test_the_student_answers_where_the_document_thinks(case, student):
     thinks = {"role": "assistant", "content": "the key", "reasoning_content": "Which one?"}
     document = make_conversation("a", [{"role": "user", "content": "key?"}, thinks])
     rendered = case.renderer.render(document.segments, "a")
-    [piece] = pieces_of([len(rendered)], 48)
+    [piece] = pieces_of([rendered], 48, 0.5)
     sampler = OnPolicySampler(student(), case.renderer, SETTINGS, 3)
     [written] = sampler.write(0, [(piece, document)]).values()
     assert [segment.role for segment in written.document.segments] == ["user", "assistant"]
@@ -142,7 +154,7 @@ def test_only_what_the_student_wrote_is_supervised(case, student):
         given = 12 if len(one.document.segments) == 1 else 0
         assert one.rendered.symbol_T[one.fresh] >= given
         assert one.fresh == turn.first or one.rendered.symbol_T[one.fresh - 1] < given
-        assert one.fresh < one.stop <= piece.stop - piece.start
+        assert one.fresh < one.stop <= piece.stop
 
 
 def always(lm, token):
@@ -237,14 +249,15 @@ def test_rows_stay_as_long_and_hold_what_was_written(case, student):
     written = OnPolicySampler(student(), case.renderer, SETTINGS, 3)
     longest = [max(sum(p.stop - p.start for p in row) for row in rows[i : i + 2]) for i in (0, 2)]
     assert [batch.ids_BT.shape[1] for batch in found[:2]] <= longest
-    asked = [(p, case.documents[p.document]) for row in rows for p in row if p.start == 0]
+    pieces = first_of(case, (piece for row in rows for piece in row))
+    asked = [(p, case.documents[p.document]) for p in pieces]
     expected = written.write(5, asked)
     first = found[0]
     column = 0
     for order, piece in enumerate(rows[0]):
         one = expected.get(piece)
         ids = (
-            one.rendered.ids_T[: one.stop]
+            one.rendered.ids_T[piece.start : one.stop]
             if one
             else case.rendered[piece.document].ids_T[piece.start : piece.stop]
         )
@@ -354,12 +367,8 @@ def test_a_training_on_its_own_text_that_is_resumed_ends_as_one_that_was_not_int
     assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
 
-def test_a_document_longer_than_a_row_is_written_anew_once(case, student, renderer):
-    long = make_document("long", "text", [("text", "Return the index. " * 20)])
-    rendered = renderer.render(long.segments, "long")
-    case.documents, case.rendered = [long], [rendered]
-    case.teacher = type(case.teacher)([rendered])
-    case.pieces = pieces_of([len(rendered)], 48)
+def test_a_document_longer_than_a_row_is_written_anew_once(case, student):
+    rendered = case.only(make_document("long", "text", [("text", "Return the index. " * 20)]))
     rows = [[piece] for piece in case.pieces]
     [batch] = case.batches(student()).step(rows, len(rows), 0, 1, 0)
     assert len(case.live.seen) == 1
@@ -370,20 +379,22 @@ def test_a_document_longer_than_a_row_is_written_anew_once(case, student, render
 
 def test_two_processes_agree_with_one_on_what_the_student_writes(tmp_path):
     out = tmp_path / "metrics.parquet"
-    launch = [
-        "-m",
-        "bld.pipeline.launch",
-        "--processes",
-        "2",
-        "-m",
-        "toy_on_policy",
-        "--out",
-        str(out),
-    ]
+    launch = ["-m", "bld.pipeline.launch", "--processes", "2", "-m", "toy_on_policy", "--out"]
     environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED}
     environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parent), *sys.path])
-    subprocess.run([sys.executable, *launch], env=environment, check=True)
+    subprocess.run([sys.executable, *launch, str(out)], env=environment, check=True)
     _, alone = runpy.run_path(str(SCRIPT))["run"](2)
     found = pd.read_parquet(out)
     for column in ("tokens", "loss", "token_loss", "kl_loss", "grad_norm"):
         assert found[column].tolist() == pytest.approx(alone[column].tolist(), rel=1e-4), column
+
+
+def test_an_answer_to_a_long_prompt_is_written_from_what_of_it_stands_in_the_row(case, student):
+    turns = [("user", "Which index? " * 20), ("assistant", "the first of the keys")]
+    case.only(make_document("long", "conversation", turns))
+    [piece] = case.pieces
+    [batch] = case.batches(student(), on_policy=1.0).step([[piece]], 1, 0, 1, 0)
+    [seen] = case.live.seen
+    again = case.renderer.render(seen.segments, "again").ids_T[piece.start :].tolist()
+    assert piece.start > 0 and batch.ids_BT[0].tolist() == again[: batch.ids_BT.shape[1]]
+    assert batch.ids_BT.shape[1] <= 48 and batch.is_student_written_N.all()

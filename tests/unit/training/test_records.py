@@ -9,6 +9,9 @@ import torch
 from torch import nn
 
 from bld.training.records import join_phases, parameter_count, peak_memory, save_records
+from bld.windows import LongDocuments
+
+LONG = LongDocuments(8, 4, 30, 20, 0, 50, 3, 400, 200, 7)
 
 
 def metrics(phase, steps):
@@ -17,13 +20,14 @@ def metrics(phase, steps):
 
 
 def engine(head):
-    trainee = SimpleNamespace(lm=nn.Linear(3, 4), head=head)
+    trainee = SimpleNamespace(lm=nn.Linear(3, 4), head=head, long_documents=LONG)
     return SimpleNamespace(module=trainee, world_size=2)
 
 
 @pytest.mark.parametrize(("head", "size"), [(None, 0), (nn.Linear(2, 5), 15)])
 def test_the_summary_adds_up_what_the_metrics_say(tmp_path, head, size):
-    save_records(engine(head), metrics("distill", 4), tmp_path / "m.parquet", tmp_path / "t.json")
+    paths = tmp_path / "m.parquet", tmp_path / "t.json"
+    save_records(engine(head), metrics("distill", 4), *paths, teacher_window=64)
     summary = json.loads((tmp_path / "t.json").read_text())
     assert summary.pop("peak_memory_bytes") > 0
     assert summary | {"device": ""} == {
@@ -36,6 +40,19 @@ def test_the_summary_adds_up_what_the_metrics_say(tmp_path, head, size):
         "head_parameters": size,
         "world_size": 2,
         "device": "",
+        "long_documents": {
+            "row_length": 8,
+            "context": 4,
+            "documents": 30,
+            "long": 20,
+            "dropped": 0,
+            "pieces": 50,
+            "answers": 3,
+            "tokens": 400,
+            "repeated": 200,
+            "unread": 7,
+            "teacher_window": 64,
+        },
     }
     assert pd.read_parquet(tmp_path / "m.parquet").equals(metrics("distill", 4))
 

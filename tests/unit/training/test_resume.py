@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def attempt(toy, tmp_path):
             Training(**SETTINGS | settings),
             0,
             "toy",
-            development=Development(Batches(toy.documents(9, 1)), 3),
+            development=Development(Batches(toy.documents(9, 1)), 3, 40),
             checkpoints=folder and Checkpoints(folder, Deadline(runtime, minutes)),
         )
         weights = trained_weights(engine, "lm") | trained_weights(engine, "head")
@@ -76,6 +77,7 @@ def assert_same(found, expected):
 KINDS = [
     *({"zero_stage": stage} for stage in range(4)),
     {"frozen": True},
+    {"sequence_length": 20},  # less than documents, and than the windows of evaluations
     {"zero_stage": 1, "precision": "bf16", "activation_checkpointing": True},
     {"zero_stage": 2, "offload": "optimizer"},
     {"zero_stage": 3, "offload": "parameters", "frozen": True},
@@ -89,6 +91,28 @@ def test_a_training_that_is_resumed_ends_as_one_that_was_not_interrupted(toy, at
         with pytest.raises(toy.KilledError):
             attempt(steps_to_live, **kind)
     assert_same(attempt(**kind), expected)
+
+
+@pytest.mark.parametrize("first, then", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("kind", [{}, {"precision": "bf16"}, {"frozen": True}], ids=str)
+def test_a_training_goes_on_from_another_zero_stage(toy, attempt, capsys, kind, first, then):
+    expected = attempt(folder=None, zero_stage=then, **kind)
+    with pytest.raises(toy.KilledError):
+        attempt(4, zero_stage=first, **kind)
+    assert_same(attempt(zero_stage=then, **kind), expected)
+    told = f"one process with ZeRO stage {first}, this is one process with ZeRO stage {then}"
+    assert f"it was saved by {told}: the same rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("first, then", [(0, 1), (3, 2)])
+def test_a_stage_that_a_training_cannot_go_on_from_is_refused_with_what_to_do(
+    toy, attempt, first, then
+):
+    with pytest.raises(toy.KilledError):
+        attempt(2, zero_stage=first)
+    advice = f"goes on with `training.zero_stage` {first}; set that, or delete"
+    with pytest.raises(RuntimeError, match=advice):
+        attempt(zero_stage=then)
 
 
 def test_what_fails_after_the_last_step_does_not_cost_the_training(attempt, tmp_path):
@@ -209,6 +233,41 @@ def test_two_processes_that_were_stopped_agree_with_one(attempt, tmp_path):
     assert code == 75, printed
     assert printed.count("SIGTERM came: saved at step") == 1
     assert_close(job.finish(), attempt(folder=None, dropout=0))
+
+
+def in_turns(folder, processes, stages):
+    """A training of which each but the last of these numbers of processes takes a step or two, and
+    what was printed of where it went on from."""
+    settings = SETTINGS | {"micro_batch_size": 1, "dropout": 0.0, "steps": 12}
+    jobs = [
+        Job(folder, settings | {"zero_stage": stage}, "--checkpoint-minutes", 0, processes=count)
+        for count, stage in zip(processes, stages, strict=True)
+    ]
+    said = []
+    for job in jobs[:-1]:
+        code, printed = job.stop_with(signal.SIGTERM, 1)
+        assert code == 75, printed
+        said += re.findall("it was saved by (.*), this is (.*): the same rows", printed)
+    return jobs[-1].finish(), said
+
+
+def test_a_training_goes_on_in_whatever_allocation_there_is(attempt, tmp_path):
+    found, said = in_turns(tmp_path, [1, 2, 1, 1], [1, 2, 2, 1])
+    assert said == [
+        ("one process with ZeRO stage 1", "2 processes with ZeRO stage 2"),
+        ("2 processes with ZeRO stage 2", "one process with ZeRO stage 2"),
+    ]
+    assert_close(found, attempt(folder=None, dropout=0, steps=12))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", [0, 3])
+def test_without_zero_and_with_all_of_it_the_number_of_processes_may_change(
+    attempt, tmp_path, stage
+):
+    found, said = in_turns(tmp_path, [2, 1, 2], 3 * [stage])
+    assert len(said) == 1
+    assert_close(found, attempt(folder=None, dropout=0, steps=12))
 
 
 @pytest.mark.long

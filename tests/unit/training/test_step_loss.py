@@ -6,14 +6,15 @@ from bld.training.batches import Batches
 from bld.training.heads import LinearHeads
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
-from bld.training.packing import pieces_of, step_rows
+from bld.training.packing import step_rows
+from bld.training.pieces import pieces_of
 from bld.training.trainee import Trainee
 
 
 @pytest.fixture
 def rows(rendered):
     """Eight rows with uneven numbers of pieces and of supervised tokens."""
-    rows = next(step_rows(pieces_of(list(map(len, rendered)), 48), 48, 1, 8))
+    rows = next(step_rows(pieces_of(rendered, 48, 0.5), 48, 1, 8))
     assert {1, 2} <= set(map(len, rows))
     return rows
 
@@ -47,7 +48,7 @@ def test_the_step_loss_is_the_mean_over_its_supervised_tokens(
         ids = torch.from_numpy(document.ids_T[piece.start : piece.stop].astype(np.int64))
         with torch.no_grad():
             log_probs = lm(ids[None]).logits[0].log_softmax(-1)
-        for t in range(1, len(ids)):
+        for t in range(piece.fresh - piece.start, len(ids)):
             if document.symbol_T[piece.start + t] >= 0:
                 costs.append(-log_probs[t - 1, ids[t]])
     torch.testing.assert_close(found, torch.stack(costs).mean(), atol=1e-5, rtol=1e-5)

@@ -43,7 +43,7 @@ def attempt(toy, tmp_path):
                 Training(steps=STEPS, schedule="constant", **size),
                 0,
                 "toy",
-                development=Development(Batches(toy.documents(5, 1)), 2),
+                development=Development(Batches(toy.documents(5, 1)), 2, 40),
                 checkpoints=Checkpoints(tmp_path / "checkpoints", Deadline(0, minutes)),
                 tracking=Tracking(tracker, folder),
             )[1]

@@ -8,7 +8,7 @@ from bld.config.settings import Training
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import StepSettings
 from bld.symbols import END
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 from bld.training.batches import Batches
 from bld.training.checkpoints import with_checkpoints
 from bld.training.development import Development
@@ -86,7 +86,7 @@ def run(step, checkpoints):
         settings,
         0,
         "toy",
-        development=Development(Batches(documents(9, 1)), 3),
+        development=Development(Batches(documents(9, 1)), 3, 40),
         checkpoints=checkpoints,
     )
     weights = trained_weights(engine, "lm") | trained_weights(engine, "head")

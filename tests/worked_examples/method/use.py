@@ -17,7 +17,7 @@ from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
 from bld.training.objective import ObjectiveContext
-from bld.training.packing import pieces_of
+from bld.training.pieces import pieces_of
 from bld.training.trainee import Trainee
 from conftest import OTHER_SAMPLE, RandomTokens
 
@@ -45,7 +45,7 @@ mine = Renderer(train_tokenizer(texts, "byte_level_bpe", 300, "turns"))
 theirs = Renderer(train_tokenizer(OTHER_SAMPLE, "byte_level_bpe", 310, "chatml"))
 documents = [make_document(str(n), "text", [("text", text)]) for n, text in enumerate(texts)]
 student, teacher = ([x.render(d.segments, d.id) for d in documents] for x in (mine, theirs))
-rows = [[piece] for piece in pieces_of([len(one) for one in student], 64)]
+rows = [[piece] for piece in pieces_of(student, 64, 0.5)]
 data = Batches(student, RandomTokens(teacher, len(theirs.vocabulary), 16))
 torch.manual_seed(0)
 sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}

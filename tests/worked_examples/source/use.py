@@ -13,6 +13,7 @@ import yaml
 from bld.config.checks import ConfigError, read_settings
 from bld.config.reference import MARK, readme_text, schema_text
 from bld.config.registry import SOURCES
+from bld.documents.intake import Intake
 from bld.pipeline.code_digest import code_digest, loaded_modules
 from bld.pipeline.targets import Targets
 
@@ -51,5 +52,5 @@ print(json.dumps({kind: code_digest(stage, loaded=own) for kind, own in modules.
 # Reading.
 reader = import_module(*modules["mailbox"])
 assert reader.inputs(source, folder) == [folder / "mail"]
-contents = [document.content for document in reader.read(source, folder)]
+contents = [document.content for document in reader.read(source, folder, Intake())]
 assert contents == [b"Bytes\n\nOn bytes.\n", b"Tokens\n\nOn tokens.\n"]

@@ -3,7 +3,8 @@ if the scoring was asked for them, the scores of its own tokens.
 
 Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files
 are mapped, not loaded: in memory are only the places of the documents and the row groups that were
-read last, so many processes can read one cache.
+read last, and open are the shards that were, so many processes can read one cache of many shards.
+The digests of the shards are shared out between the processes of a training.
 
 Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
 """
@@ -11,8 +12,9 @@ Shape letters: D documents, N supervised symbols of a document, S symbols, K sym
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from bld.documents.parquet import open_parquet, record_batches
 from bld.files import MANIFEST, read_manifest, sha256_of
 
 ROW_GROUPS_IN_MEMORY = 32
+OPEN_SHARDS = 64
 
 
 class ByteCache:
@@ -38,7 +41,11 @@ class ByteCache:
     """
 
     def __init__(
-        self, folder: Path, corpus: Path, row_groups_in_memory: int = ROW_GROUPS_IN_MEMORY
+        self,
+        folder: Path,
+        corpus: Path,
+        row_groups_in_memory: int = ROW_GROUPS_IN_MEMORY,
+        open_shards: int = OPEN_SHARDS,
     ) -> None:
         self.folder = folder
         manifest = read_manifest(folder / MANIFEST)
@@ -46,13 +53,15 @@ class ByteCache:
         _check_content(folder, manifest, corpus)
         self.most_kept: int = manifest["most_kept"]
         self.most_kept_tokens: int = manifest["most_kept_tokens"]
-        self._files: list[pq.ParquetFile] = []
+        self._paths = [folder / f"{shard['name']}.parquet" for shard in manifest["shards"]]
+        self._open = lru_cache(open_shards)(partial(pq.ParquetFile, memory_map=True))
         self._number: dict[str, int] = {}
         places = [np.zeros((0, 4), np.int32)]
-        for shard in manifest["shards"]:
-            path = folder / f"{shard['name']}.parquet"
-            _check_shard(path, shard, manifest, corpus)
-            places.append(self._index(path))
+        rank, processes = (int(os.environ.get(x, y)) for x, y in (("RANK", 0), ("WORLD_SIZE", 1)))
+        for index, shard in enumerate(manifest["shards"]):
+            if index % processes == rank:
+                _check_shard(self._paths[index], shard, manifest, corpus)
+            places.append(self._index(index))
             _check_counts(folder, shard, places[-1], f"of shard {shard['name']}")
         # Shard, row group, row in it and number of symbols.
         self._places_D4 = np.concatenate(places)
@@ -60,10 +69,11 @@ class ByteCache:
         self._rows = lru_cache(2 * row_groups_in_memory)(self._decode)
         self._log_shape = lru_cache(row_groups_in_memory)(self._read_log_shape)
 
-    def _index(self, path: Path) -> np.ndarray:
-        """Open a shard; the places of its documents."""
-        file = pq.ParquetFile(path, memory_map=True)
-        rows_G = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+    def _index(self, shard: int) -> np.ndarray:
+        """The places of a shard's documents."""
+        path = self._paths[shard]
+        with open_parquet(path) as file:
+            rows_G = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         group_D = np.repeat(np.arange(len(rows_G)), rows_G)
         row_D = np.arange(len(group_D)) - np.repeat(np.cumsum([0, *rows_G])[:-1], rows_G)
         symbols = [np.zeros(0, np.int32)]
@@ -76,8 +86,7 @@ class ByteCache:
                     )
                 self._number[document] = len(self._number)
             symbols.append(batch.column("count").to_numpy())
-        shard_D = np.full(len(group_D), len(self._files))
-        self._files.append(file)
+        shard_D = np.full(len(group_D), shard)
         return np.stack([shard_D, group_D, row_D, np.concatenate(symbols)], axis=1, dtype=np.int32)
 
     def symbols(self, document: str) -> int:
@@ -124,12 +133,14 @@ class ByteCache:
         return spread_tails(self.read(document), self._log_shape(shard))
 
     def _decode(self, columns: Sequence[str], shard: int, group: int) -> pa.RecordBatch:
-        table = self._files[shard].read_row_group(group, columns=columns, use_threads=False)
+        table = self._open(self._paths[shard]).read_row_group(
+            group, columns=columns, use_threads=False
+        )
         (rows,) = table.combine_chunks().to_batches()
         return rows
 
     def _read_log_shape(self, shard: int) -> np.ndarray:
-        return read_shape(self._files[shard].metadata.metadata[TAIL_SHAPE.encode()].decode())
+        return read_shape(read_metadata(self._paths[shard])[TAIL_SHAPE])
 
 
 def _check_content(folder: Path, manifest: Mapping[str, Any], corpus: Path) -> None:

@@ -55,21 +55,22 @@ def score_shard(
     origin: Origin,
     checkpoints: Path,
     score: Callable[[Sequence[Document]], ScoredPart],
+    saved: Callable[[], None] = lambda: None,
     part_documents: int = PART_DOCUMENTS,
 ) -> None:
     """Write `shard` from the `documents` of another shard.
 
     `checkpoints` is a folder for this shard alone: parts are put there and taken from there, and it
-    is removed at the end. Parts of another origin are ignored. Beside it a hard link to the
-    shard is left, which takes no room: Snakemake, if it was killed, may ask again for a shard that
-    was finished since.
+    is removed at the end; `saved` is called after each. Parts of another origin are ignored. Beside
+    it a hard link to the shard is left, which takes no room: Snakemake, if it was killed, may ask
+    again for a shard that was finished since.
     """
     finished = checkpoints.with_name(shard.name)
     if _is_of(finished, origin):
         print(f"scored before with the same settings, code and inputs: taken from {finished}")
         hard_link(finished, shard)
         return
-    parts = _Parts(checkpoints / origin.fingerprint, documents, score, part_documents)
+    parts = _Parts(checkpoints / origin.fingerprint, documents, score, saved, part_documents)
     with open_parquet(documents) as file:
         total = file.metadata.num_rows
     tails = TailSums()
@@ -100,9 +101,11 @@ class _Parts:
         folder: Path,
         documents: Path,
         score: Callable[[Sequence[Document]], ScoredPart],
+        saved: Callable[[], None],
         part_documents: int,
     ) -> None:
         self._folder, self._documents, self._score = folder, documents, score
+        self._when_saved = saved
         self._part_documents = part_documents
         self.scored = self.reused = 0
 
@@ -117,6 +120,7 @@ class _Parts:
                 # Another job may have finished the same shard and removed the folder of parts.
                 with suppress(FileNotFoundError):
                     write_tables(path, [part.table], {TAIL_SUMS: part.tails.packed()})
+                    self._when_saved()
                 self.scored += 1
             else:
                 self.reused += 1

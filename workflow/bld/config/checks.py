@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bld.config.evaluation import MEASURES
+from bld.config.phrases import did_you_mean, either, listed, shown
 from bld.config.plan import PEAKS, Plan
 from bld.config.run_checks import (
     comparison_problems,
@@ -38,7 +39,8 @@ from bld.config.settings import (
     Student,
     Teacher,
 )
-from bld.config.words import did_you_mean, either, listed, problem_in_words, shown
+from bld.config.template_checks import template_problems
+from bld.config.words import problem_in_words
 
 TAKEN = (*MEASURES, "byte_jsd")
 """Names in the report that no benchmark may have."""
@@ -76,6 +78,7 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield from _corpus_problems(f"corpora.{name}", corpus, settings)
     for name, model in settings.models.items():
         yield from _model_problems(f"models.{name}", model, settings)
+        yield from template_problems(name, settings)
     for name, teacher in settings.teachers.items():
         yield from _teacher_problems(f"teachers.{name}", teacher, settings)
         yield from _audit_problems(name, teacher, settings.audit)
@@ -202,6 +205,13 @@ def _corpus_problems(key: str, corpus: Corpus, settings: Settings) -> Iterator[s
             )
     for name in corpus.source.datasets:
         yield from known(f"{key}.source.dataset", name, settings, "datasets")
+    for number, name in enumerate(corpus.judged_by):
+        yield from known(f"{key}.judged_by[{number}]", name, settings, "models")
+        if name in settings.models and settings.models[name].scratch:
+            yield (
+                f"{key}.judged_by[{number}]: found `{name}`, which is made from documents, "
+                "expected a model from the hub or a folder"
+            )
     for field, text in corpus.source.problems():
         yield f"{key}.source.{field}: {text}"
 

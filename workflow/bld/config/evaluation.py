@@ -26,7 +26,7 @@ class Evaluation(Histories):
 
     reruns = (
         "the evaluations (`histories`, `eps` and `beam_width`: byte_divergence, text and averaged "
-        "teachers alone) and the report"
+        "teachers alone; `window`: runs that are evaluated on the way too) and the report"
     )
 
     eps: float = Field(0.0, ge=0, lt=1)
@@ -50,7 +50,10 @@ class Evaluation(Histories):
     """Length of the passage whose bytes are coloured in the report by how much they surprise a
     model."""
     window: Count = 1024
-    """Longest context in tokens."""
+    """Longest context in tokens; longer documents are read in windows that overlap by half, also
+    those of development splits. Benchmarks count it, and how much a task may write, in tokens of
+    the model that a student was made from: with another tokenizer it reads and writes the same
+    lengths of text."""
     batch_tokens: Count = 8192
     """Tokens in one forward pass."""
 
@@ -84,13 +87,18 @@ class Benchmark(Section):
     local: LocalBenchmark | None = None
     """A task made here; or else `task`."""
     data: dict[HubName, Revision] = Field({})
-    """The hub's data sets that the task reads, each at a commit."""
+    """The hub's data sets that the task reads, each at a commit; metrics of the hub too
+    (evaluate-metric/code_eval)."""
     nltk: list[Name] = Field([])
     """Packages of nltk's data that the task reads (IFEval: punkt_tab)."""
+    unsafe_code: bool = False
+    """Let the task run the code that models write, as HumanEval and MBPP do: in the job, with its
+    rights and without a sandbox."""
     few_shot: Annotated[int, Field(ge=0)] | None = None
     """Examples in front of a question; null as the task says."""
-    chat_template: bool = False
-    """Put questions as a user's turn, into the model's chat template."""
+    chat_template: bool | Literal["auto"] = False
+    """Put questions as a user's turn, into the model's chat template, which all models then need;
+    `auto` does so for those that have one."""
     metric: str | None = None
     """The metric of the report, as the harness names it; null is the first that the task has."""
     limit: Count | None = None

@@ -62,6 +62,13 @@ class Training(Section):
     """Optimiser steps."""
     sequence_length: int = Field(512, ge=2)
     """Tokens in one packed row; no document sees another in its row."""
+    long_documents: Literal["cut", "drop", "stop"] = "cut"
+    """What becomes of documents that are longer than a row. `cut`: they are read in pieces, and
+    every supervised token is trained on once; an answer is whole in its piece where it fits behind
+    `overlap` of what stands before it. `drop`: they are left out. `stop`: they are an error."""
+    overlap: float = Field(0.5, ge=0, lt=1)
+    """Of documents that are cut: how much of the text before it a token sees in its piece at least,
+    as a fraction of a row (teachers and evaluations read such documents with half a window)."""
     batch_size: Count = 64
     """Packed rows in one optimiser step, over all processes."""
     micro_batch_size: Count = 64
@@ -183,6 +190,10 @@ class Rendering(Section):
     """Variables for the chat template, for example a fixed `date_string`."""
     end_tokens: list[str] = Field([])
     """Further tokens that end a turn; those of the model's own files are found by themselves."""
+    prompt: Literal["conversation", "served"] = "conversation"
+    """What stands before an answer: what the chat template writes there in a conversation, or what
+    it writes for a model that is to answer (`add_generation_prompt`), as servers and benchmarks do.
+    For most models they are the same (docs/templates.md); where not, log and report tell both."""
     reasoning: Literal["train", "context", "drop"] | None = None
     """What becomes of the reasoning of answers: trained on, as the chat template writes it; shown;
     or neither. null trains on what the template shows. Teacher and student need the same."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bld.config.phrases import shown
 from bld.config.settings import Section
-from bld.config.words import Node, entry_of, in_words, schema, section_of, shown
+from bld.config.words import Node, entry_of, in_words, schema, section_of
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 MARK = (

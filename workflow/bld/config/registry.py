@@ -9,12 +9,12 @@ from importlib import import_module
 from operator import or_
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, create_model
 
 from bld.config import methods, sources
-from bld.config.documents import Expected, Name, Section, Seed, Split
+from bld.config.documents import Entries, Expected, Fraction, Name, Section, Seed, Split
 from bld.config.method import Loss, Method
 from bld.config.source import Source
 
@@ -69,11 +69,21 @@ class Corpus(Section):
 
     source: AnySource
     """Where documents come from."""
-    splits: dict[Name, Split] = Field(min_length=1)
+    splits: Entries[Split] = Field(min_length=1)
     """Disjoint parts by name, train and validation for example; one added at the end changes no
     other."""
     seed: Seed = 0
     """Seed of the assignment of groups to splits."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What to do about a row that is no document, be it broken, empty or of an unknown form: stop
+    there, or leave it out and count it, with the reason, in the manifest, the log and the report.
+    """
+    at_most: Fraction = 0.05
+    """Fraction of the rows that may be left out; more stop the corpus."""
+    judged_by: list[Name] = Field([])
+    """Entries under `models` to whose chat templates and tokenizers every document is given. One
+    that they refuse is no document, here and not on a GPU. Adding a model makes the corpus, and all
+    after it, anew."""
     turn_by_turn: bool | None = None
     """Make a document of every answer, with all before it as context: what models see that are not
     shown the reasoning of earlier turns again. null does so for conversations whose reasoning

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bld.config.phrases import did_you_mean, listed, shown
 from bld.config.settings import BldSettings, Method, Model, Run, Settings, Teacher, Training
-from bld.config.words import did_you_mean, listed, shown
 
 # They count nothing on what the student writes itself.
 CROSS_ENTROPIES = ("token_weight", "byte_weight")
@@ -240,13 +240,17 @@ def fits(length: int, model: Model | None) -> Iterator[str]:
         yield f"found {length}, expected at most the `positions` of its model ({positions})"
 
 
+def found_here(name: str, model: Model, file: str) -> Path | None:
+    """This file of a model, where it is here already."""
+    folders = [*([model.path] if model.path else []), f"resources/models/{name}"]
+    paths = (Path(folder, file) for folder in folders)
+    return next((path for path in paths if path.exists()), None)
+
+
 def _stated_positions(name: str, model: Model) -> int | None:
     """What the config.json of a model says, where it is here already."""
-    folders = [Path(model.path)] if model.path else []
-    paths = [folder / "config.json" for folder in (*folders, Path("resources/models") / name)]
-    said: dict[str, Any] = next(
-        (json.loads(path.read_text()) for path in paths if path.exists()), {}
-    )
+    path = found_here(name, model, "config.json")
+    said: dict[str, Any] = json.loads(path.read_text()) if path else {}
     positions = (said.get("text_config") or said).get("max_position_embeddings")
     return positions if isinstance(positions, int) else None
 

@@ -18,6 +18,7 @@ from bld.config.documents import (
     Columns,
     Count,
     Dataset,
+    Entries,
     Expected,
     Name,
     Positive,
@@ -189,31 +190,31 @@ class _Settings(Section):
 
     renamed: ClassVar = {"warmup": "head_warmup"}
 
-    datasets: dict[Name, Dataset] = Field({})
+    datasets: Entries[Dataset] = Field({})
     """Data sets to fetch, by name."""
-    corpora: dict[Name, Corpus] = Field(min_length=1)
+    corpora: Entries[Corpus] = Field(min_length=1)
     """Documents to train and evaluate on, by name."""
-    models: dict[Name, Model] = Field(min_length=1)
+    models: Entries[Model] = Field(min_length=1)
     """Models with their tokenizers, by name."""
-    teachers: dict[Name, Teacher] = Field({})
+    teachers: Entries[Teacher] = Field({})
     """Models to learn from, by name."""
-    students: dict[Name, Student] = Field(min_length=1)
+    students: Entries[Student] = Field(min_length=1)
     """Models that learn, by name."""
     training: RunTraining = RunTraining()
     """How every run is trained unless it says otherwise."""
     head_warmup: HeadWarmup = HeadWarmup()
     """How every byte head is warmed up unless its run says otherwise."""
-    runs: dict[Name, Run] = Field(min_length=1)
+    runs: Entries[Run] = Field(min_length=1)
     """What is trained and compared, by name."""
     evaluation: Evaluation = Evaluation()
     """How models are evaluated."""
-    benchmarks: dict[Name, Benchmark] = Field({})
+    benchmarks: Entries[Benchmark] = Field({})
     """Tasks of lm-evaluation-harness, by name."""
     audit: Audit = Audit()
     """How teachers' byte distributions are checked."""
     report: Report = Report()
     """The page at the end."""
-    archives: dict[Name, Archive] = Field({})
+    archives: Entries[Archive] = Field({})
     """What `snakemake archive` makes, by name."""
     plan: Plan = Plan()
     """What `snakemake plan` assumes of the machines."""

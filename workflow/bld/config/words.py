@@ -5,14 +5,13 @@ Everything is read off the JSON schema of `config.Settings`; a `node` is a part 
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from bld.config.phrases import did_you_mean, either, listed, nearest, shown
 from bld.config.settings import Settings
 
 Node = dict[str, Any]
@@ -30,7 +29,6 @@ BOUNDS = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
 }
-LONGEST_SHOWN = 60
 KEYS_SHOWN = 8
 
 
@@ -107,30 +105,6 @@ def problem_in_words(error: ErrorDetails) -> str:
     return f"{key}: found {shown(found)}, expected {expected}{quotes}{_nearest(found, node)}"
 
 
-def shown(value: Any) -> str:
-    """A value as it is written in YAML, cut if it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
-
-
-def did_you_mean(word: Any, allowed: Iterable[str]) -> str:
-    """The end of a sentence: the nearest of the allowed words, or all of them."""
-    allowed = list(allowed)
-    close = difflib.get_close_matches(str(word), allowed, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; there are {listed(allowed) or 'none'}"
-
-
-def listed(words: Iterable[str]) -> str:
-    """Words as "`a`, `b`"."""
-    return ", ".join(f"`{word}`" for word in words)
-
-
-def either(words: Iterable[str]) -> str:
-    """Words as "a, b or c"."""
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
-
-
 def _locate(location: Sequence[int | str]) -> tuple[str, Node]:
     """The key of a place in the configuration, and its node.
 
@@ -167,5 +141,4 @@ def _nearest(found: Any, node: Node) -> str:
     choices = [
         word.strip("`") for choice in node.get("anyOf", [node]) for word in _literals(choice)
     ]
-    close = difflib.get_close_matches(str(found), choices, n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return nearest(found, choices)

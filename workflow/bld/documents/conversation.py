@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from bld.documents.document import Document, encode
+from bld.documents.intake import RowError
 from bld.symbols import REASONING, TOOL_CALLS, TOOLS, Segment
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -26,7 +27,7 @@ def make_conversation(
     assistant, `reasoning_content`, `tool_calls` and `weight`, with which 0 is not trained on;
     `tool_call_id` of a tool. `tools` are descriptions of those that may be called.
 
-    `group` is by default the digest of all that is said. Raises ValueError for a message that is
+    `group` is by default the digest of all that is said. Raises RowError for a message that is
     none, and for results that do not stand in the order of the calls.
     """
     where = f"document {id!a}"
@@ -36,7 +37,9 @@ def make_conversation(
         at = f"{where}, message {number}"
         role, content = message["role"], message.get("content") or ""
         if role not in ROLES:
-            raise ValueError(f"{at}: the role must be one of {', '.join(ROLES)}, found {role!a}")
+            raise RowError(
+                "an unknown role", at, f"the role must be one of {', '.join(ROLES)}, found {role!a}"
+            )
         is_trained = role == "assistant" and message.get("weight", 1) != 0
         if thought := message.get("reasoning_content"):
             segments.append(Segment(REASONING, encode(thought, at), is_trained))
@@ -99,9 +102,11 @@ def _with_arguments(call: Mapping[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(arguments, dict) or not isinstance(function["name"], str):
             raise TypeError
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{where}: expected a call with a function's name and its arguments as an object, "
-            f"found {call!a:.200}"
+        raise RowError(
+            "a call that is none",
+            where,
+            "expected a call with a function's name and its arguments as an object, found "
+            f"{call!a:.200}",
         ) from error
     return {**call, "function": function | {"arguments": arguments}}
 
@@ -109,9 +114,11 @@ def _with_arguments(call: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _check_order(message: Mapping[str, Any], call: Mapping[str, Any], where: str) -> None:
     answered = message.get("tool_call_id")
     if None not in (answered, call.get("id")) and answered != call["id"]:
-        raise ValueError(
-            f"{where}: expected the result of call {call['id']!a}, found that of {answered!a}; "
-            "results stand in the order of the calls"
+        raise RowError(
+            "results in another order than their calls",
+            where,
+            f"expected the result of call {call['id']!a}, found that of {answered!a}; results "
+            "stand in the order of the calls",
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bld.arrays import around_difference
+from bld.documents.intake import RowError
 from bld.symbols import REASONING, TOOL_CALLS, TOOLS, Segment
 
 SUPERVISED_ROLES = frozenset({"assistant", "text"})
@@ -18,7 +19,7 @@ SUPERVISED_ROLES = frozenset({"assistant", "text"})
 
 @dataclass(frozen=True)
 class Document:
-    """Content with roles. Raises ValueError, naming document and offset, for content that is not
+    """Content with roles. Raises RowError, naming document and offset, for content that is not
     valid UTF-8.
 
     `kind` is for reporting: "source", "docstring", "topic", "conversation" or "text". Documents of
@@ -40,9 +41,11 @@ class Document:
             try:
                 segment.text.decode()
             except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"document {self.id!r}: not valid UTF-8 at byte offset {start + error.start} "
-                    f"of the content ({error.reason}); convert the source to UTF-8"
+                raise RowError(
+                    "not valid UTF-8",
+                    f"document {self.id!r}",
+                    f"not valid UTF-8 at byte offset {start + error.start} of the content "
+                    f"({error.reason}); convert the source to UTF-8",
                 ) from error
             start += len(segment.text)
 
@@ -83,7 +86,7 @@ def make_document(
     """A document of (role, text) turns; roles "text" and "assistant" are supervised.
 
     `group` is by default the digest of the content, so that exact duplicates stay together. Raises
-    ValueError for a text with a lone surrogate, which has no UTF-8.
+    RowError for a text with a lone surrogate, which has no UTF-8.
     """
     segments = [
         Segment(role, encode(text, f"document {id!a}, {role} segment"), role in SUPERVISED_ROLES)
@@ -95,13 +98,14 @@ def make_document(
 
 
 def encode(text: str, where: str) -> bytes:
-    """UTF-8 of `text`; raises ValueError naming `where` and the character if there is none."""
+    """UTF-8 of `text`; raises RowError naming `where` and the character if there is none."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         offset = len(text[: error.start].encode())
-        raise ValueError(
-            f"{where}: the lone surrogate U+{ord(text[error.start]):04X} at character "
-            f"{error.start} (byte offset {offset}) cannot be encoded as UTF-8; repair or remove it "
-            "in the source"
+        raise RowError(
+            "a lone surrogate",
+            where,
+            f"the lone surrogate U+{ord(text[error.start]):04X} at character {error.start} (byte "
+            f"offset {offset}) cannot be encoded as UTF-8; repair or remove it in the source",
         ) from error

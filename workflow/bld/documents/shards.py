@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,15 @@ def write_splits(
     folders: Mapping[str, Path],
     splits: Mapping[str, Split],
     seed: int,
-    settings: Mapping[str, Any] | None = None,
+    about: Callable[[], Mapping[str, Any]] = dict,
 ) -> dict[str, dict[str, Any]]:
     """Write shards and manifest of each split that has a folder, in one pass; returns the manifests
     by split.
 
     The shares of all `splits` decide where a document falls, whether or not its split is written.
-    Stops reading `documents` once every split written has as many as it asks for. `settings` are
-    extra keys for the manifests. Raises ValueError, and leaves the folders as they were, if a split
-    gets no document or fewer than it has shards.
+    Stops reading `documents` once every split written has as many as it asks for. `about` gives
+    extra keys for the manifests, once all is read. Raises ValueError, and leaves the folders as
+    they were, if a split gets no document or fewer than it has shards.
     """
     shares = {name: split.fraction for name, split in splits.items()}
     unfilled = set(folders)
@@ -83,7 +83,8 @@ def write_splits(
                     break
         for name, writer in writers.items():
             _check_count(name, splits[name], writer.documents, read)
-        return {name: writer.finish(settings or {}) for name, writer in writers.items()}
+        told = about()
+        return {name: writer.finish(told) for name, writer in writers.items()}
 
 
 def _check_count(name: str, split: Split, found: int, read: int) -> None:
@@ -131,7 +132,7 @@ class ShardWriter:
         self._digest.update(_framed(document))
         self.documents += 1
 
-    def finish(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Put the shards and then the manifest in place; returns the manifest."""
         shards = [shard.close() for shard in self._shards]
         manifest = {
@@ -142,10 +143,8 @@ class ShardWriter:
             "shards": shards,
             "content_sha256": self._digest.hexdigest(),
         }
-        assert not manifest.keys() & settings.keys(), (
-            "settings would overwrite the manifest's own keys"
-        )
-        manifest |= settings
+        assert not manifest.keys() & about.keys(), "`about` would overwrite the manifest's own keys"
+        manifest |= about
         self._remove_previous()
         for shard in self._shards:
             os.replace(shard.partial, shard.path)

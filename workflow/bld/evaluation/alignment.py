@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from bld.documents.document import Document
-from bld.tokenization.rendering import Rendered, Renderer
+from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendering import Renderer
 
 
 def alignment(

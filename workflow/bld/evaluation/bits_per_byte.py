@@ -28,7 +28,8 @@ from bld.documents.document import Document
 from bld.evaluation.reader import Reader
 from bld.files import finite
 from bld.symbols import END, supervised_symbols
-from bld.tokenization.rendering import Rendered, Renderer
+from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendering import Renderer
 
 if TYPE_CHECKING:
     from bld.scoring.averaging import Scorer
@@ -39,7 +40,9 @@ def bits_per_byte(
 ) -> dict[str, Any]:
     """Bits per byte over all documents, by kind, and nats and bytes of each document.
 
-    `end_nats` is the mean cost of ending a turn, None if the rendering ends no turn.
+    `end_nats` is the mean cost of ending a turn, with what the template writes before the end
+    token; None if the rendering ends no turn. `notes`: what is worth telling of how the documents
+    are rendered.
     """
     rendered = [renderer.render(d.segments, f"document {d.id}") for d in documents]
     nats, ends = [0.0] * len(documents), list[float]()
@@ -47,7 +50,7 @@ def bits_per_byte(
         nats[index], of_ends = _nats(rendered[index], log_probs_TV)
         ends += of_ends
     sizes = [sum(len(turn.text) for turn in one.turns) for one in rendered]
-    return _result(documents, nats, sizes, ends)
+    return _result(documents, nats, sizes, ends) | {"notes": renderer.told()}
 
 
 def average_bits_per_byte(documents: Sequence[Document], scorer: Scorer) -> dict[str, Any]:
@@ -71,7 +74,8 @@ def _nats(rendered: Rendered, log_probs_TV: torch.Tensor) -> tuple[float, list[f
     ids_T = torch.from_numpy(rendered.ids_T.astype("int64")).to(log_probs_TV.device)
     cost_T = -log_probs_TV[:-1].gather(1, ids_T[1:, None])[:, 0].double().cpu()
     content = sum(float(cost_T[t.first - 1 : t.last - 1].sum()) for t in rendered.turns)
-    return content, [float(cost_T[t.last - 1]) for t in rendered.turns if t.ends]
+    ends = [cost_T[t.last - 1 : t.end] for t in rendered.turns if t.end is not None]
+    return content, [float(cost.sum()) for cost in ends]
 
 
 def _result(

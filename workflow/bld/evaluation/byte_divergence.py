@@ -29,7 +29,7 @@ from bld.models import context_of, hidden_states
 from bld.scoring.averaging import Scorer
 from bld.scoring.scorer import ByteScorer, Scored
 from bld.symbols import SYMBOLS
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 from bld.training.batches import Batches
 from bld.training.heads import ByteHead, load_head
 from bld.training.packing import Piece

@@ -39,7 +39,7 @@ from bld.evaluation.measures import entropy
 from bld.evaluation.reader import Reader
 from bld.scoring.scorer import Scored
 from bld.symbols import HEAD_BYTES
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 
 ROWS_AT_ONCE = 256
 

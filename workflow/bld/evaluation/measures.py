@@ -25,7 +25,7 @@ import numpy as np
 from bld.arrays import ragged_range
 from bld.files import finite
 from bld.symbols import END, HEAD_BYTES
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 
 Table = dict[str, np.ndarray]
 AT_END = HEAD_BYTES + 2

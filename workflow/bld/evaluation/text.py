@@ -97,7 +97,8 @@ class Writer:
         else:
             segments = [Segment(PLAIN_ROLE, text, True)]
         rendered = self._renderer.render(segments, f"prompt {prompt!a}")
-        ids: list[int] = rendered.ids_T[: rendered.turns[0].last].tolist()
+        turn = rendered.turns[0]
+        ids: list[int] = rendered.ids_T[: turn.opens if self._chats else turn.last].tolist()
         return ids
 
 

@@ -5,17 +5,69 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
+from threading import Event
+from typing import TypeVar
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# As the plugin names jobs, with or without `slurm-jobname-prefix`.
+NAME = re.compile(r"([A-Za-z0-9_-]+_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SECONDS_BETWEEN_QUESTIONS = 3
+FIRST_PAUSE, LONGEST_PAUSE = 5, 300
+# Words for a controller, a database or a network that does not answer, and for a queue that is full
+# of the user's own jobs: what goes by itself. Whatever else SLURM refuses is the request's fault.
+PASSING = re.compile(
+    r"timed? ?out|unable to contact|connect|temporarily|not responding|unavailable|standby|"
+    r"zero bytes|message receive|authenticat|credential|munge|MaxSubmit",
+    re.IGNORECASE,
+)
+T = TypeVar("T")
+
+
+class RefusedError(RuntimeError):
+    """What SLURM did not do, in its own words."""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same will be done later: a lasting refusal is never without words."""
+        return not str(self).strip() or bool(PASSING.search(str(self)))
 
 
 def answer(*command: str) -> str:
-    """What a command of SLURM prints; raises CalledProcessError if it fails."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    """What a command of SLURM prints; raises RefusedError if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RefusedError((done.stderr or done.stdout).strip())
+    return done.stdout.strip()
+
+
+def patiently(ask: Callable[[], T], given_up: Event | None = None, always: bool = False) -> T:
+    """What `ask` gives. While it raises a RefusedError that is passing (or, if `always`, whichever)
+    it is called again, with growing pauses, and SLURM's words are printed.
+
+    Raises that error if it will last, or if the wait is `given_up`.
+    """
+    given_up = given_up or Event()
+    for pause in _pauses():
+        try:
+            return ask()
+        except RefusedError as error:
+            if given_up.is_set() or not (always or error.is_passing):
+                raise
+            words = str(error).strip() or "it said nothing"
+        print(
+            f"SLURM is out of reach or full, and is asked again in {pause} s: {words}", flush=True
+        )
+        given_up.wait(pause)
+    raise AssertionError("pauses do not end")
+
+
+def _pauses() -> Iterator[int]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def keeps_accounts(configuration: str) -> bool:
@@ -25,26 +77,6 @@ def keeps_accounts(configuration: str) -> bool:
         line.replace(" ", "").split("=", 1) for line in configuration.splitlines() if "=" in line
     )
     return settings.get("AccountingStorageType") == "accounting_storage/slurmdbd"
-
-
-def jobs_lost_from_arrays(arrays: str, jobs: int, rules: Iterable[str]) -> str | None:
-    """What to say, if anything, of the setting `slurm-array-jobs`, given how many `jobs` may be in
-    the queue at once and the rules of all jobs to be run.
-
-    The plugin (2.8.0) takes an array's jobs from the scheduler before it knows whether they are
-    enough for an array, and forgets them if they are not, so all of them must fit.
-    """
-    chosen = {name.strip() for name in arrays.split(",")}
-    counts = Counter(rules)
-    for rule, count in counts.items():
-        if count > jobs and chosen & {rule, "all"}:
-            return (
-                f"{count} jobs of {rule} are to be sent as a job array, but no more than {jobs} "
-                "jobs may be in the queue at once: those beyond would be lost. Set `jobs` in "
-                f"profiles/slurm/config.yaml to {count} or more, or take {rule} out of "
-                "`slurm-array-jobs` there"
-            )
-    return None
 
 
 def stop_forgotten(folder: str) -> list[str]:
@@ -61,24 +93,18 @@ def stop_forgotten(folder: str) -> list[str]:
             f"{' '.join(found)}",
             flush=True,
         )
-        answer("scancel", *found)
+        patiently(partial(answer, "scancel", *found))
     while _forgotten(folder):
         time.sleep(SECONDS_BETWEEN_QUESTIONS)
     return found
 
 
 def _forgotten(folder: str) -> list[str]:
-    """Ids of the user's jobs with this working folder that were named by the plugin: by a UUID,
-    with the rule as comment."""
-    lines = answer("squeue", "--me", "--noheader", "--format", "%A|%j|%k|%Z").splitlines()
-    jobs = [line.split("|", 3) for line in lines]
-    return sorted(
-        {
-            job
-            for job, name, comment, where in jobs
-            if where == folder and UUID.fullmatch(name) and comment.startswith("rule_")
-        }
-    )
+    """Ids of the user's jobs with this working folder that were named by the plugin. Their comment,
+    which says the rule, tells nothing: sites drop it."""
+    ask = partial(answer, "squeue", "--me", "--noheader", "--format", "%A|%j|%Z")
+    jobs = [line.split("|", 2) for line in patiently(ask).splitlines()]
+    return sorted({job for job, name, where in jobs if where == folder and NAME.fullmatch(name)})
 
 
 def job_start(job: str | None) -> float | None:
@@ -89,11 +115,11 @@ def job_start(job: str | None) -> float | None:
     try:
         stamp = answer("squeue", "--noheader", "--jobs", job, "--format", "%S")
         return datetime.fromisoformat(stamp).timestamp()
-    except (OSError, subprocess.CalledProcessError, ValueError):
+    except (OSError, RefusedError, ValueError):
         return None
 
 
 def first_node(job: str) -> str:
     """The node that the others of a running job meet at."""
-    listed = answer("squeue", "--noheader", "--jobs", job, "--format", "%N")
+    listed = patiently(partial(answer, "squeue", "--noheader", "--jobs", job, "--format", "%N"))
     return answer("scontrol", "show", "hostnames", listed).split()[0]

@@ -24,6 +24,7 @@ LOADED = {
     "method": "bld.training.objectives",
     "kind": "bld.tokenization.maps",
     "corpus.source.kind": "bld.documents.sources",
+    "judge": "bld.documents",
 }
 """Settings that may name a module which their step imports, and the folder of such modules."""
 DATA = {".j2", ".css", ".js", ".yaml"}

@@ -1,5 +1,4 @@
-"""What the workflow does besides its rules: before jobs are sent to a cluster, after a failure, and
-when it calls itself."""
+"""What the workflow does besides its rules: after a failure, and when it calls itself."""
 
 from __future__ import annotations
 
@@ -11,32 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from snakemake.exceptions import WorkflowError
 from snakemake.workflow import Workflow
 
-from bld.pipeline.cluster import answer, jobs_lost_from_arrays, keeps_accounts, stop_forgotten
 from bld.pipeline.step import step_line
 from bld.pipeline.step_settings import Stale
 from bld.pipeline.targets import REPORT, Targets
-
-
-def prepare_cluster(workflow: Workflow) -> None:
-    """Use what the site has, and refuse what would wait for ever; what runs right here touches no
-    job of the cluster."""
-    jobs, settings = list(workflow.dag.needrun_jobs()), workflow.executor_settings
-    if all(job.is_local for job in jobs) or not hasattr(settings, "status_command"):
-        return
-    names = [job.rule.name for job in jobs]
-    if lost := jobs_lost_from_arrays(settings.array_jobs or "", workflow.nodes, names):
-        raise WorkflowError(lost)
-    if not keeps_accounts(answer("scontrol", "show", "config")):
-        settings.status_command = "squeue"
-        settings.efficiency_report = False
-        print(
-            "This cluster keeps no accounts: squeue tells how jobs are, and there is no "
-            "efficiency report."
-        )
-    stop_forgotten(os.getcwd())
 
 
 def snakemake_command(workflow: Workflow, target: str) -> list[str]:

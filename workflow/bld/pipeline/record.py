@@ -1,7 +1,7 @@
 """The record of a step, beside its first output: what was run on what, where, and what it took.
 
     NAME.record.json          appears by rename when the step has ended well
-    NAME.record.attempts      until then: a line for every attempt, by whatever became of it
+    NAME.record.attempts      until then: what became of every attempt, see `attempts`
 
 Files stand under their paths from the working folder with their SHA-256; of a folder its manifest
 stands for the whole, since that holds the digest of every file in it. So the records of a workflow
@@ -16,13 +16,13 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bld.files import MANIFEST, sha256_of, write_json
+from bld.pipeline.attempts import Attempts, Event, now
 from bld.pipeline.code_digest import code_modules, digest_of, loaded_modules
 from bld.pipeline.environment import (
     EnergyMeter,
@@ -169,11 +169,13 @@ class Recorder:
         self._path = path if os.environ.get("RANK", "0") == "0" else None
         if not self._path:
             return
-        self._began, self._clock = _now(), time.monotonic()
+        self._clock = time.monotonic()
         self._step, self._log = step, log
         self._module = f"bld.stages.{stage}"
         self._made = list(outputs)
-        self._attempts = self._count_attempt()
+        self._attempts, self._has_saved = Attempts(self._path, step.identity), False
+        before = [line for line in self._attempts.lines() if line.event == Event.BEGAN]
+        self._began = [*before, self._attempts.write(Event.BEGAN, job=_job())]
         self._modules = code_modules(self._module, loaded=loaded_modules(step.settings))
         self._version = Version(**project_version())
         if digest_of(self._modules) != step.code:
@@ -206,6 +208,17 @@ class Recorder:
         if self._path:
             self._made += paths
 
+    def saved(self) -> None:
+        """This attempt has saved something that the next can start from."""
+        if self._path and not self._has_saved:
+            self._has_saved = True
+            self._attempts.write(Event.SAVED, job=_job())
+
+    def stopped(self) -> None:
+        """This attempt has saved and ends here, to go on in the next."""
+        if self._path:
+            self._attempts.write(Event.STOPPED, job=_job())
+
     def write(self) -> None:
         """Write the record of a step that has ended well; once."""
         if self._path:
@@ -215,11 +228,11 @@ class Recorder:
     def was_put_back(self) -> None:
         """There is a record already, of the attempt that made the outputs."""
         if self._path:
-            _attempts_of(self._path).unlink(missing_ok=True)
+            self._attempts.path.unlink(missing_ok=True)
             self._path = None
 
     def _content(self) -> Record:
-        ended, seconds = _now(), time.monotonic() - self._clock
+        ended, seconds = now(), time.monotonic() - self._clock
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         gpus = world_size if uses_gpu() else 0
         settings = anonymised(self._step.settings)
@@ -245,8 +258,8 @@ class Recorder:
             world_size=world_size,
             hardware=Hardware(**hardware()),
             scheduler="slurm" if _job() else None,
-            attempts=self._attempts,
-            started=self._began,
+            attempts=[Attempt(job=line.job, started=line.time) for line in self._began],
+            started=self._began[-1].time,
             ended=ended,
             seconds=round(seconds, 3),
             gpu_hours=seconds * gpus / SECONDS_PER_HOUR,
@@ -266,18 +279,6 @@ class Recorder:
             "log": str(log),
             "benchmark": str(log.with_suffix(".benchmark.jsonl")),
         }
-
-    def _count_attempt(self) -> list[Attempt]:
-        """All attempts of this step, the one that begins here being the last."""
-        assert self._path
-        path = _attempts_of(self._path)
-        this = Attempt(job=_job(), started=self._began)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        with path.open("a", encoding="utf-8") as file:
-            line = {"identity": self._step.identity, **this.model_dump(mode="json")}
-            file.write(json.dumps(line) + "\n")
-        return [*_attempts(before, self._step.identity), this]
 
 
 def unchanged(paths: Iterable[str], record: str) -> set[str]:
@@ -314,21 +315,6 @@ def _seeds(settings: Any) -> Iterable[int]:
             yield from [value] if key == "seed" and value is not None else _seeds(value)
 
 
-def _attempts_of(record: Path) -> Path:
-    return record.with_suffix(".attempts")
-
-
-def _attempts(lines: Sequence[str], identity: str) -> list[Attempt]:
-    """Those of a step; a line of which a full disk has left a part tells nothing."""
-    attempts = []
-    for line in lines:
-        with suppress(ValueError):
-            attempt = json.loads(line)
-            if attempt.pop("identity") == identity:
-                attempts.append(Attempt.model_validate(attempt))
-    return attempts
-
-
 def _source(path: Path) -> Source | None:
     """What a manifest says of where its files came from, if it does."""
     if path.name != MANIFEST:
@@ -351,7 +337,3 @@ def _job() -> str | None:
     """The id of the scheduler's job."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -95,14 +95,15 @@ O = TypeVar("O", bound=Files)  # noqa: E741
 
 @dataclass(frozen=True)
 class Step(Generic[S, I, O]):
-    """What a stage is given: settings, inputs and outputs as it declares them; the record of what
-    it does; and, of a stage that may be interrupted, the folder of its checkpoints and the minutes
-    of its job and between checkpoints."""
+    """What a stage is given: settings, inputs and outputs as it declares them; the digests of its
+    line and of its code; the record of what it does; and, of a stage that may be interrupted, the
+    folder of its checkpoints and the minutes of its job and between checkpoints."""
 
     settings: S
     inputs: I
     outputs: O
     identity: str
+    code: str
     record: Recorder
     checkpoints: Path
     runtime: float
@@ -153,7 +154,9 @@ def stage(
         [path for path in _paths(outputs, files["outputs"]) if path],
     )
     limits = arguments.runtime, arguments.checkpoint_minutes
-    yield Step(*parts, line.identity, recorder, arguments.checkpoints, *limits, arguments)
+    yield Step(
+        *parts, line.identity, line.code, recorder, arguments.checkpoints, *limits, arguments
+    )
     recorder.write()
 
 

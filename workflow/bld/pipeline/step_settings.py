@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from bld.config.archive import Archive as ArchiveSettings
 from bld.config.registry import Methods
 from bld.config.settings import (
@@ -62,21 +64,24 @@ class Fetch(StepSettings):
 
 
 class Link(StepSettings):
-    """The folder of a model, with or without its weights, or of a data set."""
+    """The folder of a model, with or without its weights, or of a data set, which has none."""
 
     path: str
-    weights: bool = False
+    weights: bool | None = None
     trust_remote_code: bool = False
 
 
 class BuildSplit(StepSettings):
     """A corpus with its splits up to the one that is made, named by their `order`; of those before
     it the fractions alone are read. `python`: its version, where documents are made from it and no
-    environment fixes it."""
+    environment fixes it. Where models judge documents, `judge` names the module for that and
+    `renderings` has how each is given them."""
 
     corpus: Corpus
     order: list[str]
     python: str | None = None
+    judge: Literal["judging"] | None = None
+    renderings: dict[str, Rendering] = Field({})
 
 
 class TrainTokenizer(StepSettings):
@@ -172,24 +177,28 @@ class MeasureAlignment(Renderings):
 
 
 class WarmUp(StepSettings):
-    """The warm-up has its own length and rate, no teacher and no low-rank updates."""
+    """The warm-up has its own length and rate, no teacher and no low-rank updates.
+    `development_window`: that of evaluations, where there are some on the way."""
 
     training: RunTraining
     head_warmup: HeadWarmup
     bld: BldSettings
     seed: int
     rendering: Rendering
+    development_window: int | None = None
 
 
 class Distill(Methods, StepSettings):
     """A run: of the methods' settings those of its own. `teacher`: one that is asked on the way;
     `teacher_rendering`: of one whose tokens are read; `sampling`: where the student writes
-    documents itself."""
+    documents itself; `development_window`: that of evaluations, where there are some on the
+    way."""
 
     method: str
     training: RunTraining
     seed: int
     rendering: Rendering
+    development_window: int | None = None
     teacher: ScoreTeacher | None = None
     teacher_rendering: Rendering | None = None
     sampling: Sampling | None = None
@@ -237,8 +246,11 @@ class WriteText(EvaluateBitsPerByte):
 
 
 class FetchBenchmark(StepSettings):
-    """Data sets, each at a commit, and packages of nltk's data."""
+    """A task, whether it may run what models write, data sets, each at a commit, and packages of
+    nltk's data."""
 
+    task: str
+    unsafe_code: bool
     data: dict[str, str]
     nltk: list[str]
 
@@ -258,11 +270,12 @@ class EvaluateBenchmark(StepSettings):
     name: str
     task: str | None
     few_shot: int | None
-    chat_template: bool
+    chat_template: bool | Literal["auto"]
     metric: str | None
     limit: int | None
     batch_size: int
     precision: Precision
+    unsafe_code: bool
     max_length: int
     rendering: Rendering
 
@@ -286,11 +299,13 @@ class ReportedCache(StepSettings):
 
 
 class Report(StepSettings):
-    """What is told of, under which title and by which figures; no file of it needs to be there."""
+    """What is told of, under which title and by which figures; no file of it needs to be there.
+    `splits`: the manifests of documents, by names of corpora and splits."""
 
     title: str
     runs: dict[str, ReportedRun]
     caches: list[ReportedCache]
+    splits: dict[str, Path]
     figures: list[str]
 
 
@@ -318,11 +333,10 @@ class WriteCard(StepSettings):
 
 
 class Plan(StepSettings):
-    """The whole configuration as it was written, and what every attempt of a job gets, by rule and
-    name."""
+    """The whole configuration as it was written, and what a job gets, by rule and name."""
 
     configuration: Settings
-    limits: dict[str, dict[str, list[dict[str, float]]]]
+    limits: dict[str, dict[str, dict[str, float]]]
 
 
 class Stale(StepSettings):

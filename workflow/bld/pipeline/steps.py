@@ -81,26 +81,33 @@ class Steps:
     @step_of
     def fetch_benchmark(self, wildcards: Wildcards) -> StepSettings:
         benchmark = self.settings.benchmarks[wildcards.benchmark]
-        return reads.FetchBenchmark(data=benchmark.data, nltk=benchmark.nltk)
+        named = benchmark.model_dump(include={"task", "unsafe_code", "data", "nltk"})
+        return reads.FetchBenchmark(**named)
 
     @step_of
     def build_split(self, wildcards: Wildcards) -> StepSettings:
         corpus = self.settings.corpora[wildcards.corpus]
+        own = corpus.splits[wildcards.split].model_dump()
         names = list(corpus.splits)
         before = names[: names.index(wildcards.split)]
         splits = {
             **{name: corpus.splits[name].model_dump(include={"fraction"}) for name in before},
-            wildcards.split: corpus.splits[wildcards.split].model_dump(),
+            wildcards.split: own,
         }
-        settings = corpus.model_dump(include={"source", "seed", "turn_by_turn"}) | {
-            "splits": splits
-        }
+        names_read = {"source", "seed", "turn_by_turn", "on_bad_row"}
+        names_read |= {"at_most"} if corpus.on_bad_row == "skip" else set()
+        settings = corpus.model_dump(include=names_read) | {"splits": splits}
         is_python = corpus.source.reads_python and not self.has_environments
         python = {"python": platform.python_version()} if is_python else {}
+        judging: dict[str, Any] = {}
+        if corpus.judged_by:
+            renderings = {name: self.rendering(name) for name in sorted(corpus.judged_by)}
+            judging = {"judge": "judging", "renderings": renderings}
         return reads.BuildSplit(
             corpus=type(corpus).model_validate(settings),
             order=[*before, wildcards.split],
             **python,
+            **judging,
         )
 
     # Models, students and teachers.
@@ -177,12 +184,13 @@ class Steps:
             bld=read(run.taught, set(BldSettings.model_fields) - of_head),
             seed=run.seed,
             rendering=self.student_rendering(run.student),
+            **self._development(run),
         )
 
     @step_of
     def distill(self, wildcards: Wildcards) -> StepSettings:
         run = self.settings.runs[wildcards.run]
-        optional: dict[str, Any] = {}
+        optional: dict[str, Any] = self._development(run)
         if run.taught:
             optional[run.method] = read(run.taught)
         if run.reads_tokens:
@@ -273,17 +281,18 @@ class Steps:
         return {"rendering": renderings, "average": read(teacher.average)}
 
     def _evaluated_rendering(self, wildcards: Wildcards) -> Rendering:
-        model = self.targets.evaluated(wildcards)
-        if model.kind == "teacher":
-            return self.rendering(str(self.settings.teachers[model.name].model))
-        is_run = model.kind == "run"
-        return self.student_rendering(
-            self.settings.runs[model.name].student if is_run else model.name
-        )
+        if student := self.targets.evaluated_student(wildcards):
+            return self.student_rendering(student)
+        teacher = self.targets.evaluated(wildcards).name
+        return self.rendering(str(self.settings.teachers[teacher].model))
 
     def _evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
         limits = self.settings.evaluation.model_dump(include={"window", "batch_tokens"})
         return limits | {"rendering": self._evaluated_rendering(wildcards)}
+
+    def _development(self, run: Run) -> dict[str, int]:
+        window = self.settings.evaluation.window
+        return {"development_window": window} if run.has_development else {}
 
     def _both_renderings(self, wildcards: Wildcards) -> dict[str, Rendering]:
         teacher = self.teacher_models(wildcards.teacher)["rendering"]

@@ -4,7 +4,6 @@ and the lists of all that a configuration needs made. Where an optional input is
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,9 @@ from typing import Any, NamedTuple
 
 from bld.config.registry import METHODS
 from bld.config.settings import LocalBenchmark, Run, Scratch, Settings
+from bld.config.template_checks import benchmarks_asking
 from bld.files import shard_name
-from bld.pipeline.record import unchanged
+from bld.pipeline.own_files import external, linked, matching
 
 REPORT = "results/report/index.html"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -96,22 +96,31 @@ class Targets:
             *(f"resources/benchmarks/{name}/manifest.json" for name in self.hub_benchmarks),
         ]
 
+    def template_asked_by(self, wildcards: Wildcards) -> str:
+        """The benchmarks that ask a fetched or linked model for a chat template."""
+        model = wildcards.get("model")
+        return ",".join(benchmarks_asking(model, self.settings)) if model else ""
+
     def linked_model(self, wildcards: Wildcards) -> list[str]:
         """The folder of a model of the user's own."""
-        return _linked("models", wildcards.model, self.settings.models[wildcards.model].path)
+        return linked("models", wildcards.model, self.settings.models[wildcards.model].path)
 
     def linked_dataset(self, wildcards: Wildcards) -> list[str]:
         """The folder of a data set of the user's own."""
         name = wildcards.dataset
-        return _linked("datasets", name, self.settings.datasets[name].path)
+        return linked("datasets", name, self.settings.datasets[name].path)
 
     def corpus_source(self, wildcards: Wildcards) -> list[str]:
         """What a corpus is read from: files of the user's, or a fetched data set."""
         source = self.settings.corpora[wildcards.corpus].source
-        paths = [path for pattern in source.own_files for path in _matching(pattern)]
+        paths = [path for pattern in source.own_files for path in matching(pattern)]
         folder = f"results/corpora/{wildcards.corpus}/{wildcards.split}"
-        own = _external(paths, f"{folder}/manifest.record.json") if paths else []
+        own = external(paths, f"{folder}/manifest.record.json") if paths else []
         return [*own, *map(dataset_folder, source.datasets)]
+
+    def corpus_judges(self, wildcards: Wildcards) -> list[str]:
+        """The models that judge the documents of a corpus."""
+        return [*map(model_folder, sorted(self.settings.corpora[wildcards.corpus].judged_by))]
 
     # Models, students and teachers.
 
@@ -238,6 +247,18 @@ class Targets:
             return student_folder(model.name)
         return f"results/runs/{model.name}/model/manifest.json"
 
+    def evaluated_student(self, wildcards: Wildcards) -> str | None:
+        """The student that is evaluated, before training or as a run has trained it."""
+        model = self.evaluated(wildcards)
+        if model.kind == "run":
+            return self.settings.runs[model.name].student
+        return model.name if model.kind == "student" else None
+
+    def evaluated_source(self, wildcards: Wildcards) -> str | list[str]:
+        """The model that a student was made from, if it was given another tokenizer."""
+        student = self.settings.students.get(self.evaluated_student(wildcards) or "")
+        return model_folder(student.model) if student and student.tokenizer else []
+
     def evaluated_head(self, wildcards: Wildcards) -> str | list[str]:
         """The byte head of a run that has one with weights of its own."""
         model = self.evaluated(wildcards)
@@ -279,10 +300,8 @@ class Targets:
         }
         for pair in self.alignments([name]):
             files["alignment"] = f"results/alignments/{'/'.join(pair)}/alignment.json"
-        folders = {
-            "run": f"{folder}/evaluation",
-            "student": f"results/evaluation/students/{run.student}",
-        }
+        students = f"results/evaluation/students/{run.student}"
+        folders = {"run": f"{folder}/evaluation", "student": students}
         if run.teacher:
             folders["teacher"] = f"results/evaluation/teachers/{run.teacher}"
         for model, folder in folders.items():
@@ -303,13 +322,21 @@ class Targets:
         measures = ["audit"] if cache[0] in self.averages else ["audit", "information"]
         return {name: f"results/teachers/{'/'.join(cache)}/{name}.json" for name in measures}
 
+    def split_files(self, runs: Iterable[str]) -> dict[str, str]:
+        """The manifests of the documents of runs, by corpus and split."""
+        return {
+            f"{run.corpus}, {split}": split_manifest(run.corpus, split)
+            for run in self._chosen(runs)
+            for split in (run.train_split, run.validation_split)
+        }
+
     def report_files(self, runs: Iterable[str]) -> list[str]:
         """Everything that a report on these runs reads."""
         runs = list(runs)
         caches = self.caches(with_development=False, runs=runs)
         files = {file for run in runs for file in self.run_files(run).values()}
         files |= {file for cache in caches for file in self.cache_files(cache).values()}
-        return sorted(files)
+        return sorted(files | set(self.split_files(runs).values()))
 
     # All that is needed, in the order of the chain.
 
@@ -370,25 +397,3 @@ class Targets:
 
     def _chosen(self, runs: Iterable[str] | None) -> list[Run]:
         return [self.settings.runs[name] for name in (self.settings.runs if runs is None else runs)]
-
-
-def _linked(kind: str, name: str, folder: str | None) -> list[str]:
-    return _external(_files_under(str(folder)), f"resources/{kind}/{name}/manifest.record.json")
-
-
-def _external(paths: list[str], record: str) -> list[str]:
-    """Files of the user's own, which may be large: a date alone makes nothing stale."""
-    from snakemake.io import ancient
-
-    known = unchanged(paths, record)
-    return [ancient(path) if path in known else path for path in paths]
-
-
-def _matching(pattern: str) -> list[str]:
-    if os.path.isdir(pattern):
-        return _files_under(pattern)
-    return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-
-
-def _files_under(folder: str) -> list[str]:
-    return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)

@@ -50,6 +50,7 @@ class Selection:
             title=title,
             runs={name: self._reported_run(name) for name in runs},
             caches=[self._reported_cache(*cache) for cache in caches],
+            splits=self._targets.split_files(runs),
             figures=list(self._figures(runs)),
         )
         return step("report", settings)

@@ -12,9 +12,19 @@ from markupsafe import Markup
 
 from bld.reporting.cells import TWO, Cells
 from bld.reporting.comparison import Comparison
+from bld.reporting.inputs import Run
 from bld.reporting.page_tables import name_of
 from bld.reporting.tables import Tables
-from bld.reporting.words import BITS, TEACHER, UNTRAINED, VERDICTS, number, precision, signed
+from bld.reporting.words import (
+    BITS,
+    TEACHER,
+    UNTRAINED,
+    VERDICTS,
+    listed,
+    number,
+    precision,
+    signed,
+)
 
 MAX_SENTENCES = 4
 """Of more comparisons than this, the best have a sentence; the table of methods has all."""
@@ -129,7 +139,7 @@ def _certainty(tables: Tables, notes: int) -> Answer:
     text = (
         "Intervals are 95\u00a0%, from resampling groups of held-out documents (those of one "
         "module, one source file or identical texts), the same for both models of a comparison. "
-        "They do not cover what another seed would change. Of comparisons without a true "
+        "They do not cover what another seed would change: {}. Of comparisons without a true "
         "difference one in twenty shows one; this page makes {}. "
         '<a href="#notes">Failures and warnings</a>: {}.'
     )
@@ -137,8 +147,21 @@ def _certainty(tables: Tables, notes: int) -> Answer:
         "How sure is that?",
         f"Documents: {_range([*map(len, evaluated)])}, groups: "
         f"{_range([x['group'].nunique() for x in evaluated])}, seeds: {_range(seeds)}",
-        [Markup(text).format(len(tables.with_baseline), notes)],
+        [Markup(text).format(_of_seeds(tables.runs), len(tables.with_baseline), notes)],
     )
+
+
+def _of_seeds(runs: Sequence[Run]) -> str:
+    """What the seeds of these runs vary."""
+    settings = [run.settings for run in runs]
+    parts = {
+        "the order of the documents": True,
+        "the first weights of byte heads": any(run.has_warmup for run in settings),
+        "the first weights of low-rank updates": any(run.training.lora for run in settings),
+        "what students write": any(run.sampling.on_policy for run in settings),
+    }
+    varied = listed([part for part, is_varied in parts.items() if is_varied])
+    return f"{varied}, and dropout where a model has it; all else is the same for each seed"
 
 
 def _range(values: Sequence[float], digits: int = 0) -> str:

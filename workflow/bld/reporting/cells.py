@@ -76,9 +76,9 @@ class Cells:
     def interval(
         self, row: int, show: Show = number, bounds: tuple[str, str] = ("low", "high")
     ) -> Markup:
-        """The bounds of a row; those of one group of documents are not known."""
+        """The bounds of a row; those of very few groups of documents are not known."""
         if pd.isna(self.frame.at[row, bounds[0]]):
-            return Markup("unknown from one group")
+            return Markup("unknown from so few groups")
         return Markup(" to ").join(self.traced(row, bound, show) for bound in bounds)
 
     def page_table(

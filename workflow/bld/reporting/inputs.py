@@ -165,6 +165,13 @@ def read_cache(inputs: CacheInputs) -> ByteCache:
     return ByteCache(name, measures["audit"], measures.get("information"))
 
 
+def read_rows(splits: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """What the manifests of splits tell of their rows, of those that are there and come from
+    rows."""
+    read = {name: _read(path) for name, path in splits.items() if path.exists()}
+    return {name: manifest["rows"] for name, manifest in read.items() if "rows" in manifest}
+
+
 def _read_run(inputs: RunInputs, series: str) -> Run:
     settings, files = inputs.settings, inputs.files
     results: dict[str, dict[str, Any]] = {"run": {}, "student": {}, TEACHER: {}}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bld.config.evaluation import MEASURES
 from bld.reporting.comparison import Comparison
@@ -19,12 +19,14 @@ from bld.reporting.inputs import (
     evaluated_models,
 )
 from bld.reporting.series import flat
+from bld.reporting.statistics import MIN_GROUPS as WITH_INTERVAL
 from bld.reporting.tables import Tables
 from bld.reporting.words import BASELINE, BITS, number, percent
+from bld.windows import LongDocuments
 
 MIN_GROUPS = 100
 """With fewer, 95 % intervals hold the truth less often than 93 times in a hundred (in simulations);
-with two to four far less often, since no resample lies beyond the groups themselves."""
+for those of very few see `statistics.MIN_GROUPS`."""
 OF_METHODS = ("method", "head_warmup.", "sampling.", "seed")
 NO_BASELINE = "no evaluated SFT run has its student, corpus and seed"
 OVERFITTED = 0.01
@@ -39,8 +41,11 @@ class Note(NamedTuple):
     text: str
 
 
-def notes(tables: Tables, missing: Sequence[Path]) -> list[Note]:
-    """Failures first; `missing` are files of caches that are not there."""
+def notes(
+    tables: Tables, rows: Mapping[str, dict[str, Any]], missing: Sequence[Path]
+) -> list[Note]:
+    """Failures first; `rows` are counts of rows by split, `missing` files of caches that are not
+    there."""
     failures = [
         *_missing(tables.runs),
         *(f"Missing: {path}." for path in missing),
@@ -53,7 +58,9 @@ def notes(tables: Tables, missing: Sequence[Path]) -> list[Note]:
     ]
     methods = [x for _, x in tables.with_baseline if x.metric == BITS]
     cautions = [
+        *(text for split, counts in rows.items() for text in _rows(split, counts)),
         *(text for model in evaluated_models(tables.runs) for text in _evaluations(model)),
+        *_rendered(evaluated_models(tables.runs)),
         *(_average(run) for run in tables.runs if run.has_averaged_teacher),
         *_uncompared(tables.runs, methods),
         *(text for comparison in methods for text in _comparisons(tables.runs, comparison)),
@@ -97,18 +104,29 @@ def _owner(whose: str, run: Run) -> str:
     return f"the {whose} {getattr(run.settings, whose)}" + " before training" * (whose == "student")
 
 
+def _rows(split: str, counts: Mapping[str, Any]) -> Iterator[str]:
+    if skipped := counts["skipped"]:
+        reasons = "; ".join(
+            f"{number(found['rows'], 0)} for {why} (first: {found['first'][0]})"
+            for why, found in counts["reasons"].items()
+        )
+        yield (
+            f"Of the rows read for {split}, {number(skipped, 0)} of {number(counts['rows'], 0)} "
+            f"were left out: {reasons}."
+        )
+
+
 def _evaluations(model: EvaluatedModel) -> Iterator[str]:
     for task, result in model.results.items():
         rows = result.get("per_document", [])
         groups = len({row["group"] for row in rows})
         if 0 < groups < MIN_GROUPS:
             unit = "questions" if task in model.benchmarks else f"documents of {model.corpus}"
-            found = (
-                "one group, so there are no intervals"
-                if groups == 1
-                else f"only {groups} groups, so intervals are too narrow"
-            )
-            yield f"{_measure(task)}: the {len(rows)} {unit} are {found}."
+            counted = f"only {groups} groups" if groups > 1 else "one group"
+            consequence = "intervals are too narrow"
+            if groups < WITH_INTERVAL:
+                consequence = "no intervals are given"
+            yield f"{_measure(task)}: the {len(rows)} {unit} are {counted}, so {consequence}."
     divergence = model.result("byte_divergence")
     if divergence and divergence["kl"] is None:
         yield (
@@ -119,6 +137,22 @@ def _evaluations(model: EvaluatedModel) -> Iterator[str]:
     for task in model.benchmarks:
         if limit := model.result(task).get("limit"):
             yield f"{task} was cut to {limit} questions of each task: not a figure to publish."
+    cut = {task: model.result(task).get("cut_prompts") for task in model.benchmarks}
+    if any(cut.values()):
+        counts = ", ".join(f"{task} {count:,}" for task, count in cut.items() if count)
+        yield (
+            f"{model.name} read prompts of benchmarks without their beginning, which its window "
+            f"does not hold ({counts}): see evaluation.window."
+        )
+
+
+def _rendered(models: Sequence[EvaluatedModel]) -> Iterator[str]:
+    """What was told when their documents were rendered, once for all of which it is true."""
+    names: dict[str, list[str]] = {}
+    for model in models:
+        for text in model.result("bits_per_byte").get("notes", ()):
+            names.setdefault(text, []).append(model.name)
+    yield from (f"{', '.join(whose)}: {text}." for text, whose in names.items())
 
 
 def _average(run: Run) -> str:
@@ -170,6 +204,7 @@ def _other_settings(runs: Sequence[Run], comparison: Comparison) -> str:
 
 
 def _training(run: Run) -> Iterator[str]:
+    yield from _long_documents(run)
     metrics = run.metrics
     if metrics is None or "dev_bits_per_byte" not in metrics:
         return
@@ -180,6 +215,14 @@ def _training(run: Run) -> Iterator[str]:
             f"before its end ({number(bits.iloc[-1])}): fewer steps or a lower learning rate "
             "would do better."
         )
+
+
+def _long_documents(run: Run) -> Iterator[str]:
+    found = dict(run.training.get("long_documents", {}))
+    window = found.pop("teacher_window", None)
+    if found.get("long"):
+        teacher = f"; its teacher reads up to {window:,} of its own at once" if window else ""
+        yield f"{run.name}: {LongDocuments(**found)}{teacher}."
 
 
 def _cache(cache: ByteCache) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import pandas as pd
@@ -219,7 +219,11 @@ def _benchmarks(tables: Tables) -> PageTable:
 
         return cell
 
-    about = "; ".join(map(_described, frame.drop_duplicates("benchmark").itertuples()))
+    in_template = {name: set(of["chat_template"]) for name, of in frame.groupby("benchmark")}
+    about = "; ".join(
+        _described(row, in_template[row.benchmark])
+        for row in frame.drop_duplicates("benchmark").itertuples()
+    )
     harness = ", ".join(sorted(set(frame["harness"])))
     return cells.page_table(
         "benchmarks",
@@ -235,15 +239,16 @@ def _benchmarks(tables: Tables) -> PageTable:
     )
 
 
-def _described(row: Row) -> str:
+def _described(row: Row, in_template: Collection[bool]) -> str:
     """Metric and settings of a benchmark; the tasks of a group may have different numbers of
-    examples."""
+    examples, and not all models a chat template."""
     counts = row.few_shot.values() if isinstance(row.few_shot, Mapping) else [row.few_shot]
     examples = sorted({int(count) for count in counts if count and not pd.isna(count)})
     return (
         f"{row.benchmark}: {row.metric}, n\u00a0=\u00a0{row.documents:,}"
         + f", {' or '.join(map(str, examples))} examples" * bool(examples)
-        + ", in the chat template" * bool(row.chat_template)
+        + ", in the chat template" * any(in_template)
+        + " of models that have one" * (len(in_template) > 1)
         + ", lower is better" * (row.higher_is_better is False)
     )
 

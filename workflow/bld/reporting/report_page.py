@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from bld.files import write_json, write_text
 from bld.reporting.answers import answers
 from bld.reporting.cells import PageTable
-from bld.reporting.inputs import CacheInputs, RunInputs, read_cache, read_runs
+from bld.reporting.inputs import CacheInputs, RunInputs, read_cache, read_rows, read_runs
 from bld.reporting.notes import notes
 from bld.reporting.page_tables import page_tables
 from bld.reporting.plotting import Drawing, draw_figures
@@ -51,9 +52,11 @@ def build_report(
     figures: Sequence[str],
     title: str,
     output: Path,
+    splits: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Path]:
     """Write the report on `runs`, and on the byte caches that they learn from, into the folder
-    `output`, or nothing where part of it fails; returns what was written.
+    `output`, or nothing where part of it fails; returns what was written. `splits` are the
+    manifests of their documents by name.
 
     Makes index.html, summary.json, a CSV file for every table, the caption of each of `figures`,
     and its SVG file if there is data for it; an older one is removed if there is not. Missing
@@ -66,7 +69,7 @@ def build_report(
     wanted = {name: figure for name, figure in all_figures().items() if name in figures}
     drawings = draw_figures(wanted, tables.frames)
     files = {
-        "index.html": render_page(title, tables, missing, wanted, drawings),
+        "index.html": render_page(title, tables, read_rows(splits), missing, wanted, drawings),
         **{f"{name}.rst": f"{figure.caption}\n" for name, figure in wanted.items()},
         **{f"{name}.svg": drawing.svg for name, drawing in drawings.items()},
         **{
@@ -85,13 +88,14 @@ def build_report(
 def render_page(
     title: str,
     tables: Tables,
+    rows: Mapping[str, dict[str, Any]],
     missing: Sequence[Path],
     figures: Mapping[str, Figure],
     drawings: Mapping[str, Drawing],
 ) -> str:
     """The whole page as HTML text; every name that comes from a user is escaped.
 
-    `missing` are files of caches that are not there.
+    `rows` are counts of rows by split; `missing`, files of caches that are not there.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -101,7 +105,7 @@ def render_page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found = notes(tables, missing)
+    found = notes(tables, rows, missing)
     texts = [tables.frames[name] for name in ("completions", "surprise")]
     contents = section_contents(page_tables(tables), figures, drawings)
     if any(len(frame) for frame in texts):

@@ -149,7 +149,8 @@ def check_documents(
     rendering: Rendering | Mapping[str, Rendering],
     documents: Iterable[Document],
 ) -> None:
-    """Render documents for the models in these folders, whose weights are not read.
+    """Render documents for the models in these folders, whose weights are not read, and print what
+    is worth telling of that.
 
     Raises ValueError for a document that one of them cannot be given, or whose text that is trained
     on they would write differently.
@@ -164,3 +165,6 @@ def check_documents(
         found = (renderer.render(document.segments, name) for renderer in renderers)
         texts = [b"".join(turn.text for turn in rendered.turns) for rendered in found]
         check_same_text(document.id, texts)
+    for folder, renderer in zip(folders, renderers, strict=True):
+        for note in renderer.told():
+            print(f"{folder.name}: {note}")

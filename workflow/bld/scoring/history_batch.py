@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bld.scoring.prefixes import HistoryTree
-from bld.tokenization.rendering import Turn
+from bld.tokenization.rendered import Turn
 from bld.windows import Window
 
 

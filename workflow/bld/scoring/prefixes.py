@@ -30,7 +30,6 @@ Shapes: T tokens of the trunk; R histories, T + 1 of the trunk and S beside it.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -97,7 +96,7 @@ class PrefixEncoder:
         self._id_of: dict[bytes, int] = {}
         for token_id, spelt in enumerate(self._spelt):
             self._id_of.setdefault(spelt, token_id)
-        self._may_cut = _pairs_to_cut(json.loads(content.backend.to_str()), self._spelt)
+        self._may_cut = _pairs_to_cut(content.outline, self._spelt)
         self._branches_of_word = lru_cache(REMEMBERED_SEGMENTS)(self._branches)
 
     def tree(self, text: bytes, trunk: Sequence[int]) -> HistoryTree:
@@ -265,8 +264,11 @@ def _pairs_to_cut(specification: dict[str, Any], spelt: Sequence[bytes]) -> np.n
     pairs[0x21:0x7F, ord(" ")] = pairs[0x80:, ord(" ")] = True
     if specification["model"]["type"] != "Unigram":
         pairs[np.ix_(WORD_ENDS, AFTER_WORDS)] = True
-    for entry in spelt:
-        pairs[list(entry[:-1]), list(entry[1:])] = False
+    byte_N = np.frombuffer(b"".join(spelt), np.uint8)
+    is_last_N = np.zeros(len(byte_N), bool)
+    is_last_N[np.cumsum([len(entry) for entry in spelt if entry]) - 1] = True
+    inside_N = np.flatnonzero(~is_last_N)
+    pairs[byte_N[inside_N], byte_N[inside_N + 1]] = False
     return pairs
 
 

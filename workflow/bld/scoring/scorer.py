@@ -33,7 +33,8 @@ from bld.scoring.token_scores import TokenScores, joined, no_scores
 from bld.scoring.tokens import TrunkTokens
 from bld.scoring.trie import Trie
 from bld.symbols import TRIE_SYMBOLS
-from bld.tokenization.rendering import Rendered, Renderer, Turn, load_renderer
+from bld.tokenization.rendered import Rendered, Turn
+from bld.tokenization.rendering import Renderer, load_renderer
 from bld.windows import Window, batches_of_like_length, windows
 
 DOCUMENTS_AT_ONCE = 128

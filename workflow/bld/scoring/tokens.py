@@ -19,7 +19,7 @@ from bld.scoring.history_batch import HistoryBatch, Part
 from bld.scoring.search import NextTokens
 from bld.scoring.token_scores import TokenScores, joined
 from bld.scoring.trie import Trie
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 
 
 class TrunkTokens:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bld.cache.live import LiveTeacher
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.documents.shards import read_split
+from bld.files import read_manifest
 from bld.folders import new_folder
 from bld.models import check_context, load_language_model
 from bld.pipeline.step import File, Files, Folder, OptionalFile, OptionalFolder, Step, stage
@@ -101,7 +102,8 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         held_out = batches(
             inputs.development, inputs.development_cache, training.evaluate_documents
         )
-        development = Development(held_out, training.evaluate_every)
+        assert settings.development_window, "it is set where there are development documents"
+        development = Development(held_out, training.evaluate_every, settings.development_window)
     corpus = batches(inputs.documents, inputs.cache)
     data: Batches | OnPolicy = corpus
     if settings.sampling:
@@ -128,7 +130,7 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
         if training.lora:
             weights = merged_weights(lm, weights)
         phases = join_phases(inputs.warmup, metrics)
-        save_records(engine, phases, outputs.metrics, outputs.training)
+        save_records(engine, phases, outputs.metrics, outputs.training, _teacher_window(step))
         with new_folder(outputs.manifest.parent, {"settings": settings.dump()}) as folder:
             save_model(lm, weights, inputs.student, folder, renderer.vocabulary.end)
             originals = read_split(inputs.documents.parent)
@@ -139,6 +141,15 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
             if kind:
                 save_head(head_weights, folder)
     stop_distributed()
+
+
+def _teacher_window(step: Step[Distill, Inputs, Outputs]) -> int | None:
+    """The tokens that its teacher reads at once."""
+    if step.settings.teacher:
+        return step.settings.teacher.scoring.window
+    if step.inputs.cache:
+        return int(read_manifest(step.inputs.cache)["settings"]["scoring"]["window"])
+    return None
 
 
 if __name__ == "__main__":

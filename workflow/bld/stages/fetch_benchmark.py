@@ -1,6 +1,7 @@
 """Fetch the data sets of a benchmark from the hub, once, at pinned commits.
 
-Each comes into a folder of its own name, owner/name, which is where lm-eval's tasks then find it.
+Each comes into a folder of its own name, owner/name, which is where lm-eval's tasks then find it;
+a metric into one of its name alone.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from typing import Any
 
 import nltk
 
-from bld.evaluation.benchmarks.tasks import NLTK_DATA
+from bld.evaluation.benchmarks.tasks import NLTK_DATA, check_code
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import FetchBenchmark
+
+METRICS = "evaluate-metric"
+"""Who owns the hub's metrics, which are spaces there."""
 
 
 class Outputs(Files):
@@ -28,9 +32,13 @@ def main() -> None:
         about: dict[str, Any] = {"source": settings.dump(), "licence": {}}
         with new_folder(step.outputs.manifest.parent, about) as folder:
             try:
+                check_code(step.outputs.manifest.parent.name, settings.task, settings.unsafe_code)
                 for name, revision in sorted(settings.data.items()):
-                    fetch(name, revision, "dataset", ["*"], folder / name)
-                    about["licence"][name] = licence_of(folder / name)
+                    owner, _, metric = name.partition("/")
+                    is_metric = owner == METRICS
+                    target = folder / (metric if is_metric else name)
+                    fetch(name, revision, "space" if is_metric else "dataset", ["*"], target)
+                    about["licence"][name] = licence_of(target)
                 for resource in settings.nltk:
                     _fetch_for_nltk(resource, folder / NLTK_DATA)
             except ValueError as error:

@@ -16,7 +16,7 @@ def main() -> None:
     current folder has already."""
     with stage(Plan, Files, Files) as step:
         limits = {
-            rule: {name: limits_of(attempts) for name, attempts in jobs.items()}
+            rule: {name: limits_of(resources) for name, resources in jobs.items()}
             for rule, jobs in step.settings.limits.items()
         }
         try:

@@ -48,7 +48,8 @@ def _with_tokenizer(new: NewTokenizer, inputs: Inputs, folder: Path) -> int:
     """Fill the folder; gives how many new entries the old tokenizer could not spell."""
     is_trusted = new.rendering.trust_remote_code
     old_tokenizer = load_tokenizer(inputs.model, is_trusted)
-    old_renderer = load_renderer(inputs.model, **dict(new.model_rendering))
+    how = dict(new.model_rendering)
+    old_renderer = load_renderer(inputs.model, tokenizer=old_tokenizer, **how)
     new_tokenizer = (
         load_tokenizer(inputs.tokenizer) if inputs.tokenizer else byte_tokenizer_like(old_tokenizer)
     )

@@ -33,10 +33,15 @@ def main() -> None:
         )
         runs = [RunInputs(name, **dict(run)) for name, run in baselines_first]
         caches = [CacheInputs(**dict(cache)) for cache in settings.caches]
-        files = chain(*(one.files.values() for one in runs), *(x.files.values() for x in caches))
+        files = chain(
+            *(one.files.values() for one in runs),
+            *(one.files.values() for one in caches),
+            settings.splits.values(),
+        )
         step.record.reads(path for path in files if path.exists())
         folder = step.outputs.page.parent
-        written = build_report(runs, caches, settings.figures, settings.title, folder)
+        shown = settings.figures, settings.title
+        written = build_report(runs, caches, *shown, folder, settings.splits)
         step.record.writes(written)
 
 

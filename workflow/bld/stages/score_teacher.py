@@ -53,7 +53,7 @@ def main() -> None:
             step=step.identity,
             settings=step.settings.dump(),
         )
-        score_shard(shard, documents, origin, step.checkpoints, score)
+        score_shard(shard, documents, origin, step.checkpoints, score, step.record.saved)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,10 @@ def _warm_up(step: Step[WarmUp, Inputs, Outputs], checkpoints: Checkpoints) -> N
     development = None
     if inputs.development:
         _, held_out = render_split(inputs.development, renderer, common.evaluate_documents)
-        development = Development(Batches(held_out), common.evaluate_every, warmup.patience)
+        assert settings.development_window, "it is set where there are development documents"
+        development = Development(
+            Batches(held_out), common.evaluate_every, settings.development_window, warmup.patience
+        )
     engine, metrics = train(
         trainee,
         Batches(documents),

@@ -4,6 +4,7 @@ that it reads."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -96,6 +97,30 @@ class ChatTemplate:
             raise refused(conversation, refusal, name) from refusal
         return found
 
+    def role_marks(self) -> set[int]:
+        """The added tokens that say whose turn it is: of those that the template writes before a
+        content the first, the tokenizer's start and end tokens aside.
+
+        Some tokenizers do not call them special (DeepSeek V3). What stands behind them (`<think>`)
+        a model may say itself, and spaces are text.
+        """
+        added = dict(self._tokenizer.added_tokens_decoder)
+        for token_id in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
+            added.pop(token_id, None)
+        roles = ("user", "assistant", "user", "assistant")
+        for given in (("system", *roles), roles):
+            marks = [stand_in(number) for number in range(len(given))]
+            try:
+                text = self.text(Conversation(tuple(map(Message, given, marks))))
+            except REFUSALS:
+                continue
+            found = self._tokenizer.backend_tokenizer.encode_batch_fast(
+                re.split("|".join(marks), text), add_special_tokens=False
+            )
+            first = (next((i for i in between.ids if i in added), None) for between in found)
+            return {i for i in first if i is not None and added[i].content.strip()}
+        return set()
+
     def _forms(self, conversation: Conversation) -> Iterator[Form]:
         form = Form(in_parts=self._in_parts)
         yield form
@@ -121,7 +146,8 @@ def refused(conversation: Conversation, reason: Exception | None, name: str) -> 
     roles = ", ".join(message.role for message in conversation.messages)
     return ValueError(
         f"{name}: the chat template refuses the roles {roles}: {reason}. "
-        "Give the model `template: plain` or leave such documents out"
+        "Leave such documents out (by `judged_by` and `on_bad_row: skip` of the corpus), or give "
+        "the model `template: plain`"
     )
 
 

@@ -30,7 +30,8 @@ class ContentTokenizer:
     """Text to the ids whose bytes are exactly that text.
 
     `notes` says what the tokenizer would have changed and how that was undone. `backend` is the
-    tokenizer as it is, but for truncation, padding and dropout. Raises ValueError at construction
+    tokenizer as it is, but for truncation, padding and dropout; `outline` its `tokenizer.json`
+    without the entries of its model. Raises ValueError at construction
     for a tokenizer whose changes cannot be undone because its model never learned the unchanged
     text.
     """
@@ -40,6 +41,8 @@ class ContentTokenizer:
         exact, self.notes = without_text_changes(specification)
         self.backend = Tokenizer.from_str(json.dumps(repeatable(specification)))
         self._content = Tokenizer.from_str(json.dumps(without_special_tokens(exact)))
+        parts = {k: v for k, v in specification["model"].items() if k not in ("vocab", "merges")}
+        self.outline = specification | {"model": parts}
         self._lookalike = family_of(specification).lookalike
         self._byte_ids: dict[bytes, int] = {}
         if self._lookalike:
@@ -116,8 +119,8 @@ def repeatable(specification: dict[str, Any]) -> dict[str, Any]:
 def without_text_changes(specification: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A `tokenizer.json` that leaves text as it is, and what had to be undone."""
     result, notes = repeatable(specification) | {"post_processor": None}, []
-    for key in ("pre_tokenizer", "added_tokens"):
-        result[key] = copy.deepcopy(specification[key])
+    result["pre_tokenizer"] = copy.deepcopy(specification["pre_tokenizer"])
+    result["added_tokens"] = [dict(added) for added in specification["added_tokens"]]
     if specification["model"].get("dropout"):
         notes.append("BPE dropout is switched off: the same text must give the same tokens")
 

@@ -64,7 +64,7 @@ class ByteLevel(Family):
     def spell(self, entry: str) -> bytes:
         """Raises ValueError for a character that stands for no byte."""
         try:
-            return bytes(self._byte_of[character] for character in entry)
+            return bytes(map(self._byte_of.__getitem__, entry))
         except KeyError as error:
             raise ValueError(
                 f"the byte-level vocabulary holds the entry {entry!r}, whose character "

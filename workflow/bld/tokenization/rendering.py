@@ -5,29 +5,27 @@ alone, so template and content are tokenised apart: no token ever straddles the 
 have no bytes, and content tokens, concatenated, are the content, byte for byte. That is checked for
 every document. Where a model is trained on what its template writes of reasoning and calls, that is
 content too.
-
-Shape letters: T tokens of the rendered document, N supervised symbols (see
-`symbols.supervised_symbols`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import takewhile
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
+from itertools import compress, count, takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from bld.symbols import Segment, supervised_symbols
+from bld.symbols import Segment
 from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.content import ContentTokenizer
 from bld.tokenization.loading import load_tokenizer, made_anew
 from bld.tokenization.messages import Use
+from bld.tokenization.rendered import Builder, Rendered, Turn
+from bld.tokenization.tally import HIDDEN, SERVED, STRADDLES, UNENDED, Tally
 from bld.tokenization.vocabulary import Vocabulary, named_ids, read_vocabulary
 from bld.tokenization.writing import Part, Writer, Written
 
@@ -35,48 +33,10 @@ PLAIN_ROLE = "text"
 TURN_BREAK = "\n\n"
 SHORT = 1000
 """Template text of so many characters is remembered with its tokens."""
-
-
-class Turn(NamedTuple):
-    """A supervised segment inside a rendered document.
-
-    Its content tokens are [first, last) and predict symbols [symbol, symbol + bytes); the symbol
-    after those is END, which the token at `last` carries if `ends` is true.
-    """
-
-    first: int
-    last: int
-    symbol: int
-    text: bytes
-    ends: bool
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Token ids and what they spell.
-
-    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the content of `segments`, (-1, -1)
-    for template tokens. symbol_T: int32, the first supervised symbol that a token spells, -1 if it
-    is not supervised. count_T: int32, how many it spells (the bytes of a content token, 1 for a
-    supervised end token). symbols_N: uint16. `segments`: the document as this model's template
-    writes it; the document's own where that writes contents alone.
-    """
-
-    ids_T: np.ndarray
-    span_T2: np.ndarray
-    symbol_T: np.ndarray
-    count_T: np.ndarray
-    symbols_N: np.ndarray
-    turns: tuple[Turn, ...]
-    segments: tuple[Segment, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.ids_T)
-
-    @property
-    def content(self) -> bytes:
-        """The bytes of all segments, joined."""
-        return b"".join(segment.text for segment in self.segments)
+HEAD = 24
+"""So many characters on both sides tell whether a content's first tokens would be others behind
+template text."""
+REMEMBERED = 1 << 16
 
 
 class Renderer:
@@ -84,7 +44,9 @@ class Renderer:
 
     `template`: "auto" puts conversations through the tokenizer's chat template if it has one,
     "plain" never does. `template_arguments` are passed to the template. `reasoning` and `tools` say
-    what becomes of those, see `Writer`. `end_tokens` are names of further tokens that end a turn;
+    what becomes of those, see `Writer`. `prompt`: "served" puts answers behind what the template
+    writes for a model that is to answer, "conversation" behind what it writes in a conversation.
+    `end_tokens` are names of further tokens that end a turn;
     the tokenizer's own, the one that the template writes after an answer and those of the
     generation configuration (`model_end_ids`) are found by themselves. `notes` says what the
     tokenizer would change in a text and how that was undone, and what is worth knowing of its
@@ -102,6 +64,7 @@ class Renderer:
         reasoning: Use | None = None,
         tools: Use | None = None,
         model_start_id: int | None = None,
+        prompt: str = "conversation",
     ) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(
@@ -109,21 +72,26 @@ class Renderer:
                 "byte offsets are read from; save the model with its fast tokenizer"
             )
         self._tokenizer, self._model_start_id = tokenizer, model_start_id
+        self.made_anew: Callable[[], str | None] | None = None
+        self._is_served, self._tally = prompt == "served", Tally()
         self._writer: Writer | None = None
         self._template_ids: dict[str, list[int]] = {}
+        self._meets = lru_cache(REMEMBERED)(self._tokens_differ)
 
         specification = json.loads(tokenizer.backend_tokenizer.to_str())
         ends = {tokenizer.eos_token_id, *model_end_ids}
         ends |= {_id_of(name, specification) for name in end_tokens}
+        has_template = bool(tokenizer.chat_template)
+        chat_template = ChatTemplate(tokenizer, template_arguments or {}) if has_template else None
+        marks = chat_template.role_marks() if chat_template else set()
         for added in specification["added_tokens"]:
-            added["special"] = added["special"] or added["id"] in ends
+            added["special"] = added["special"] or added["id"] in ends | marks
         vocabulary = read_vocabulary(specification)
         self.content = ContentTokenizer(specification, vocabulary)
-        self.notes = [*self.content.notes, *_ordinary_ends(ends, vocabulary)]
-        if template == "auto" and tokenizer.chat_template:
-            chat_template = ChatTemplate(tokenizer, template_arguments or {})
+        self._notes = [*self.content.notes, *_ordinary_ends(ends, vocabulary)]
+        if template == "auto" and chat_template:
             self._writer = Writer(chat_template, self._same_start, reasoning, tools)
-            self.notes += chat_template.notes
+            self._notes += chat_template.notes
             ends |= self._end_of_answer(self._writer)
         self.vocabulary = replace(vocabulary, end=vocabulary.special & ends)
         if not self.vocabulary.end:
@@ -135,6 +103,14 @@ class Renderer:
         self._start_ids = self._find_start_ids()
         self._end_id = self._id_for_plain_end()
         self._turn_break = self.content.encode_template(TURN_BREAK)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Remarks, in words for the user. For that on its folder the tokenizer is
+        loaded once more."""
+        otherwise = self.made_anew() if self.made_anew else None
+        cure = "; load it with PreTrainedTokenizerFast.from_pretrained"
+        return [*self._notes, *([otherwise + cure] if otherwise else [])]
 
     @property
     def has_chats(self) -> bool:
@@ -151,20 +127,25 @@ class Renderer:
         """An entry for every byte string that one entry spells."""
         return {spelt: i for i, spelt in enumerate(self.vocabulary.token_bytes) if spelt}
 
+    def told(self) -> list[str]:
+        """What is worth telling of the documents rendered since this was last called."""
+        tally, self._tally = self._tally, Tally()
+        return tally.notes
+
     def render(self, segments: Sequence[Segment], name: str) -> Rendered:
         """Render one document; `name` stands in the errors.
 
         Raises ValueError if the tokens do not spell the content, or the chat template refuses the
         conversation or writes it otherwise than its parts.
         """
-        builder = _Builder()
+        builder = Builder()
         if self._writer and all(segment.role != PLAIN_ROLE for segment in segments):
             self._write(self._writer.write(segments, name), builder, name)
         else:
             self._write_plain(segments, builder, name)
-        return builder.build()
+        return builder.build(name)
 
-    def _write_plain(self, segments: Sequence[Segment], builder: _Builder, name: str) -> None:
+    def _write_plain(self, segments: Sequence[Segment], builder: Builder, name: str) -> None:
         builder.add_template(self._start_ids)
         for number, segment in enumerate(segments):
             where = name if len(segments) == 1 else f"{name}, segment {number} ({segment.role})"
@@ -173,18 +154,36 @@ class Renderer:
                 after = after + self._turn_break
             self._add_content(builder, segment, after, where)
 
-    def _write(self, written: Written, builder: _Builder, name: str) -> None:
-        before = self._template_tokens(written.before, opens=True)
-        builder.add_template(before or self._start_ids)
-        for number, part in enumerate(written.parts):
-            where = name if len(written.parts) == 1 else f"{name}, segment {number} ({part.role})"
+    def _write(self, written: Written, builder: Builder, name: str) -> None:
+        parts = written.parts
+        prompt, own = self._prompt(written.before, parts[0] if parts else None)
+        before, opening = self._template_tokens(prompt, opens=True), self._template_tokens(own)
+        builder.add_template([*(before or self._start_ids), *opening], len(opening))
+        for number, (part, following) in enumerate(zip(parts, [*parts[1:], None], strict=True)):
+            where = name if len(parts) == 1 else f"{name}, segment {number} ({part.role})"
             if part.is_turn:
-                self._add_turn(builder, part, where)
+                self._add_turn(builder, part, following, where)
             else:
                 segment = Segment(part.role, part.text.encode(), part.supervised)
-                self._add_content(builder, segment, self._template_tokens(part.after), where)
+                ids, opening = self._after(part.after, following)
+                self._add_content(builder, segment, ids, where, len(opening))
+        self._count(written, builder.turns)
 
-    def _add_turn(self, builder: _Builder, part: Part, where: str) -> None:
+    def _prompt(self, text: str, part: Part | None) -> tuple[str, str]:
+        """Template text before a part: what the model is given, and what it has to write itself
+        before the content."""
+        if part is None or part.served is None or not self._is_served:
+            return text, ""
+        return part.served, text.removeprefix(part.served) if text.startswith(part.served) else ""
+
+    def _after(self, text: str, part: Part | None, left: str = "") -> tuple[list[int], list[int]]:
+        """The tokens of the template before a part, and those that the model has to write, which
+        are the last of them; `left` stands before all."""
+        prompt, own = self._prompt(text, part)
+        opening = self._template_tokens(own)
+        return [*self._template_tokens(left + prompt), *opening], opening
+
+    def _add_turn(self, builder: Builder, part: Part, following: Part | None, where: str) -> None:
         """All that the model writes in its turn: the text up to its first end token is trained on;
         special tokens in it spell nothing."""
         text, place, has_ended = part.text, 0, False
@@ -201,9 +200,9 @@ class Renderer:
             has_ended = token_id in self.vocabulary.end
             if start > place or has_ended:
                 stretch = Segment(part.role, text[place:start].encode(), part.supervised)
-                self._add_content(builder, stretch, [token_id], where)
-            else:
-                builder.add_template([token_id])
+                self._add_content(builder, stretch, [token_id] if has_ended else [], where)
+            if not has_ended:
+                builder.add_template([token_id], 1)
             place = stop
             if has_ended:
                 break
@@ -216,16 +215,56 @@ class Renderer:
             stretch = Segment(part.role, text[place:].encode(), part.supervised)
             self._add_content(builder, stretch, [], where)
             place = len(text)
-        builder.add_template(self._template_tokens(text[place:] + part.after))
+        after, opening = self._after(part.after, following, text[place:])
+        builder.add_template(after, len(opening))
 
     def _add_content(
-        self, builder: _Builder, segment: Segment, after: list[int], where: str
+        self,
+        builder: Builder,
+        segment: Segment,
+        after: list[int],
+        where: str,
+        opening: int = 0,
     ) -> None:
-        """A segment and the template's tokens behind it, of which the first may end it."""
+        """A segment and the template's tokens behind it, of which the first special one may end
+        it; the last ones are the `opening` of the next segment."""
         ids = self.content.encode(segment.text.decode(), where)
         lengths = [self._lengths[i] for i in ids]
-        builder.add_content(segment, ids, lengths, bool(after) and after[0] in self.vocabulary.end)
-        builder.add_template(after)
+        closing = _until_special(after, self.vocabulary.special)
+        has_end = bool(closing) and closing[-1] in self.vocabulary.end
+        builder.add_content(segment, ids, lengths, len(closing) if has_end else 0)
+        builder.add_template(after, opening)
+
+    def _count(self, written: Written, turns: Sequence[Turn]) -> None:
+        """Count what is worth telling of a document."""
+        seen, found = self._tally.seen, self._tally.found
+        answers = sum(part.supervised for part in written.parts)
+        seen["answers"] += answers
+        if written.hidden:
+            found["answers", HIDDEN] += written.hidden
+        if unended := answers - sum(turn.end is not None for turn in turns):
+            found["answers", UNENDED] += unended
+        before = written.before
+        for part in written.parts:
+            if part.served is not None and not self._is_served:
+                found["answers", SERVED.format(before, part.served)] += 1
+            seen["contents"] += 1
+            if (tail := self._ordinary_end(before)) and self._meets(tail, part.text[:HEAD]):
+                found["contents", STRADDLES.format(tail)] += 1
+            before = part.after
+
+    def _tokens_differ(self, left: str, right: str) -> bool:
+        """Whether two texts have other tokens together than one behind the other."""
+        both, one, other = self.content.encode_each([left + right, left, right])
+        return both != one + other
+
+    def _ordinary_end(self, text: str) -> str:
+        """The end of template text, behind its last special token."""
+        ids = self._template_tokens(text[-4 * HEAD :])
+        special = (token in self.vocabulary.special for token in reversed(ids))
+        ordinary = ids[len(ids) - next(compress(count(), special), len(ids)) :]
+        spelt = b"".join(self.vocabulary.token_bytes[token] or b"" for token in ordinary)
+        return spelt.decode(errors="ignore")
 
     def _template_tokens(self, text: str, opens: bool = False) -> list[int]:
         """The tokens of template text, which is the same for many documents."""
@@ -237,26 +276,27 @@ class Renderer:
         return self._template_ids[key]
 
     def _end_of_answer(self, writer: Writer) -> set[int]:
-        """The special token that the template writes after an answer, if there is one."""
+        """The first special token that the template writes after an answer, if there is one."""
         question, answer = (
             Segment("user", b"question", False),
             Segment("assistant", b"answer", True),
         )
         written = writer.write([question, answer], "a question and an answer")
-        before, after = (part.after for part in written.parts)
-        if before.endswith(" "):
-            self.notes.append(
-                "the chat template writes a space before an answer: it is a token of its own here, "
-                "while the model may have learned it as part of the first word"
+        after = written.parts[-1].after
+        special = self.content.vocabulary.special
+        closing = _until_special(self.content.encode_template(after), special)
+        if not closing:
+            self._notes.append(
+                f"the chat template writes {after!r} after an answer, which holds no special "
+                "token: no student learns to end an answer; if it holds a token that should end "
+                "one, name it under end_tokens"
             )
-        end = set(self.content.encode_template(after)[:1]) & self.content.vocabulary.special
-        if not end:
-            self.notes.append(
-                f"the chat template writes {after!r} after an answer, which does not begin with a "
-                "special token: no student learns to end an answer; if it begins with a token that "
-                "should end one, name it under end_tokens"
+        elif len(closing) > 1:
+            self._notes.append(
+                f"the chat template writes {after!r} after an answer, text before the end token: "
+                "students learn both by cross-entropy, and ends are not compared with a teacher's"
             )
-        return end
+        return set(closing[-1:])
 
     def _same_start(self, one: str, other: str) -> int:
         """As far as which character two texts begin with the same tokens."""
@@ -287,58 +327,9 @@ class Renderer:
         return eos if eos in self.vocabulary.end else min(self.vocabulary.end)
 
 
-class _Builder:
-    """Collects the tokens of one document."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.lengths: list[int] = []
-        self.is_content: list[bool] = []
-        self.supervised: list[bool] = []
-        self.turns: list[Turn] = []
-        self.segments: list[Segment] = []
-        self.symbols = 0
-
-    def add_template(self, ids: list[int]) -> None:
-        self._add(ids, [0] * len(ids), is_content=False, supervised=False)
-
-    def add_content(self, segment: Segment, ids: list[int], lengths: list[int], ends: bool) -> None:
-        first = len(self.ids)
-        self.segments.append(segment)
-        self._add(ids, lengths, is_content=True, supervised=segment.supervised)
-        if segment.supervised:
-            self.turns.append(Turn(first, len(self.ids), self.symbols, segment.text, ends))
-            self.symbols += len(segment.text) + 1
-
-    def _add(self, ids: list[int], lengths: list[int], is_content: bool, supervised: bool) -> None:
-        self.ids += ids
-        self.lengths += lengths
-        self.is_content += [is_content] * len(ids)
-        self.supervised += [supervised] * len(ids)
-
-    def build(self) -> Rendered:
-        length_T = np.array(self.lengths, np.int32)
-        stop_T = np.cumsum(length_T, dtype=np.int32)
-        span_T2 = np.stack([stop_T - length_T, stop_T], axis=1)
-        span_T2[~np.array(self.is_content, bool)] = -1
-        symbol_T = np.full(len(self.ids), -1, np.int32)
-        count_T = np.where(self.supervised, length_T, 0).astype(np.int32)
-        for turn in self.turns:
-            tokens = slice(turn.first, turn.last)
-            symbol_T[tokens] = (
-                turn.symbol + stop_T[tokens] - length_T[tokens] - stop_T[turn.first - 1]
-            )
-            if turn.ends:
-                symbol_T[turn.last], count_T[turn.last] = turn.symbol + len(turn.text), 1
-        return Rendered(
-            ids_T=np.array(self.ids, np.int32),
-            span_T2=span_T2,
-            symbol_T=symbol_T,
-            count_T=count_T,
-            symbols_N=np.array(supervised_symbols(self.segments), np.uint16),
-            turns=tuple(self.turns),
-            segments=tuple(self.segments),
-        )
+def _until_special(ids: Sequence[int], special: Container[int]) -> Sequence[int]:
+    """The tokens up to the first special one, with it; none if there is none."""
+    return next((ids[: i + 1] for i, token in enumerate(ids) if token in special), ())
 
 
 def _id_of(name: str, specification: dict[str, Any]) -> int:
@@ -371,6 +362,7 @@ def load_renderer(
     end_tokens: Sequence[str] = (),
     reasoning: Use | None = None,
     tools: Use | None = None,
+    prompt: str = "conversation",
     trust_remote_code: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Renderer:
@@ -383,11 +375,12 @@ def load_renderer(
     model_end_ids = named_ids(_said(folder / "generation_config.json", "eos_token_id"))
     start_id = _said(folder / "config.json", "bos_token_id")
     own = tokenizer or load_tokenizer(folder, trust_remote_code)
-    said = (template, template_arguments, end_tokens, model_end_ids, reasoning, tools, start_id)
+    of_model = template, template_arguments, end_tokens, model_end_ids
+    said = *of_model, reasoning, tools, start_id, prompt
     try:
         renderer = Renderer(own, *said)
     except ValueError as error:
         raise ValueError(f"the tokenizer in {folder}: {error}") from error
-    if tokenizer is None and (otherwise := made_anew(own, folder, trust_remote_code)):
-        renderer.notes.append(f"{otherwise}; load it with PreTrainedTokenizerFast.from_pretrained")
+    if tokenizer is None:
+        renderer.made_anew = partial(made_anew, own, folder, trust_remote_code)
     return renderer

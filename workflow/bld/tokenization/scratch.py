@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from bld.tokenization.chat_template import ChatTemplate
 from bld.tokenization.families import SPACE_MARK, bytes_to_unicode
 
 BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -106,14 +107,16 @@ def pure_bytes() -> Tokenizer:
 
 
 def byte_tokenizer_like(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """Ids 0-255 are the bytes, the special tokens of `tokenizer` follow in the order of their ids.
+    """Ids 0-255 are the bytes, the special tokens of `tokenizer` follow in the order of their ids,
+    and among them those with which its chat template marks roles.
 
     An ordinary fast tokenizer, which puts the start token before a text if `tokenizer` does.
     """
+    marks = ChatTemplate(tokenizer, {}).role_marks() if tokenizer.chat_template else set()
     special = {
         token_id: added.content
         for token_id, added in tokenizer.added_tokens_decoder.items()
-        if added.special
+        if added.special or token_id in marks
     }
     backend = pure_bytes()
     backend.add_special_tokens(

@@ -37,7 +37,9 @@ class Part(NamedTuple):
 
     `is_turn`: all that the model writes in its turn, up to its first end token, and not the content
     of a message alone; `said` is then what it was made of. `is_closed`: whether no end token is
-    needed to tell where it ends.
+    needed to tell where it ends. `served`: of an answer that is trained on, the template's text
+    between the part before and the answer of a model that is to answer, where it is another than in
+    the conversation.
     """
 
     text: str
@@ -47,13 +49,16 @@ class Part(NamedTuple):
     is_turn: bool = False
     is_closed: bool = True
     said: str = ""
+    served: str | None = None
 
 
 class Written(NamedTuple):
-    """A conversation: the template's text before its first part, and its parts."""
+    """A conversation: the template's text before its first part, and its parts. `hidden`: how many
+    answers that are trained on have reasoning that the template does not show."""
 
     before: str
     parts: list[Part]
+    hidden: int = 0
 
     def joined(self) -> str:
         """The text of all."""
@@ -84,7 +89,7 @@ class Writer:
     ) -> None:
         self._template, self._same_start = template, same_start
         self._reasoning, self._tools = reasoning, tools
-        self._pieces: dict[tuple[str, ...], list[str]] = {}
+        self._known_parts: dict[tuple[tuple[str, bool], ...], Written] = {}
 
     def write(self, segments: Sequence[Segment], name: str) -> Written:
         """Write one document; `name` stands in the errors.
@@ -101,16 +106,16 @@ class Writer:
         writing = _Writing(self._template, self._same_start, conversation, form, own, name)
         written = writing.write(self._reasoning, self._tools)
         if conversation.is_plain and not writing.repaired:
-            self._pieces[_roles(conversation)] = [written.before, *(p.after for p in written.parts)]
+            self._known_parts[_roles(conversation)] = written
         return written
 
     def _known(self, conversation: Conversation) -> Written | None:
         """A conversation of contents alone, in the pieces of one with the same roles."""
-        pieces = self._pieces.get(_roles(conversation))
-        if pieces is None:
+        known = self._known_parts.get(_roles(conversation))
+        if known is None:
             return None
-        pairs = zip(conversation.messages, pieces[1:], strict=True)
-        return Written(pieces[0], [Part(m.content, m.role, m.trained, after) for m, after in pairs])
+        pairs = zip(conversation.messages, known.parts, strict=True)
+        return known._replace(parts=[part._replace(text=m.content) for m, part in pairs])
 
 
 class _Writing:
@@ -139,7 +144,7 @@ class _Writing:
         turns = self._turns(reasoning, tools)
         self._mark(turns)
         self._check_shown(tools, turns)
-        hidden = {i for i in turns if not self._shows_reasoning(i, turns)}
+        hidden = {i for i in turns if not self._shows_reasoning(i)}
         if hidden and reasoning == "train":
             raise ValueError(
                 f"{self._name}: the chat template does not write the reasoning of message "
@@ -155,7 +160,7 @@ class _Writing:
             written = self._repair(spans, written)
         if not same_but_for_spaces(written, self._own):
             raise self._differs(self._own, written.joined())
-        return written
+        return self._with_served(written, spans, reasoning)._replace(hidden=self._hidden())
 
     def _run(self, conversation: Conversation, opens_answer: bool = False) -> str:
         try:
@@ -204,11 +209,47 @@ class _Writing:
             last = place
         return found
 
-    def _shows_reasoning(self, number: int, turns: Collection[int]) -> bool:
+    def _shows_reasoning(self, number: int) -> bool:
         """Whether what a message thinks stands between the contents around it."""
         thought = self._conversation.messages[number].reasoning.strip()
         start, stop = self._around(number)
         return thought in self._text[start:stop]
+
+    def _hidden(self) -> int:
+        """How many messages that are trained on have reasoning that is not shown in its place."""
+        return sum(
+            not self._shows_reasoning(number)
+            for number, message in enumerate(self._conversation.messages)
+            if message.trained and message.reasoning
+        )
+
+    def _with_served(
+        self, written: Written, spans: Sequence[_Span], reasoning: Use | None
+    ) -> Written:
+        """The same, with what stands before answers of a model that is to answer."""
+        parts, before = [], written.before
+        for place, (span, part) in enumerate(zip(spans, written.parts, strict=True)):
+            is_behind_thought = reasoning == "context" and span.is_turn
+            if part.supervised and not is_behind_thought:
+                served = self._served(span.message, spans[place - 1] if place else None)
+                part = part._replace(served=served if served != before else None)
+            parts.append(part)
+            before = part.after
+        return written._replace(parts=parts)
+
+    def _served(self, number: int, previous: _Span | None) -> str | None:
+        """What the template writes behind the part before for a model that is to write a message;
+        None if it refuses the conversation up to there, or writes that part otherwise."""
+        try:
+            text = self._template.text(self._marked.until(number), self._form, opens_answer=True)
+        except REFUSALS:
+            return None
+        if previous is None:
+            return text
+        if not previous.is_turn:
+            return text.rpartition(stand_in(previous.message))[2]
+        before = self._text[: previous.stop]
+        return text.removeprefix(before) if text.startswith(before) else None
 
     def _around(self, number: int) -> tuple[int, int]:
         """The range between the stand-ins before and after a message that has none."""
@@ -231,7 +272,8 @@ class _Writing:
                 stop = len(whole)
             if message.reasoning and reasoning == "context":
                 thought = message.reasoning.strip()
-                start = self._text.index(thought, start) + len(thought)
+                if thought in self._text[start:stop]:
+                    start = self._text.index(thought, start) + len(thought)
             if message.calls and tools == "context":
                 silent = self._marked.with_message(number, calls=()).until(number + 1)
                 said = self._run(silent)
@@ -348,5 +390,5 @@ def _with_fewer_spaces(text: str) -> str:
     return rf"\s{{0,{left}}}{re.escape(core)}\s{{0,{right}}}"
 
 
-def _roles(conversation: Conversation) -> tuple[str, ...]:
-    return tuple(message.role for message in conversation.messages)
+def _roles(conversation: Conversation) -> tuple[tuple[str, bool], ...]:
+    return tuple((message.role, message.trained) for message in conversation.messages)

@@ -60,7 +60,8 @@ def chunks(batch: Batch) -> Chunks:
         number_C[torch.searchsorted(cut_C, start.contiguous(), right=True)]
         for start in (batch.symbol_S, teacher.symbol_U)
     )
-    return Chunks(of_S, of_U, int(is_whole_C.sum()))
+    # What spells nothing stands at a symbol, and is no part of it.
+    return Chunks(of_S.where(batch.count_S > 0, -1), of_U, int(is_whole_C.sum()))
 
 
 def supervised_spans(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ from bld.cache.top_k import Signal
 from bld.models import Masks
 from bld.scoring.token_scores import TokenScores, joined
 from bld.symbols import SYMBOLS
-from bld.tokenization.rendering import Rendered
+from bld.tokenization.rendered import Rendered
 from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 
 if TYPE_CHECKING:  # so that trainings without histories are not rerun for their code
@@ -51,7 +51,9 @@ class Batch:
     `piece_BT` numbers the piece that a position belongs to (-1 for padding): attention stays inside
     a piece. `source_S` is the flat position (row * T + column) whose hidden state predicts
     supervised token `target_S`; that token spells `count_S` symbols from `symbol_S` on in
-    `symbols_N`, of which `blank_N` belong to tokens of whitespace alone.
+    `symbols_N`, of which `blank_N` belong to tokens of whitespace alone. `has_unspelt`: whether
+    some tokens of the documents, not of this batch alone, are trained on and spell no symbol (the
+    text that a template writes before an end token, and that token); so processes are at one.
 
     `token_normaliser` and `byte_normaliser` are what sums over tokens and over bytes are divided
     by, so that the mean over processes and accumulated batches is the mean over the whole step;
@@ -81,6 +83,7 @@ class Batch:
     histories: RowHistories | None = None
     teacher_tokens: TeacherTokens | None = None
     is_student_written_N: torch.Tensor | None = None
+    has_unspelt: bool = False
 
     def from_corpus(self, column_S: torch.Tensor) -> torch.Tensor:
         """The entries of a column [S] at tokens of the corpus, not of the student's own text: those
@@ -125,7 +128,7 @@ class Batch:
 class Batches:
     """Documents, what their teacher says of them, and the histories that a student is summed over:
     everything that batches are made of. Documents from number `first_written` on are the
-    student's."""
+    student's. `has_unspelt`: see `Batch`; by default looked for in the documents."""
 
     def __init__(
         self,
@@ -133,9 +136,13 @@ class Batches:
         signals: Signals | None = None,
         histories: Histories | None = None,
         first_written: int | None = None,
+        has_unspelt: bool | None = None,
     ) -> None:
         self.documents, self.signals, self.histories = documents, signals, histories
         self._first_written = first_written
+        if has_unspelt is None:
+            has_unspelt = any(_has_unspelt(document) for document in documents)
+        self.has_unspelt = has_unspelt
 
     def step(
         self,
@@ -179,7 +186,7 @@ class Batches:
     ) -> Batch:
         """The rows as tensors; padding stands at the end of each row."""
         documents = self.documents
-        width = max(sum(piece.stop - piece.start for piece in row) for row in rows)
+        width = max(sum(piece.width for piece in row) for row in rows)
         histories = self.histories.of_rows(documents, rows, width) if self.histories else None
         columns = width + (histories.side_columns if histories else 0)
         ids = np.zeros((len(rows), columns), np.int64)
@@ -191,13 +198,12 @@ class Batches:
             column = 0
             for order, piece in enumerate(row):
                 document = documents[piece.document]
-                length = piece.stop - piece.start
-                place = (number, slice(column, column + length))
-                ids[place] = document.ids_T[piece.start : piece.stop]
-                positions[place] = np.arange(length)
+                place = (number, slice(column, column + piece.width))
+                ids[place] = document.ids_T[piece.start : piece.start + piece.width]
+                positions[place] = np.arange(piece.width)
                 pieces[place] = order
                 flat.add(piece, document, signals.get(piece.document), number * columns + column)
-                column += length
+                column += piece.width
         if histories:
             histories.place(ids, positions, pieces)
         return Batch(
@@ -209,6 +215,7 @@ class Batches:
             step_tokens=step_tokens,
             histories=histories,
             teacher_tokens=joined(flat.rows).map(_tensor) if flat.rows else None,
+            has_unspelt=self.has_unspelt,
             **flat.tensors(),
         )
 
@@ -227,6 +234,10 @@ def sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int]
         for piece in row
     ]
     return sum(map(len, counts)), int(sum(count.sum() for count in counts))
+
+
+def _has_unspelt(document: Rendered) -> bool:
+    return bool(((document.symbol_T >= 0) & (document.count_T == 0)).any())
 
 
 class _Flat:

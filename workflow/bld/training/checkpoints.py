@@ -13,7 +13,9 @@ node went down, say) it knows nothing of jobs that ended since, and may send the
 training for what lies there. From the links, which take no room while the outputs are there, it is
 made again in a moment, by the same settings, code and inputs only.
 
-The fingerprint stands for the settings, the code and the inputs. A checkpoint appears by rename;
+The fingerprint stands for the settings, the code and the inputs; that of checkpoints not for how
+DeepSpeed shares a training out, so that it goes on in whatever allocation there is (see `layouts`).
+A checkpoint appears by rename;
 the last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the
 random states of every process, and the metrics so far, whose number is the step and so the place in
 the data. What a crash of the machine has left of a file is seen by its digest.
@@ -46,6 +48,7 @@ from bld.models import device
 from bld.pipeline.launch import UNFINISHED
 from bld.pipeline.step import Step
 from bld.training.deadline import SECONDS_PER_MINUTE, Deadline, say_last
+from bld.training.layouts import Layout, in_any_layout, layout_of, readable
 from bld.training.lock import locked
 
 if TYPE_CHECKING:
@@ -69,25 +72,30 @@ def with_checkpoints(step: S, train: Callable[[S, Checkpoints], None]) -> None:
     RuntimeError if another process works here.
     """
     record, outputs = step.record, step.record.outputs
-    own = step.checkpoints / fingerprint(step.identity, *record.inputs)
+    finished = step.checkpoints / fingerprint(step.identity, *record.inputs) / FINISHED
+    own = step.checkpoints / fingerprint(in_any_layout(step), *record.inputs)
     is_first = os.environ.get("RANK", "0") == "0"
     with locked(step.checkpoints) if is_first else nullcontext():
-        if _is_kept(outputs, own / FINISHED):
+        if _is_kept(outputs, finished):
             if is_first:
-                _put_back(outputs, own / FINISHED)
+                _put_back(outputs, finished)
                 record.was_put_back()
-                print(
-                    "done before with the same settings, code and inputs: taken from "
-                    f"{own / FINISHED}"
-                )
+                print(f"done before with the same settings, code and inputs: taken from {finished}")
             return
-        train(step, Checkpoints(own, Deadline(step.runtime, step.checkpoint_minutes)))
+        deadline = Deadline(step.runtime, step.checkpoint_minutes)
+        try:
+            train(step, Checkpoints(own, deadline, saved=record.saved))
+        except SystemExit as end:
+            # Outside a cluster, who sends a signal wants the training to end.
+            if end.code == UNFINISHED and (os.environ.get("SLURM_JOB_ID") or not deadline.was_told):
+                record.stopped()
+            raise
         record.write()
         if is_first:
             for path in step.checkpoints.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-            _keep(outputs, own / FINISHED)
+            _keep(outputs, finished)
 
 
 def _keep(outputs: Sequence[Path], folder: Path) -> None:
@@ -132,12 +140,17 @@ def fingerprint(identity: str, *inputs: Path | None) -> str:
 
 
 class Checkpoints:
-    """The checkpoints in `folder`, one training's; all processes call the same methods."""
+    """The checkpoints in `folder`, one training's; all processes call the same methods. `saved` is
+    called after each checkpoint."""
 
     def __init__(
-        self, folder: Path, deadline: Deadline, heartbeat_seconds: float = HEARTBEAT_SECONDS
+        self,
+        folder: Path,
+        deadline: Deadline,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        saved: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder = folder
+        self.folder, self._when_saved = folder, saved
         self._deadline, self._heartbeat_seconds = deadline, heartbeat_seconds
         self._saved = 0
 
@@ -146,8 +159,9 @@ class Checkpoints:
         """Bring `engine` to where the last attempt saved and give the metrics up to there; inside
         the block SIGTERM and SIGINT are kept for `step_done`.
 
-        Raises RuntimeError if the checkpoint is of another number of processes, or if the attempt
-        before this one started at the same step, had most of its time and saved nothing.
+        Raises RuntimeError if the checkpoint is of a ZeRO stage that this one cannot go on from, or
+        if the attempt before this one started at the same step, had most of its time and saved
+        nothing.
         """
         table = self._restore(engine)
         self._saved = len(table)
@@ -230,6 +244,7 @@ class Checkpoints:
             ) from error
         distributed.barrier()
         self._saved = len(table)
+        self._when_saved()
         self._deadline.saved(time.monotonic() - began)
 
     def _fill(self, partial: Path, engine: DeepSpeedEngine, table: Table) -> None:
@@ -249,7 +264,7 @@ class Checkpoints:
         own = {name: sha256_of(partial / name) for name in names[rank::world_size]}
         files = {name: digest for part in _gathered(own) for name, digest in part.items()}
         if rank == 0:
-            about = {"step": len(table), "world_size": world_size, "files": files}
+            about = {"step": len(table), "layout": layout_of(engine)._asdict(), "files": files}
             write_json(partial / MANIFEST, about)
 
     def _publish(self, partial: Path, target: Path) -> None:
@@ -278,18 +293,23 @@ class Checkpoints:
 
 
 def _load(engine: DeepSpeedEngine, path: Path) -> Table:
-    rank, world_size = distributed.get_rank(), distributed.get_world_size()
-    saved_by = read_manifest(path / MANIFEST)["world_size"]
-    if saved_by != world_size:
-        raise RuntimeError(
-            f"{path} was saved by {saved_by} processes, and here are {world_size}; go on with "
-            f"{saved_by} (the `nodes` and `gpu` of the rule), or delete {path.parent} to start anew"
-        )
-    engine.load_checkpoint(path, tag=STATE, load_module_strict=not _some_frozen(engine))
-    _set_random_states(torch.load(path / f"process-{rank}.pt", weights_only=True))
+    rank = distributed.get_rank()
+    saved = Layout(**read_manifest(path / MANIFEST)["layout"])
+    with readable(engine, path, STATE, saved) as folder:
+        engine.load_checkpoint(folder, tag=STATE, load_module_strict=not _some_frozen(engine))
+    if rank < saved.processes:
+        _set_random_states(torch.load(path / f"process-{rank}.pt", weights_only=True))
+    else:
+        torch.manual_seed(torch.initial_seed() + rank)
     table = pd.read_parquet(path / "metrics.parquet")
     if rank == 0:
         print(f"going on after step {len(table)}, from {path}")
+        if saved != (now := layout_of(engine)):
+            print(
+                f"it was saved by {saved}, this is {now}: the same rows in the same steps, summed "
+                "in another order, so that losses are as near to those of an undisturbed training "
+                "as rounding lets them be, and with dropout as another seed of it would"
+            )
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 

@@ -1,8 +1,7 @@
 """When a job has to save and when it has to stop: its time limit, and the signals that ask it to
 end.
 
-A job that stops in time exits with code 75 (EX_TEMPFAIL, "try again"), which a scheduler's retries
-answer by sending it again.
+A job that stops in time exits with code 75 (EX_TEMPFAIL, "try again"), and is sent again.
 """
 
 from __future__ import annotations
@@ -73,6 +72,11 @@ class Deadline:
     def save_is_due(self) -> bool:
         """The last checkpoint is older than the interval."""
         return time.monotonic() - self._saved >= self._interval
+
+    @property
+    def was_told(self) -> bool:
+        """Whether a signal came."""
+        return self._signal is not None
 
     @property
     def reason_to_stop(self) -> str | None:

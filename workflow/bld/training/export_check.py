@@ -24,7 +24,8 @@ from bld.config.settings import Rendering
 from bld.documents.document import Document
 from bld.models import end_ids
 from bld.tokenization.loading import load_tokenizer, made_anew
-from bld.tokenization.rendering import Rendered, Renderer, load_renderer
+from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendering import Renderer, load_renderer
 
 DOCUMENTS = 256
 """How many documents of the training are rendered again."""

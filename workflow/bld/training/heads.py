@@ -38,7 +38,7 @@ HEADS_FILE = "head.safetensors"
 
 class BytePredictions(NamedTuple):
     """`log_probs_MS` [M, 260] of the batch's symbols `symbol_M`; and, where they come along, the
-    log-probabilities of its supervised tokens."""
+    log-probabilities of all its supervised tokens."""
 
     symbol_M: torch.Tensor
     log_probs_MS: torch.Tensor
@@ -123,14 +123,16 @@ class MarginalHead(ByteHead):
     def forward(
         self, lm: PreTrainedModel, hidden_XH: torch.Tensor, batch: Batch
     ) -> BytePredictions:
-        """Of every byte and end, however long its token; the tokens' own come along."""
+        """Of every byte and end, however long its token; the tokens' own come along, unless some
+        tokens spell nothing: no histories are summed at those."""
+        has_all = not batch.has_unspelt
         if batch.histories is None:
-            assert not len(batch.symbols_N), "the batch was made without histories"
+            assert not batch.count_S.any(), "the batch was made without histories"
             nothing_SV = output_logits(lm, hidden_XH[batch.source_S]).float()
             return BytePredictions(
                 batch.symbol_S,
                 nothing_SV.sum() + nothing_SV.new_zeros(0, SYMBOLS),
-                nothing_SV.sum(1),
+                nothing_SV.sum(1) if has_all else None,
             )
         device, output = hidden_XH.device, lm.get_output_embeddings()
         log_probs_NS, token_log_probs_S = marginal(
@@ -141,7 +143,8 @@ class MarginalHead(ByteHead):
             soft_cap(lm),
         )
         log_probs_MS = log_probs_NS.index_select(0, batch.histories.row_M.to(device))
-        return BytePredictions(batch.histories.symbol_M.to(device), log_probs_MS, token_log_probs_S)
+        symbol_M = batch.histories.symbol_M.to(device)
+        return BytePredictions(symbol_M, log_probs_MS, token_log_probs_S if has_all else None)
 
 
 class OutputHead(ByteHead):
@@ -165,7 +168,8 @@ class OutputHead(ByteHead):
         probs = probs.index_add(1, self.symbol_V, log_probs_SV.exp())
         log_probs_SS = probs.clamp_min(torch.finfo(torch.float32).tiny).log()
         tokens_S = log_probs_SV.gather(1, batch.target_S[:, None])[:, 0]
-        return BytePredictions(batch.symbol_S, log_probs_SS, tokens_S)
+        spells_S = batch.count_S > 0
+        return BytePredictions(batch.symbol_S[spells_S], log_probs_SS[spells_S], tokens_S)
 
 
 TRAINED_HEADS: dict[str, type[LinearHeads] | type[CausalHeads]] = {

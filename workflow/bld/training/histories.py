@@ -23,7 +23,8 @@ from bld.scoring.marginal import Sums, vocabulary_of
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.trie import Trie
 from bld.symbols import END
-from bld.tokenization.rendering import Rendered, Renderer, Turn
+from bld.tokenization.rendered import Rendered, Turn
+from bld.tokenization.rendering import Renderer
 from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 from bld.windows import Window
 
@@ -90,7 +91,7 @@ class Histories:
                     place = number, order, column, symbols - first
                     yield from self._of_turn(document, piece, turn, place)
                 symbols += last - first
-                column += piece.stop - piece.start
+                column += piece.width
 
     def _of_turn(
         self, document: Rendered, piece: Piece, turn: Turn, place: tuple[int, int, int, int]

@@ -20,9 +20,11 @@ from bld.models import check_context, device, memory_explained
 from bld.progress import progress
 from bld.training.batches import Batch, Batches
 from bld.training.checkpoints import Checkpoints, Table
-from bld.training.development import Development, evaluate
+from bld.training.development import Development, evaluate, held_out_rows
+from bld.training.embeddings import exact_embedding_sums
 from bld.training.engine import build_engine, start_distributed
-from bld.training.packing import Piece, epoch_rows, pieces_of, step_rows
+from bld.training.packing import step_rows
+from bld.training.pieces import pieces_to_train
 from bld.training.reading import reading_of
 from bld.training.tracker import Tracking
 from bld.training.trainee import Trainee
@@ -73,10 +75,15 @@ def train(
     if note and rank == 0:
         print(note)
     torch.manual_seed(seed)
-    pieces = _pieces(data, settings.sequence_length, "training")
+    pieces, trainee.long_documents = pieces_to_train(data.documents, settings)
+    if trainee.long_documents.long and rank == 0:
+        print(trainee.long_documents)
+    if not pieces:
+        raise ValueError(_nothing_to_learn("training", trainee.long_documents.dropped))
     if development:
-        held_out = _pieces(development.data, settings.sequence_length, "development")
-        development_rows = epoch_rows(held_out, settings.sequence_length, seed=0, epoch=0)
+        held_out = held_out_rows(development, trainee, settings)
+        if not held_out.rows:
+            raise ValueError(_nothing_to_learn("development"))
 
     if settings.activation_checkpointing:
         trainee.lm.activation_checkpointing_enable({"use_reentrant": False})
@@ -87,6 +94,7 @@ def train(
     attempt = checkpoints.attempt(engine) if checkpoints else nullcontext([])
     shown = tracking if tracking and rank == 0 else NOT_TRACKED
     with (
+        exact_embedding_sums(),
         attempt as table,
         closing(shown.begin(len(table))) as tracker,
         progress(phase, settings.steps, "steps", initial=len(table), disable=rank > 0) as bar,
@@ -113,9 +121,7 @@ def train(
             }
             _check_finite(row, settings)
             if development and development.is_due(step + 1, settings.steps):
-                row |= evaluate(
-                    engine, development.data, development_rows, settings.micro_batch_size
-                )
+                row |= evaluate(engine, development.data, held_out)
             table.append(row)
             tracker.log(step, _values(row))
             if checkpoints:
@@ -126,19 +132,12 @@ def train(
     return engine, _typed(pd.DataFrame(table))
 
 
-def _pieces(data: Batches | OnPolicy, row_length: int, which: str) -> list[Piece]:
-    """The pieces of documents that hold something to predict."""
-    documents = data.documents
-    pieces = [
-        piece
-        for piece in pieces_of([len(d) for d in documents], row_length)
-        if (documents[piece.document].symbol_T[piece.fresh : piece.stop] >= 0).any()
-    ]
-    if not pieces:
-        raise ValueError(
-            f"the {which} documents hold no supervised token; nothing can be learned from them"
-        )
-    return pieces
+def _nothing_to_learn(which: str, dropped: int = 0) -> str:
+    found = f"no supervised token but in {dropped:,} that are longer than a row and left out"
+    return (
+        f"the {which} documents hold {found if dropped else 'no supervised token'}; nothing can "
+        "be learned from them"
+    )
 
 
 def _optimise(engine: DeepSpeedEngine, batches: Sequence[Batch]) -> dict[str, float]:

@@ -19,13 +19,14 @@ is not supervised either.
 What replaces a piece is never longer than the piece, so rows stay as packed. Which documents are
 chosen and what is written follows from seed, step and document alone: a training that goes on from
 a checkpoint ends as one that was never interrupted. Of a document longer than a row only the first
-piece is written anew, and a document stays as it is where there is nothing to go on to: a text that
-ends within the prompt, or a student that writes no whole character.
+piece is written anew, from as much of the prompt as stands in it; and a document stays as it is
+where there is nothing to go on to: a text that ends within the prompt, or a student that writes no
+whole character.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -38,10 +39,12 @@ from bld.config.settings import Sampling
 from bld.documents.document import Document
 from bld.models import device
 from bld.symbols import REASONING, Segment
-from bld.tokenization.rendering import Rendered, Renderer
+from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendering import Renderer
 from bld.training.batches import Batch, Batches, Signals, sizes
 from bld.training.generation import generate
 from bld.training.packing import Piece, Row
+from bld.training.pieces import is_first
 from bld.windows import batches_of_like_length
 
 if TYPE_CHECKING:
@@ -62,13 +65,14 @@ class Written(NamedTuple):
 
 class Prompt(NamedTuple):
     """What the student goes on from: all before the segment that it writes, the beginning of that
-    segment, and the tokens of both; and a random number in [0, 1) for each token that it may
-    write."""
+    segment, and the tokens of both that stand in its piece; a random number in [0, 1) for each
+    token that it may write; and the text that its template writes before an end token."""
 
     before: list[Segment]
     begun: Segment
     ids: list[int]
     random: np.ndarray
+    closing: bytes
 
 
 class OnPolicySampler:
@@ -122,19 +126,23 @@ class OnPolicySampler:
             return None
         begun = segment._replace(text=kept)
         rendered = self._renderer.render([*before, begun], f"document {document.id}")
-        ids = rendered.ids_T[: rendered.turns[0].last].tolist()
-        room = min(piece.stop - len(ids), self._settings.completion_tokens)
+        turn = rendered.turns[0]
+        ids = rendered.ids_T[piece.start : turn.last].tolist()
+        room = min(piece.width - len(ids), self._settings.completion_tokens)
         if room < 1:
             return None
         random = self._random(step, piece.document)
         random.random()  # the number that chose the document
-        return Prompt(before, begun, ids, random.random(room))
+        closing = self._spelt(rendered.ids_T[turn.last : turn.end or turn.last])
+        return Prompt(before, begun, ids, random.random(room), closing)
 
     def _written(
         self, step: int, piece: Piece, document: Document, prompt: Prompt, tokens: Sequence[int]
     ) -> Written | None:
         vocabulary, begun = self._renderer.vocabulary, prompt.begun
-        spelt = b"".join(vocabulary.token_bytes[token] or b"" for token in tokens)
+        spelt = self._spelt(tokens)
+        if tokens[-1] in vocabulary.end:
+            spelt = spelt.removesuffix(prompt.closing)
         text = whole_characters(spelt)
         segments = [*prompt.before, begun._replace(text=begun.text + text)]
         name = f"{document.id}, as the student goes on at step {step}"
@@ -146,6 +154,9 @@ class OnPolicySampler:
         fresh = turn.first + int(in_prompt_T.sum())
         stop = min(turn.last + has_ended, piece.stop)
         return Written(own, rendered, fresh, stop) if fresh < stop else None
+
+    def _spelt(self, tokens: Iterable[int]) -> bytes:
+        return b"".join(self._renderer.vocabulary.token_bytes[token] or b"" for token in tokens)
 
 
 class OnPolicy:
@@ -179,13 +190,14 @@ class OnPolicy:
             piece: self._texts[piece.document]
             for row in own
             for piece in row
-            if piece.start == 0 and self._sampler.is_chosen(step, piece.document)
+            if is_first(self.documents[piece.document], piece)
+            and self._sampler.is_chosen(step, piece.document)
         }
         written = self._sampler.write(step, list(asked.items()))
         new = {piece: document for piece, document in written.items() if document}
         count = len(self.documents)
         replaced = {
-            piece: Piece(number, 0, document.stop, document.fresh)
+            piece: Piece(number, piece.start, document.stop, document.fresh)
             for number, (piece, document) in enumerate(new.items(), count)
         }
         own = [[replaced.get(piece, piece) for piece in row] for row in own]
@@ -195,6 +207,7 @@ class OnPolicy:
             _Mixed(self._signals, signals, count),
             self._corpus.histories,
             first_written=count,
+            has_unspelt=self._corpus.has_unspelt,
         )
         step_sizes = _over_processes(sizes(mixed.documents, own), world_size)
         batches = len(rows) / micro_batch_size

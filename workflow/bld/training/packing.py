@@ -1,9 +1,9 @@
 """Documents of a split, rendered; and which of their tokens stand in which row at which step: a
 pure function of the seed.
 
-Documents are cut to the row length, shuffled anew each epoch and packed several to a row. Inside
-groups of neighbours in that order longer pieces are placed first, which fills rows to some 97 % and
-costs no randomness that matters.
+Documents, or pieces of those that are longer than a row (see `pieces`), are shuffled anew each
+epoch and packed several to a row. Inside groups of neighbours in that order longer pieces are
+placed first, which fills rows to some 97 % and costs no randomness that matters.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from bld.documents.shards import read_split
 from bld.files import read_manifest
 from bld.progress import progress
-from bld.tokenization.rendering import Rendered, Renderer
-from bld.windows import windows
+from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendering import Renderer
 
 GROUP = 256
 
@@ -37,16 +37,25 @@ def render_split(
     for document in progress("render", count, "documents", iterable=stream):
         ids.append(document.id)
         rendered.append(renderer.render(document.segments, f"document {document.id}"))
+    for note in renderer.told():
+        print(f"{manifest.parent.name}: {note}")
     return ids, rendered
 
 
 class Piece(NamedTuple):
-    """Tokens [start, stop) of a document; those from `fresh` on are predicted in this piece."""
+    """Tokens [start, stop) of a document; those from `fresh` on are predicted in this piece. The
+    last `unread` ones (0 or 1) do not stand in its row, where they would predict nothing."""
 
     document: int
     start: int
     stop: int
     fresh: int
+    unread: int = 0
+
+    @property
+    def width(self) -> int:
+        """The tokens that it takes up in a row."""
+        return self.stop - self.unread - self.start
 
 
 Row = list[Piece]
@@ -60,18 +69,6 @@ class Places(NamedTuple):
     own: int
 
 
-def pieces_of(lengths: Sequence[int], row_length: int) -> list[Piece]:
-    """Documents of these lengths cut to pieces of at most `row_length` tokens.
-
-    Pieces of one document share one token, so that every token but the first is predicted once.
-    """
-    return [
-        Piece(document, start, stop, max(fresh, start + 1))
-        for document, length in enumerate(lengths)
-        for start, stop, fresh in windows(length, row_length, 1)
-    ]
-
-
 def supervised_positions(document: Rendered, piece: Piece) -> np.ndarray:
     """The tokens of a piece that are trained on."""
     supervised_T = document.symbol_T[piece.fresh : piece.stop] >= 0
@@ -79,12 +76,13 @@ def supervised_positions(document: Rendered, piece: Piece) -> np.ndarray:
 
 
 def supervised_symbols(document: Rendered, piece: Piece) -> tuple[int, int]:
-    """The range of the document's symbols that the tokens of a piece are trained on."""
+    """The range of the document's symbols that the tokens of a piece are trained on; those that
+    spell none stand at one as well."""
     token_S = supervised_positions(document, piece)
     if not len(token_S):
         return 0, 0
-    last = token_S[-1]
-    return int(document.symbol_T[token_S[0]]), int(document.symbol_T[last] + document.count_T[last])
+    last, count = document.symbol_T[token_S[-1]], document.count_T[token_S[-1]]
+    return int(document.symbol_T[token_S[0]]), int(last + max(count, 1))
 
 
 def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) -> list[Row]:
@@ -95,7 +93,7 @@ def epoch_rows(pieces: Sequence[Piece], row_length: int, seed: int, epoch: int) 
     rows: list[Row] = []
     for first in range(0, len(order), GROUP):
         group = [pieces[i] for i in order[first : first + GROUP]]
-        rows += _first_fit(sorted(group, key=lambda p: p.stop - p.start, reverse=True), row_length)
+        rows += _first_fit(sorted(group, key=lambda p: p.width, reverse=True), row_length)
     return [rows[i] for i in random.permutation(len(rows))]
 
 
@@ -117,12 +115,11 @@ def _first_fit(group: Sequence[Piece], row_length: int) -> list[Row]:
     rows: list[Row] = []
     room: list[int] = []
     for piece in group:
-        length = piece.stop - piece.start
-        fitting = (row for row, free in enumerate(room) if free >= length)
+        fitting = (row for row, free in enumerate(room) if free >= piece.width)
         row = next(fitting, len(rows))
         if row == len(rows):
             rows.append([])
             room.append(row_length)
         rows[row].append(piece)
-        room[row] -= length
+        room[row] -= piece.width
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,16 @@ def join_phases(warmup: Path | None, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_records(
-    engine: DeepSpeedEngine, metrics: pd.DataFrame, metrics_path: Path, summary_path: Path
+    engine: DeepSpeedEngine,
+    metrics: pd.DataFrame,
+    metrics_path: Path,
+    summary_path: Path,
+    teacher_window: int | None = None,
 ) -> None:
     """Write the metrics as parquet and the summary as JSON; only the first process calls this.
 
-    Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` of the last one;
+    Seconds, tokens and GPU-hours are of all phases, `tokens_per_second` and `long_documents` of
+    the last one, beside which stands the `teacher_window` in which its teacher reads a document;
     `peak_memory_bytes` is that of the first process, since it started.
     """
     with appearing(metrics_path) as partial:
@@ -52,6 +58,7 @@ def save_records(
             "world_size": engine.world_size,
             "device": device().type,
             "peak_memory_bytes": peak_memory(),
+            "long_documents": asdict(trainee.long_documents) | {"teacher_window": teacher_window},
         },
     )
 

@@ -14,6 +14,7 @@ from bld.symbols import END
 from bld.training.batches import Batch
 from bld.training.logits import token_loss
 from bld.training.reading import Reading, read_packed
+from bld.windows import LongDocuments
 
 
 class Objective(Protocol):
@@ -28,7 +29,8 @@ class Objective(Protocol):
 
 
 class Trainee(nn.Module):
-    """A language model with an optional byte head under an objective."""
+    """A language model with an optional byte head under an objective; `train` adds how it reads
+    rows and what became of documents that are longer."""
 
     def __init__(self, lm: PreTrainedModel, head: nn.Module | None, objective: Objective) -> None:
         super().__init__()
@@ -36,6 +38,7 @@ class Trainee(nn.Module):
         self.head = head
         self.objective = objective
         self.reading: Reading = read_packed
+        self.long_documents: LongDocuments | None = None
         self._body_is_frozen = False
 
     def forward(self, batch: Batch, content: bool = False) -> dict[str, torch.Tensor]:
@@ -66,7 +69,7 @@ class Trainee(nn.Module):
 
 
 def _content(batch: Batch) -> Batch:
-    """The batch without its supervised ends, its losses to be summed."""
-    is_content_S = batch.symbols_N[batch.symbol_S] != END
+    """The batch without what is supervised beside its contents, its losses to be summed."""
+    is_content_S = (batch.symbols_N[batch.symbol_S] != END) & (batch.count_S > 0)
     source_S, target_S = batch.source_S[is_content_S], batch.target_S[is_content_S]
     return replace(batch, source_S=source_S, target_S=target_S, token_normaliser=1.0)

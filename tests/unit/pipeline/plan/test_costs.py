@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import yaml
 from transformers import LlamaConfig, Mamba2Config, Phi3Config
 
 from bld.config.checks import read_settings
+from bld.pipeline.plan.contexts import contexts
 from bld.pipeline.plan.costs import flops, hours, make_plan, short, size
 from bld.pipeline.plan.jobs import Limits, limits_of, other_jobs
 from bld.pipeline.plan.page import WIDTH, print_plan
@@ -30,7 +32,7 @@ class Everything(dict):
 
 
 RULES = ("score_teacher", "pretrain", "warm_up", "distill")
-NO_LIMIT = Limits((0,), (0,), gpus=1, nodes=1)
+NO_LIMIT = Limits(0, 0, gpus=1, nodes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -88,21 +90,18 @@ def test_on_the_cpu_no_gpu_is_too_small(plan, t1):
     assert plan(t1, NO_LIMIT._replace(gpus=0)).refusals == []
 
 
-def test_a_job_that_cannot_be_done_in_all_its_attempts_is_refused(plan, t1):
-    two_hours = NO_LIMIT._replace(runtimes=(120,) * 3)
-    refusals = plan(t1, two_hours).refusals
-    assert [text.split(":")[0] for text in refusals] == ["distill t1_sft", "distill t1_bld"]
-    assert (
-        "3 jobs of 120 minutes (2 `retries`), 15 of them to start and save, leave 5.25 h"
-        in refusals[0]
-    )
-    enough = NO_LIMIT._replace(runtimes=(600,) * 4)
-    assert plan(t1, enough).refusals == []
-    assert [job.submissions for job in plan(t1, enough).trainings] == [3, 1, 3]
+def test_a_job_that_has_no_time_to_work_is_refused_and_any_other_is_sent_until_it_is_done(plan, t1):
+    refusals = plan(t1, NO_LIMIT._replace(runtime=15)).refusals
+    trainings = ["distill t1_sft", "warm_up t1_bld", "distill t1_bld"]
+    assert [text.split(":")[0] for text in refusals[-3:]] == trainings
+    assert "`runtime` is 15 minutes, and it needs 15 to start and save" in refusals[-1]
+    two_hours, ten_hours = (NO_LIMIT._replace(runtime=minutes) for minutes in (120, 600))
+    assert plan(t1, two_hours).refusals == plan(t1, ten_hours).refusals == []
+    assert [job.submissions for job in plan(t1, ten_hours).trainings] == [3, 1, 3]
 
 
 def test_a_host_with_too_little_memory_is_refused(plan, t1):
-    [first, *_] = plan(t1, NO_LIMIT._replace(mem_mb=(1000,))).refusals
+    [first, *_] = plan(t1, NO_LIMIT._replace(mem_mb=1000)).refusals
     assert first.startswith("distill t1_sft: needs 17.4 GB of memory on each node")
 
 
@@ -177,12 +176,22 @@ def fetched(tmp_path, **sizes):
 
 
 def test_a_fetched_model_speaks_for_itself(plan, t1, tmp_path):
-    said = plan(t1).models["llama_3b"]
+    said = replace(plan(t1).models["llama_3b"], positions=2048)
     fetched(tmp_path)
     assert plan(t1).models["llama_3b"] == said
     assert plan(t1).warnings == []
     del t1["models"]["llama_3b"]["shape"]
     assert plan(t1).models["llama_3b"] == said
+
+
+def test_contexts_that_differ_are_told_with_positions_where_they_are_known(plan, t1, tmp_path):
+    stated = list(contexts(plan(t1)))
+    assert len(stated) == 1 and "hold 512 tokens (some 2.05 kB of `tulu_3`)" in stated[0]
+    assert "up to 4,096 (some 16.4 kB)" in stated[0] and "at least 256 before" in stated[0]
+    fetched(tmp_path)
+    told, teacher, student = contexts(plan(t1))
+    assert told == stated[0] and "llama_3b.window` is 4,096" in teacher and "2,048" in teacher
+    assert "`evaluation.window` is 4,096" in student and "llama_3b_qwen_2" in student
 
 
 def test_a_shape_that_is_not_the_fetched_models_is_warned_of(plan, t1, tmp_path):
@@ -223,10 +232,10 @@ def test_what_nobody_reads_is_not_planned(t1):
     assert other_jobs(targets) == 2 + 1 + 3 + 2 * 4 + 3 + 7 * 4 + 1 + 2
 
 
-def test_limits_are_read_attempt_by_attempt():
-    attempts = [{"runtime": 60 * n, "gpu": 2, "mem_mb": 1000 * n} for n in (1, 2)]
-    assert limits_of(attempts) == Limits((60, 120), (1000, 2000), gpus=2, nodes=1)
-    assert limits_of([{}]).processes == 1
+def test_limits_are_read_from_resources():
+    resources = {"runtime": 60, "gpu": 2, "mem_mb": 1000}
+    assert limits_of(resources) == Limits(60, 1000, gpus=2, nodes=1)
+    assert limits_of({}).processes == 1
 
 
 def test_the_page_is_a_hundred_columns_wide_and_nothing_is_cut_short(plan, t1):

@@ -8,7 +8,7 @@ import pytest
 from bld.cache.shards import Row, table_of, write_tables
 from bld.cache.top_k import keep_most_probable
 from bld.config.plan import GIB, PEAKS, Plan
-from bld.config.settings import Histories, Settings, Shape, Teacher
+from bld.config.settings import Histories, Settings, Shape, Teacher, Training
 from bld.pipeline.plan import work
 from bld.pipeline.plan.jobs import Job, Limits, all_gpu_hours, all_submissions
 from bld.pipeline.plan.memory import Memory
@@ -17,12 +17,14 @@ from bld.pipeline.plan.work import (
     Amount,
     CostInputs,
     cache_bytes_per_byte,
+    epoch_tokens,
     positions_per_token,
     pretraining,
     scoring_job,
     trainings_of_run,
 )
 from bld.symbols import SYMBOLS
+from bld.windows import windows
 
 # 2 layers of 4 * 8 * 8 + 3 * 8 * 16 entries, an output head of 300 * 8.
 LAYER = 4 * 8 * 8 + 3 * 8 * 16
@@ -75,19 +77,19 @@ def configuration(**sections):
     )
 
 
-def limits(*runtimes, gpus=1, nodes=1):
-    return Limits(runtimes or (0,), (0,) * (len(runtimes) or 1), gpus, nodes)
+def limits(runtime=0, gpus=1, nodes=1):
+    return Limits(runtime, 0, gpus, nodes)
 
 
 class OneForAll(dict):
     def __missing__(self, key):
-        return limits(60, 60)
+        return limits(60)
 
 
 @pytest.fixture
 def inputs(tmp_path):
     def make(settings, given=None):
-        amounts = {("c", "train"): Amount(1000, 400_000, 300_000, 4, counted=True)}
+        amounts = {("c", "train"): AMOUNT}
         rules = ("score_teacher", "pretrain", "warm_up", "distill")
         limits = given or {rule: OneForAll() for rule in rules}
         return CostInputs(settings, Shapes(settings, tmp_path), amounts, limits)
@@ -96,6 +98,28 @@ def inputs(tmp_path):
 
 
 PER_SECOND = 15.7e12 * 0.5
+AMOUNT = Amount(1000, 400_000, 300_000, 4, counted=True)
+
+
+@pytest.mark.parametrize("mean", [20, 100, 700])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+@pytest.mark.parametrize("how", ["cut", "drop"])
+def test_an_epoch_holds_what_pieces_repeat_of_documents_whose_lengths_are_spread_exponentially(
+    mean, overlap, how
+):
+    row, context = 128, max(1, int(128 * overlap))
+    lengths = np.random.default_rng(0).exponential(mean, 200_000)
+    tokens = 0
+    for length in np.ceil(lengths).astype(int).tolist():
+        if how == "cut" or length <= row:
+            tokens += sum(stop - start for start, stop, _ in windows(length, row, context))
+    amount = Amount(len(lengths), 4 * lengths.sum(), 0, 1, counted=True)
+    training = Training(sequence_length=row, overlap=overlap, long_documents=how)
+    assert epoch_tokens(amount, 4, training) == pytest.approx(tokens, rel=0.05)
+
+
+def test_documents_that_fit_into_a_row_are_read_once():
+    assert epoch_tokens(AMOUNT, 4, Training(sequence_length=8192)) == pytest.approx(100_000)
 
 
 def test_a_teacher_is_run_over_every_token_and_what_else_its_beginnings_could_be(inputs):
@@ -206,7 +230,7 @@ def test_a_fine_tuning_takes_six_operations_for_each_weight_and_token(inputs):
     assert job.tokens_per_step == 8 * 32
     assert job.flops_per_step == 256 * (6 * ENTRIES + 12 * ATTENTION)
     assert job.gpu_hours == pytest.approx(100 * job.flops_per_step / PER_SECOND / 3600)
-    assert job.passes == pytest.approx(100 * 256 * 4 / 400_000)
+    assert job.passes == pytest.approx(100 * 256 / epoch_tokens(AMOUNT, 4, Training(**TRAINING)))
     assert job.memory[:3] == (4 * PARAMETERS, 4 * PARAMETERS, 8 * PARAMETERS)
     assert job.memory.loading == 4 * PARAMETERS
     assert job.export_bytes == 4 * PARAMETERS
@@ -271,7 +295,7 @@ def test_what_a_student_writes_itself_takes_a_forward_pass(inputs):
 def test_a_token_of_a_byte_student_is_a_byte(inputs):
     settings = configuration(students={"s": {"model": "m", "tokenizer": "bytes"}})
     (job,) = trainings_of_run(inputs(settings), "sft")
-    assert job.passes == pytest.approx(100 * 256 / 400_000)
+    assert job.passes == pytest.approx(100 * 256 / epoch_tokens(AMOUNT, 1, Training(**TRAINING)))
     # 256 bytes and no more than as many special tokens.
     assert job.export_bytes == 4 * (PARAMETERS - HEAD + 512 * 8)
 
@@ -292,28 +316,28 @@ def test_processes_share_the_work_and_what_zero_shares_out(inputs):
 
 
 @pytest.mark.parametrize(
-    "hours, runtimes, submissions, available",
+    "hours, runtime, submissions",
     [
         # Of every hour a quarter goes to start and save.
-        (0.7, (60, 60, 60), 1, 2.25),
-        (1.0, (60, 60, 60), 2, 2.25),
-        (9.0, (60, 60, 60), 3, 2.25),
-        (1.0, (30, 60, 120), 2, 0.25 + 0.75 + 1.75),
-        (99.0, (0,), 1, float("inf")),
-        (0.1, (10, 10), 2, 0),
+        (0.7, 60, 1),
+        (0.75, 60, 1),
+        (1.0, 60, 2),
+        (9.0, 60, 12),
+        (99.0, 0, 1),
+        (0.1, 10, 1),
     ],
 )
-def test_a_job_is_sent_until_it_is_done(hours, runtimes, submissions, available):
+def test_a_job_is_sent_until_it_is_done(hours, runtime, submissions):
     job = Job(
         rule="distill",
         target="x",
         gpu_hours=hours,
         memory=Memory(0, 0, 0, 0),
-        limits=limits(*runtimes),
+        limits=limits(runtime),
         start_minutes=15,
         count=3,
     )
-    assert (job.submissions, job.available_hours) == (submissions, pytest.approx(available))
+    assert job.submissions == submissions
     assert all_gpu_hours([job, job]) == pytest.approx(6 * hours)
     assert all_submissions([job, job]) == 6 * submissions
 

@@ -247,7 +247,7 @@ def test_what_was_not_measured_is_said_not_to_be(made):
 
 def test_one_group_of_documents_leaves_the_interval_unknown(made):
     made.tables["models"] = [made.tables["models"][0], "mine|bld marginal|0|docs|2.5|||0.1"]
-    assert row_of(made.card(), "This model")[2] == "unknown from one group"
+    assert row_of(made.card(), "This model")[2] == "unknown from so few groups"
 
 
 def test_the_crate_is_named_with_its_whole_digest(made):

@@ -123,7 +123,8 @@ class Small:
         changed = run.own(exclude_defaults=True)
         told = {"settings": run.own(), "changed": changed, "files": files}
         figures = ["bits_per_byte", "loss"]
-        settings = {"title": "Small", "runs": {"sft": told}, "caches": [], "figures": figures}
+        settings = {"title": "Small", "runs": {"sft": told}, "splits": {}, "caches": []}
+        settings["figures"] = figures
         step, path = step_line("bld.stages.report", settings), Path(REPORTED)
         made = files_line({}, {"page": f"{REPORT}/index.html", "record": REPORTED})
         command = ["report.py", "--step", step, "--files", made]

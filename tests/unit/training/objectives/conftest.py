@@ -14,7 +14,7 @@ from bld.tokenization.rendering import Renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches, TeacherTokens
 from bld.training.logits import by_blocks
-from bld.training.packing import pieces_of
+from bld.training.pieces import pieces_of
 
 OTHER_SAMPLE = ["Return the value, or raise an error where the key is not in the index."] * 9
 
@@ -66,11 +66,11 @@ def other_renderer():
 def pair(renderer, other_renderer, documents, tiny_model):
     """(kept tokens, length of a row) -> a student, a random teacher, and a batch of both."""
 
-    def build(keep=None, row_length=24, tokens=7.0):
-        student = [renderer.render(d.segments, d.id) for d in documents]
+    def build(keep=None, row_length=24, tokens=7.0, of_student=renderer):
+        student = [of_student.render(d.segments, d.id) for d in documents]
         theirs = [other_renderer.render(d.segments, d.id) for d in documents]
         teacher = RandomTokens(theirs, len(other_renderer.vocabulary), keep)
-        pieces = pieces_of(list(map(len, student)), row_length)
+        pieces = pieces_of(student, row_length, 0.5)
         rows = [pieces[i : i + 2] for i in range(0, len(pieces), 2)]
         batch = Batches(student, teacher).collate(rows, tokens, 1.0)
         lm = tiny_model()

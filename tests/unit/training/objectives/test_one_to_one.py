@@ -16,7 +16,7 @@ from bld.training.batches import Batches
 from bld.training.objective import ObjectiveContext
 from bld.training.objectives.bld import build
 from bld.training.objectives.one_to_one import OneToOne, shared_divergence
-from bld.training.packing import pieces_of
+from bld.training.pieces import pieces_of
 
 TEXTS = ["Return the index of a value, or raise ValueError.", "keys and items of it"] * 9
 
@@ -74,7 +74,7 @@ def of_model(lm, rendered):
 
 def step_of(lm, rendered, teacher, gradient=False):
     """Hidden states and batch of all documents, one a row."""
-    rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
+    rows = [[piece] for piece in pieces_of(rendered, 128, 0.5)]
     batch = Batches(rendered, teacher).collate(rows, 7.0, 7.0)
     with torch.set_grad_enabled(gradient):
         hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
@@ -227,7 +227,7 @@ def test_joined_with_bytes_the_bytes_of_shared_tokens_may_be_left_to_the_tokens(
     def losses(**settings):
         full = BldSettings(head="marginal", byte_weight=0, kl_weight=1, **settings).model_dump()
         objective, head, histories = build(full, context)
-        rows = [[piece] for piece in pieces_of(list(map(len, rendered)), 128)]
+        rows = [[piece] for piece in pieces_of(rendered, 128, 0.5)]
         batch = Batches(rendered, teacher, histories).collate(rows, 7.0, 7.0)
         hidden = hidden_states(lm, batch.ids_BT, batch.masks(lm), batch.positions_BT)
         return {

@@ -16,7 +16,8 @@ from bld.tokenization.scratch import train_tokenizer
 from bld.training.alignment import Outcomes
 from bld.training.batches import Batches
 from bld.training.objectives.simct import SimCt
-from bld.training.packing import pieces_of, supervised_symbols
+from bld.training.packing import Piece, supervised_symbols
+from bld.training.pieces import pieces_of
 
 OTHER_TEXTS = ["bys cys dys fys gys hys mys", "Where is the key? Return its index or raise."] * 9
 KEYS = make_document("keys", "text", [("text", "keys in items")])
@@ -104,7 +105,7 @@ class Scene:
     def __init__(self, lm, renderer, teacher, documents, row_length=128):
         self.lm, self.renderer, self.teacher = lm, renderer, teacher
         self.rendered = [renderer.render(d.segments, d.id) for d in documents]
-        self.pieces = pieces_of(list(map(len, self.rendered)), row_length)
+        self.pieces = pieces_of(self.rendered, row_length, 0.5)
         rows = [[piece] for piece in self.pieces]
         self.batch = Batches(self.rendered, teacher).collate(rows, 7.0, 1.0)
         with torch.no_grad():
@@ -323,7 +324,7 @@ def test_the_weights_are_those_of_the_sum(scene):
 def test_a_batch_without_supervised_tokens_costs_nothing(scene):
     case = scene(20)
     silent = replace(case.rendered[0], symbol_T=np.full_like(case.rendered[0].symbol_T, -1))
-    rows = [[piece] for piece in pieces_of([len(silent)], 128)]
+    rows = [[Piece(0, 0, len(silent), 1)]]
     case.batch = Batches([silent], case.teacher).collate(rows, 7.0, 1.0)
     loss, slope = case.loss_and_slope(lambda h: case.losses(hidden_BTH=h)["loss"])
     assert loss == 0 and not slope.any()

@@ -16,9 +16,11 @@ class DatasetSource(Source):
     """Chooses this kind of source."""
     dataset: Name
     """The entry under `datasets`."""
+    name: str | None = None
+    """Which of its configurations, if it has several."""
     split: str = "train"
     """The data set's own split to read; ours are cut from it."""
-    columns: Columns
+    columns: Columns = Columns()
     """Which columns to read."""
 
     @property

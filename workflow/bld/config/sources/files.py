@@ -20,11 +20,12 @@ class FilesSource(Source):
     kind: Literal["files"]
     """Chooses this kind of source."""
     paths: list[str] = Field(min_length=1)
-    """Files, folders (their .jsonl, .parquet or .txt files) or patterns such as `data/*.jsonl`."""
-    format: Literal["jsonl", "parquet", "text"]
-    """A document per row (jsonl, parquet) or per file (text; cut books first, a file is scored
-    whole)."""
-    columns: Columns = Columns(text="text")
+    """Files, folders (all files below of the format) or patterns such as `data/*.jsonl`. Each may
+    be packed by gzip or zstd."""
+    format: Literal["jsonl", "json", "parquet", "csv", "tsv", "text"] | None = None
+    """A document per row: of JSON lines, a JSON array, parquet, or a table with a header; or per
+    file (text; cut books first, a file is scored whole). null: as the files' names end."""
+    columns: Columns = Columns()
     """Which columns to read; not used for `text`."""
 
     @property
@@ -33,8 +34,8 @@ class FilesSource(Source):
         return self.paths
 
     def description(self, python: str | None) -> str:
-        """With the format."""
-        return f"files of whoever made this model ({self.format})"
+        """With the format, if it is named."""
+        return "files of whoever made this model" + (f" ({self.format})" if self.format else "")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Files that do not exist, and columns that do not fit."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from bld.config.sources.python_docs import PythonDocsSource
 from bld.documents.cutting import lines, pack, paragraphs
 from bld.documents.document import Document, make_document
+from bld.documents.intake import Intake
 from bld.documents.questions import Entry, conversations
 
 MIN_BYTES = 200
@@ -54,9 +55,11 @@ TWINS = {
 """Modules that share stretches of text with another one, and the group they join it in."""
 
 
-def read(source: PythonDocsSource, datasets: Path) -> Iterator[Document]:
+def read(source: PythonDocsSource, datasets: Path, intake: Intake) -> Iterator[Document]:
     """The documents of these settings."""
-    return python_docs(source.max_bytes)
+    for document in python_docs(source.max_bytes):
+        intake.read()
+        yield document
 
 
 def inputs(source: PythonDocsSource, datasets: Path) -> list[Path]:

@@ -13,11 +13,12 @@ import torch
 from lm_eval.api.group import Group
 from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
 from lm_eval.api.task import Task
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
 
+from bld.config.template_checks import has_chat_template
 from bld.evaluation.benchmarks import tasks as checks
+from bld.evaluation.benchmarks.limits import Limited, LimitedAsSource
 from bld.evaluation.benchmarks.tasks import offline
 from bld.models import context_of, load_language_model
 from bld.pipeline.step_settings import EvaluateBenchmark
@@ -28,27 +29,36 @@ from bld.tokenization.rendering import Renderer, load_renderer
 ROLLING = "bits_per_byte"
 
 
-def run_benchmark(data: Path, model: Path, settings: EvaluateBenchmark) -> dict[str, Any]:
-    """The results of a benchmark whose data lies in `data` on the model in `model`.
+def run_benchmark(
+    data: Path, model: Path, settings: EvaluateBenchmark, source: Path | None = None
+) -> dict[str, Any]:
+    """The results of a benchmark whose data lies in `data` on the model in `model`. `source`: the
+    one that it was made from, where it was given another tokenizer; limits count its tokens.
 
     The metrics of a group or tag are means over the documents of all its tasks. Raises ValueError
     before the model is loaded if the task is unknown, its data is missing, or it does not report
     the metric.
     """
     name, few_shot = settings.name, settings.few_shot
-    data, model = data.resolve(), model.resolve()
+    in_template = settings.chat_template
+    if in_template == "auto":
+        in_template = settings.rendering.template == "auto" and has_chat_template(model)
+    settings = settings.model_copy(update={"chat_template": in_template})
+    data, model, source = data.resolve(), model.resolve(), source and source.resolve()
     if settings.task is not None:
-        checks.check_name(settings.task)
-    with offline(data, name):
+        checks.check_code(name, settings.task, settings.unsafe_code)
+    with offline(data, name, settings.unsafe_code):
         tasks, group = checks.load(name, settings.task, data)
         metric = checks.check_metric(name, tasks, settings.metric)
         checks.check_few_shot(name, tasks, few_shot)
+        lm = open_for_harness(model, tasks, settings, source)
         results = lm_eval.simple_evaluate(
-            open_for_harness(model, tasks, settings),
+            lm,
             tasks=[group] if group else list(tasks.values()),
             num_fewshot=few_shot,
             limit=settings.limit,
             apply_chat_template=settings.chat_template,
+            confirm_run_unsafe_code=settings.unsafe_code,
             # The tasks are loaded: without this it would read all definitions for itself.
             task_manager=TaskManager(include_defaults=False),
         )
@@ -57,11 +67,15 @@ def run_benchmark(data: Path, model: Path, settings: EvaluateBenchmark) -> dict[
         **summary(results, tasks, group, metric, has_groups=settings.task is None),
         "chat_template": settings.chat_template,
         "limit": settings.limit,
+        "cut_prompts": lm.cut,
     }
 
 
-def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: EvaluateBenchmark) -> HFLM:
-    """A model folder as lm-eval runs it, reading text as `settings.rendering` says.
+def open_for_harness(
+    model: Path, tasks: Mapping[str, Task], settings: EvaluateBenchmark, source: Path | None = None
+) -> Limited:
+    """A model folder as lm-eval runs it, reading text as `settings.rendering` says, within limits
+    that count tokens of the model in `source` where there is one.
 
     Questions go through the tokenizer as anybody would load it. Raises ValueError for a chat
     template that there is not, and for a task that may write more than the window holds.
@@ -72,15 +86,16 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: EvaluateB
         if rendering.template == "plain" or not tokenizer.chat_template:
             raise ValueError(
                 f"benchmark {name} asks for a chat template, and the tokenizer in {model} has none "
-                f"to use (template: {rendering.template}); write `chat_template: false` under "
-                f"benchmarks.{name}, or give the model a template"
+                f"to use (template: {rendering.template}); write `chat_template: false` or "
+                f"`auto` under benchmarks.{name}, or give the model a template"
             )
         if "strftime_now" in tokenizer.chat_template:
             tokenizer.chat_template = FIXED_DAY + tokenizer.chat_template
     lm = load_language_model(model, settings.precision, rendering.trust_remote_code)
-    max_length = min(settings.max_length, context_of(lm) or settings.max_length)
+    positions = context_of(lm)
+    max_length = min(settings.max_length, positions or settings.max_length)
     checks.check_room(name, tasks, max_length)
-    arguments = {
+    arguments: dict[str, Any] = {
         "pretrained": lm,
         "tokenizer": tokenizer,
         "batch_size": settings.batch_size,
@@ -88,12 +103,16 @@ def open_for_harness(model: Path, tasks: Mapping[str, Task], settings: EvaluateB
         "softmax_dtype": torch.float32,
         "chat_template_args": dict(rendering.template_arguments),
     }
+    if source:
+        arguments["source"] = load_tokenizer(source, rendering.trust_remote_code)
+        arguments["positions"] = positions
     if {task.OUTPUT_TYPE for task in tasks.values()} != {"loglikelihood_rolling"}:
-        return HFLM(**arguments)
-    return WholeTexts(load_renderer(model, **dict(rendering)), **arguments)
+        return LimitedAsSource(**arguments) if source else Limited(**arguments)
+    arguments["renderer"] = load_renderer(model, **dict(rendering))
+    return WholeTextsAsSource(**arguments) if source else WholeTexts(**arguments)
 
 
-class WholeTexts(HFLM):  # type: ignore[misc]
+class WholeTexts(Limited):
     """lm-eval's model for texts by themselves, cut into tokens whose bytes are exactly the text.
 
     So no space is put in front and counted, no start token follows the one that lm-eval puts in
@@ -111,6 +130,10 @@ class WholeTexts(HFLM):  # type: ignore[misc]
         return self._content.encode(string, "a text of the benchmark")
 
 
+class WholeTextsAsSource(WholeTexts, LimitedAsSource):
+    """The same, within limits that count tokens of the source."""
+
+
 def summary(
     results: Mapping[str, Any],
     tasks: Mapping[str, Task],
@@ -125,12 +148,14 @@ def summary(
     and the pooled standard error, as lm-eval gives for other groups. Bits per byte have no standard
     error there: here it is that of a ratio of sums.
     """
+    higher_is_better = _higher_is_better(tasks, metric)
+    metric = _as_given(metric, next(iter(results["samples"].values()))[0])
     rows = [
         row for task in tasks for row in _rows(task, results["samples"][task], metric, has_groups)
     ]
     subtasks = {task: _numbers(results["results"][task]) for task in tasks}
     sizes = [results["n-samples"][task]["effective"] for task in tasks]
-    metrics = _pooled(subtasks, sizes, checks.common_metrics(tasks))
+    metrics = _pooled(subtasks, sizes, [*checks.common_metrics(tasks), metric])
     if group:
         metrics |= _numbers(results["results"][group.name])
     if metric == ROLLING:
@@ -140,7 +165,7 @@ def summary(
         "metric": metric,
         "value": metrics[metric],
         "stderr": metrics.get(stderr_of(metric)),
-        "higher_is_better": _higher_is_better(tasks, metric),
+        "higher_is_better": higher_is_better,
         "metrics": metrics,
         "documents": sum(sizes),
         "per_document": rows,
@@ -216,6 +241,13 @@ def _rows(
             each = value if isinstance(value, list) else [value]
             rows.append({**identity, "value": sum(map(float, each)) / len(each)})
     return rows
+
+
+def _as_given(metric: str, sample: Mapping[str, Any]) -> str:
+    """A metric by the name that its figure has: one that gives several names them itself, and the
+    first counts (`pass_at_k` gives `pass@1`)."""
+    name, comma, chosen = metric.partition(",")
+    return metric if name in sample else f"{sample['metrics'][0]}{comma}{chosen}"
 
 
 def _higher_is_better(tasks: Mapping[str, Task], metric: str) -> bool | None:

@@ -8,13 +8,14 @@ an error.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import datasets
 import huggingface_hub
@@ -24,6 +25,8 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 NLTK_DATA = "nltk_data"
+CODE_IS_ALLOWED = "HF_ALLOW_CODE_EVAL"
+"""The variable that the hub's metric asks before it runs what a model has written."""
 CACHES = ("HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH", "EXTRACTED_DATASETS_PATH")
 LOADERS = {"arrow", "csv", "json", "parquet", "text"}
 """Ways of `datasets` to read files, which a definition names in place of a data set."""
@@ -39,8 +42,9 @@ DEFAULT_GENERATED = 256
 
 
 @contextmanager
-def offline(data: Path, name: str) -> Iterator[None]:
+def offline(data: Path, name: str, runs_code: bool = False) -> Iterator[None]:
     """Work in the folder `data` of the benchmark `name`; relative paths mean something else inside.
+    `runs_code`: what models write may be run.
 
     What `datasets` makes of the files is kept in a folder of this process alone, so that another
     revision is never taken for this one, jobs do not meet, and `data` may be read-only. The offline
@@ -66,6 +70,9 @@ def offline(data: Path, name: str) -> Iterator[None]:
         ):
             stack.callback(setattr, where, what, getattr(where, what))
             setattr(where, what, value)
+        if runs_code:
+            os.environ[CODE_IS_ALLOWED] = "1"
+            stack.callback(os.environ.pop, CODE_IS_ALLOWED)
         yield
 
 
@@ -80,9 +87,17 @@ def data_of(task: str) -> set[str]:
 
     Tasks that are programs of their own do not say theirs. Raises ValueError for an unknown name.
     """
-    index = packaged().task_index
-    check_name(task)
-    return {name for name in _data(task, index, None) if name and name not in LOADERS}
+    return {leaf.data for leaf in _leaves_of(task) if leaf.data and leaf.data not in LOADERS}
+
+
+def check_code(name: str, task: str, is_allowed: bool) -> None:
+    """Raise ValueError for a task of the benchmark `name` that runs what models write, unless that
+    `is_allowed`."""
+    if not is_allowed and any(leaf.runs_code for leaf in _leaves_of(task)):
+        raise ValueError(
+            f"benchmark {name}: the task {task} runs the code that models write, in the job and "
+            f"with its rights; if that is wanted, write `unsafe_code: true` under benchmarks.{name}"
+        )
 
 
 def check_name(task: str) -> None:
@@ -98,26 +113,38 @@ def check_name(task: str) -> None:
         )
 
 
-def _data(
+class _Leaf(NamedTuple):
+    data: str | None
+    runs_code: bool
+
+
+def _leaves_of(task: str) -> Iterator[_Leaf]:
+    index = packaged().task_index
+    check_name(task)
+    return _leaves(task, index, None)
+
+
+def _leaves(
     member: str | Mapping[str, Any], index: Mapping[str, Any], above: str | None
-) -> Iterator[str | None]:
-    """The data sets below a member of a group; what stands above may set another one."""
+) -> Iterator[_Leaf]:
+    """The tasks below a member of a group; what stands above may set another data set."""
     settings = {"task": member} if isinstance(member, str) else member
     path = settings.get("dataset_path", above)
     below = settings.get("task")
     entry = None if isinstance(below, list) else index.get(str(settings.get("group", below)))
     if isinstance(below, list):
         for child in below:
-            yield from _data(child, index, path)
+            yield from _leaves(child, index, path)
     elif entry is None:
-        yield path
+        yield _Leaf(path, bool(settings.get("unsafe_code")))
     elif entry.cfg is None:
         for child in sorted(entry.tags):
-            yield from _data(child, index, path)
+            yield from _leaves(child, index, path)
     elif "group" in entry.cfg:
-        yield from _data({"task": entry.cfg["task"]}, index, path or entry.cfg.get("dataset_path"))
+        here = path or entry.cfg.get("dataset_path")
+        yield from _leaves({"task": entry.cfg["task"]}, index, here)
     else:
-        yield path or entry.cfg.get("dataset_path")
+        yield _Leaf(path or entry.cfg.get("dataset_path"), bool(entry.cfg.get("unsafe_code")))
 
 
 def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Group | None]:
@@ -138,7 +165,14 @@ def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Grou
                 f"{data}: write each under benchmarks.{name}.data with its commit, as "
                 f"`{missing[0]}: <40 hexadecimal digits>`"
             )
-    loaded = manager.load(task)
+    try:
+        loaded = manager.load(task)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"benchmark {name}: the task {task} loads more than data sets, and it is not in {data} "
+            f"({error}); where that is a metric of the hub, write it under benchmarks.{name}.data "
+            "with its commit, as `evaluate-metric/code_eval: <40 hexadecimal digits>`"
+        ) from error
     return dict(sorted(loaded["tasks"].items())), loaded.get("groups", {}).get(task)
 
 

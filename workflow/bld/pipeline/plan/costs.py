@@ -208,21 +208,17 @@ def _of_gpu(job: Job, plan: Plan) -> tuple[float, str]:
 
 
 def _of_time(job: Job) -> tuple[float, str]:
-    runtimes = job.limits.runtimes
-    jobs = "1 job" if len(runtimes) == 1 else f"{len(runtimes)} jobs"
-    minutes = " + ".join(f"{x:g}" for x in (runtimes if len(set(runtimes)) > 1 else runtimes[:1]))
     return (
-        job.hours / max(job.available_hours, 1e-9),
-        f"{job.name}: takes {hours(job.hours)} h, and {jobs} of {minutes} minutes "
-        f"({len(runtimes) - 1} `retries`), {job.start_minutes:g} of them to start and save, leave "
-        f"{hours(job.available_hours)} h. Give the rule a longer `runtime` or more GPUs, or the "
-        "profile more `retries`.",
+        0.0 if job.hours_per_submission else math.inf,
+        f"{job.name}: its `runtime` is {job.limits.runtime:g} minutes, and it needs "
+        f"{job.start_minutes:g} to start and save (`plan.job_minutes`), so no job would get on. "
+        "Give the rule a longer `runtime`.",
     )
 
 
 def _of_nodes(job: work.TrainingJob) -> Iterator[tuple[float, str]]:
     """Memory of the hosts, and whether the processes can share a batch."""
-    if memory := max(job.limits.mem_mb) * MEGABYTE:
+    if memory := job.limits.mem_mb * MEGABYTE:
         yield (
             job.host_bytes / memory,
             f"{job.name}: needs {size(job.host_bytes)} of memory on each node to read the weights "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,11 +22,11 @@ MINUTES_PER_HOUR = 60
 
 
 class Limits(NamedTuple):
-    """What a job may use: `runtimes`, minutes of each attempt, 0 for no limit; `mem_mb` of each
-    attempt, 0 where nothing is said; GPUs and nodes."""
+    """What a job may use: `runtime`, minutes, 0 for no limit; `mem_mb`, 0 where nothing is said;
+    GPUs and nodes."""
 
-    runtimes: tuple[float, ...]
-    mem_mb: tuple[float, ...]
+    runtime: float
+    mem_mb: float
     gpus: int
     nodes: int
 
@@ -36,14 +36,13 @@ class Limits(NamedTuple):
         return max(1, self.gpus)
 
 
-def limits_of(attempts: Sequence[Mapping[str, float]]) -> Limits:
-    """The limits that the resources of each attempt set, see `resources_of`."""
-    first = attempts[0]
+def limits_of(resources: Mapping[str, float]) -> Limits:
+    """The limits that these resources set, see `resources_of`."""
     return Limits(
-        runtimes=tuple(attempt.get("runtime", 0) for attempt in attempts),
-        mem_mb=tuple(attempt.get("mem_mb", 0) for attempt in attempts),
-        gpus=int(first.get("gpu", 0)),
-        nodes=int(first.get("nodes", 1)),
+        runtime=resources.get("runtime", 0),
+        mem_mb=resources.get("mem_mb", 0),
+        gpus=int(resources.get("gpu", 0)),
+        nodes=int(resources.get("nodes", 1)),
     )
 
 
@@ -65,17 +64,14 @@ def plan_step(workflow: Workflow, settings: Settings) -> str:
     return step("plan", PlanSettings(configuration=settings, limits=limits))
 
 
-def resources_of(rule: Rule, wildcards: Mapping[str, str]) -> list[dict[str, float]]:
-    """What each attempt of a job of `rule` gets of RESOURCES; what is 0, or known only when the job
-    runs, is left out."""
+def resources_of(rule: Rule, wildcards: Mapping[str, str]) -> dict[str, float]:
+    """What the next job of `rule` gets of RESOURCES; what is 0, or known only when the job runs, is
+    left out."""
     from snakemake.iocontainers import InputFiles, Wildcards  # the step runs without Snakemake
 
-    attempts = []
-    for attempt in range(1, rule.restart_times + 2):
-        given = rule.expand_resources(Wildcards(fromdict=wildcards), InputFiles(), attempt)
-        values = {name: given.get(name) for name in RESOURCES}
-        attempts.append({k: v for k, v in values.items() if isinstance(v, (int, float)) and v})
-    return attempts
+    given = rule.expand_resources(Wildcards(fromdict=wildcards), InputFiles(), attempt=1)
+    values = {name: given.get(name) for name in RESOURCES}
+    return {k: v for k, v in values.items() if isinstance(v, (int, float)) and v}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,24 +98,18 @@ class Job:
         return self.gpu_hours / self.limits.processes
 
     @property
-    def available_hours(self) -> float:
-        """Hours of work in all attempts together."""
-        return sum(map(self._work_hours, self.limits.runtimes))
+    def hours_per_submission(self) -> float:
+        """Hours of work until the time limit, after which the next job goes on."""
+        if not self.limits.runtime:
+            return math.inf
+        return max(0.0, self.limits.runtime - self.start_minutes) / MINUTES_PER_HOUR
 
     @property
     def submissions(self) -> int:
-        """How many attempts one job takes, or has."""
-        done = 0.0
-        for number, runtime in enumerate(self.limits.runtimes, start=1):
-            done += self._work_hours(runtime)
-            if done >= self.hours:
-                return number
-        return len(self.limits.runtimes)
-
-    def _work_hours(self, runtime: float) -> float:
-        if not runtime:
-            return math.inf
-        return max(0.0, runtime - self.start_minutes) / MINUTES_PER_HOUR
+        """How many times one job is sent; 1 where it gets nowhere."""
+        if not self.hours_per_submission:
+            return 1
+        return max(1, math.ceil(self.hours / self.hours_per_submission))
 
 
 def all_gpu_hours(jobs: Iterable[Job]) -> float:
@@ -134,9 +124,10 @@ def all_submissions(jobs: Iterable[Job]) -> int:
 
 def other_jobs(targets: Targets) -> int:
     """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students,
-    caches, maps, benchmarks made here; one for each file that the report reads, except the three
-    that a training writes; the report and that of each archive."""
+    caches, maps, benchmarks made here; one for each file that the report reads, except documents
+    and the three that a training writes; the report and that of each archive."""
     settings = targets.settings
+    documents = set(targets.split_files(settings.runs).values())
     lenders = {*targets.models(), *targets.tokenizers()}
     return (
         len(targets.splits())
@@ -145,7 +136,7 @@ def other_jobs(targets: Targets) -> int:
         + len(targets.caches())
         + len(targets.maps())
         + len(targets.local_benchmarks)
-        + len(targets.report_files(settings.runs))
+        + len(set(targets.report_files(settings.runs)) - documents)
         - 3 * len(settings.runs)
         + 1
         + len(settings.archives)

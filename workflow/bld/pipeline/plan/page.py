@@ -14,6 +14,7 @@ from rich.table import Table
 from bld.config.plan import GIB
 from bld.config.settings import Settings
 from bld.pipeline.plan import costs, memory
+from bld.pipeline.plan.contexts import contexts
 from bld.pipeline.plan.costs import Plan, flops, gib, hours, short, size
 from bld.pipeline.plan.jobs import all_gpu_hours, all_submissions
 from bld.pipeline.plan.shapes import Shape
@@ -207,6 +208,7 @@ def _assumptions(plan: Plan) -> Iterable[str]:
                 f"Student `{name}`: {_why_apart(shape)}, so each document is read in a row of its "
                 f"own; {PADDED - 1:.0%} of padding are counted."
             )
+    yield from contexts(plan)
     if any(run.sampling.on_policy for run in settings.runs.values()):
         yield (
             "Text of the students' own (`sampling.on_policy`): a forward pass over it; it is drawn "
@@ -221,7 +223,7 @@ def _assumptions(plan: Plan) -> Iterable[str]:
     )
     yield (
         f"Jobs: each needs {settings.plan.job_minutes:g} minutes (`plan.job_minutes`) besides its "
-        "work, to start, load and save; runtime, GPUs and retries are those of this profile."
+        "work, to start, load and save; runtime and GPUs are those of this profile."
     )
     yield (
         f"Disk: no more than {costs.CHECKPOINTS} checkpoints of each training "

@@ -43,7 +43,8 @@ FETCH = "Fetch it (`snakemake ... resources/models/{0}/manifest.json`), or say `
 class Shape:
     """The sizes of a decoder: `width` of its attention heads and `narrow` of its keys side by side,
     `body` parameters besides embeddings and output head, (out, in) of the body's `matrices`.
-    `has_states`, `switch`: what keeps it from packed rows, see `kinds`."""
+    `has_states`, `switch`: what keeps it from packed rows, see `kinds`. `positions`: the longest
+    text that it reads, where that is known."""
 
     kind: str
     vocabulary: int
@@ -59,6 +60,7 @@ class Shape:
     bytes_per_weight: int = 2
     has_states: bool = False
     switch: int | None = None
+    positions: int | None = None
 
     def is_read_apart(self, row_length: float) -> bool:
         """Whether rows of this length hold one document each, see `kinds`."""
@@ -194,6 +196,7 @@ def scratch_shape(scratch: config.Scratch) -> Shape:
         num_hidden_layers=made.layers,
         num_attention_heads=made.heads,
         intermediate_size=made.intermediate,
+        max_position_embeddings=made.positions,
         tie_word_embeddings=True,
     )
     return replace(counted(llama), bytes_per_weight=WEIGHT_BYTES[scratch.training.precision])
@@ -214,7 +217,7 @@ def stated_shape(stated: config.Shape) -> Shape:
         intermediate_size=stated.intermediate,
         tie_word_embeddings=stated.tied,
     )
-    return replace(counted(made), kind=stated.kind, bytes_per_weight=2)
+    return replace(counted(made), kind=stated.kind, bytes_per_weight=2, positions=None)
 
 
 def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
@@ -257,6 +260,7 @@ def counted(made: PretrainedConfig, trust_remote_code: bool = False) -> Shape:
         bytes_per_weight=2 if str(made.dtype).endswith(("bfloat16", "float16")) else 4,
         has_states=has_states(made),
         switch=position_switch(made),
+        positions=getattr(made, "max_position_embeddings", None),
     )
 
 

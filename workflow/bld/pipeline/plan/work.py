@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from bld.pipeline.plan.shapes import (
     training_flops,
 )
 from bld.symbols import HEAD_BYTES
+from bld.training.pieces import context_of_pieces
 
 BYTES_PER_TOKEN = 4.0
 # Positions at which a teacher is run for each token of the text, as `make bench` measured them with
@@ -230,22 +232,35 @@ def pretraining(inputs: CostInputs, name: str) -> TrainingJob:
     shape = inputs.shapes.model(name)
     load = Load(shape=shape, flops=_flops(shape, scratch.training), trained=shape.parameters)
     per_token = inputs.bytes_per_token(scratch.corpus)
-    content = inputs.amounts[scratch.corpus, scratch.split].content
-    return _job(inputs, "pretrain", name, scratch.training, load, per_token / content)
+    amount = inputs.amounts[scratch.corpus, scratch.split]
+    return _job(inputs, "pretrain", name, scratch.training, load, amount, per_token)
 
 
 def trainings_of_run(inputs: CostInputs, name: str) -> Iterator[TrainingJob]:
     """The warm-up of a run, if it has one, and its distillation."""
     run = inputs.settings.runs[name]
     per_token = inputs.bytes_per_token(run.corpus, run.student)
-    passes_per_token = per_token / inputs.amounts[run.corpus, run.train_split].content
+    amount = inputs.amounts[run.corpus, run.train_split]
     shape = inputs.shapes.student(run.student)
     if run.has_warmup:
         training = run.training.model_copy(update={"steps": run.head_warmup.steps, "lora": None})
         load = _warm_up(run, shape, min(per_token, HEAD_BYTES))
-        yield _job(inputs, "warm_up", name, training, load, passes_per_token)
+        yield _job(inputs, "warm_up", name, training, load, amount, per_token)
     load = _distillation(inputs, run, shape, per_token)
-    yield _job(inputs, "distill", name, run.training, load, passes_per_token)
+    yield _job(inputs, "distill", name, run.training, load, amount, per_token)
+
+
+def epoch_tokens(amount: Amount, per_token: float, training: Training) -> float:
+    """The tokens that rows hold while all documents are read once, those that pieces of longer ones
+    repeat among them. Lengths are taken to be spread exponentially round their mean."""
+    tokens, row = amount.content / per_token, training.sequence_length
+    in_means = row * amount.documents / tokens
+    longer = math.exp(-in_means)
+    if training.long_documents != "cut":
+        return tokens * (1 - (1 + in_means) * longer)
+    again = context_of_pieces(row, training.overlap)
+    pieces = longer / (1 - math.exp(-in_means * (row - again) / row))
+    return tokens + amount.documents * pieces * again
 
 
 def _warm_up(run: Run, shape: Shape, symbols: float) -> Load:
@@ -309,7 +324,8 @@ def _job(
     name: str,
     training: Training,
     load: Load,
-    passes_per_token: float,
+    amount: Amount,
+    per_token: float,
 ) -> TrainingJob:
     limits, shape, plan = inputs.limits[rule][name], load.shape, inputs.settings.plan
     processes = limits.processes
@@ -331,7 +347,7 @@ def _job(
         rows_at_once=training.micro_batch_size,
         tokens_per_step=tokens,
         flops_per_step=load.flops * tokens,
-        passes=tokens * training.steps * passes_per_token,
+        passes=tokens * training.steps / epoch_tokens(amount, per_token, training),
         checkpoint_bytes=memory.checkpoint_bytes(load.trained, training),
         export_bytes=memory.FLOAT32 * load.added if rule == "warm_up" else shape.weights_bytes,
         host_bytes=memory.host_bytes(shape, training, load.trained, processes, limits.nodes),

@@ -136,7 +136,7 @@ def shown(text: str, digits: int = 3) -> str:
 def between(row: Row, show: Callable[[str], str]) -> str:
     """The bounds of a row's 95 % interval."""
     if not row["low"]:
-        return "unknown from one group"
+        return "unknown from so few groups"
     return f"{show(row['low'])} to {show(row['high'])}"
 
 

@@ -160,12 +160,17 @@ class Mined:
         own_S = np.array([self.student[i] for i in target_S.tolist()], object)
         spelt_U = np.array([self.teacher[i] for i in token_U.tolist()], object)
         u_S = np.full(len(target_S), -1)
-        # An end of a turn that the student's template does not write has no place in the alignment.
+        # An end of a turn that the student's template does not write, or not right behind the
+        # content, has no place in the alignment.
         stop_S, size = batch.symbol_S + batch.count_S, len(batch.symbols_N) + 1
         is_spelt_N = covered(batch.symbol_S, stop_S, size)
+        spells_S = batch.count_S.numpy(force=True) > 0
         is_spelt_U = is_spelt_N[batch.teacher_tokens.symbol_U].numpy(force=True)
         for run in np.unique(run_U[is_spelt_U]):
-            s, u = np.flatnonzero(run_S == run), np.flatnonzero((run_U == run) & is_spelt_U)
+            s, u = (
+                np.flatnonzero((run_S == run) & spells_S),
+                np.flatnonzero((run_U == run) & is_spelt_U),
+            )
             partner_S = only_partners(edit_distances(_bare(spelt_U[u]), _bare(own_S[s])))
             has_one = partner_S >= 0
             s, u = s[has_one], u[partner_S[has_one]]

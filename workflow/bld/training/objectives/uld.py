@@ -71,12 +71,14 @@ class Uld(TeacherObjective):
 
 
 def paired_in_order(batch: Batch, mask_end: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indexes (s_M, u_M) of the i-th student and the i-th teacher token of every run, as far as
-    both go; with `mask_end` the student's ends of turns have none."""
+    """Indexes (s_M, u_M) of the i-th student and the i-th teacher token of every run that spell
+    something, as far as both go; with `mask_end` the student's ends of turns have none."""
     run_S, run_U = supervised_spans(batch)
-    place_S = torch.arange(len(run_S), device=run_S.device) - torch.searchsorted(run_S, run_S)
+    is_spelt_S = batch.count_S > 0
+    number_S = is_spelt_S.cumsum(0) - is_spelt_S.long()
+    place_S = number_S - number_S[torch.searchsorted(run_S, run_S)]
     u_S = torch.searchsorted(run_U, run_S) + place_S
-    is_paired_S = u_S < torch.searchsorted(run_U, run_S, right=True)
+    is_paired_S = (u_S < torch.searchsorted(run_U, run_S, right=True)) & is_spelt_S
     if mask_end:
         is_paired_S &= batch.symbols_N[batch.symbol_S] != END
     return is_paired_S.nonzero()[:, 0], u_S[is_paired_S]
