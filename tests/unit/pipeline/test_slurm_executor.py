@@ -127,3 +127,17 @@ def test_jobs_that_ask_for_the_same_are_an_array_and_none_waits_for_others(execu
     trainings = [Job("distill", **small), Job("distill", **small)]
     executor.run_jobs([alike[0], grown, *trainings, alike[1]])
     assert sent == [alike, [grown], [trainings[0]], [trainings[1]]]
+
+
+def test_pauses_between_questions_grow_to_four_times_the_first(executor, monkeypatch):
+    executor.workflow.executor_settings.init_seconds_before_status_checks = 30
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    for asked in (30, 90, 180):
+        executor.next_seconds_between_status_checks = asked
+        asyncio.run(executor.sleep())
+    assert pauses == [30, 90, 120]

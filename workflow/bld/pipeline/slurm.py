@@ -31,11 +31,16 @@ KILLED_FOR_MEMORY = re.compile(
     r"^(slurmstepd|srun).*(oom.?kill|out of memory|exceeded memory limit .*being killed)",
     re.IGNORECASE | re.MULTILINE,
 )
+LONGEST_PAUSE = 4
+"""Between two questions, in units of the first pause: 2 minutes with the profile's 30 seconds. The
+plugin's own grows to 3 minutes, at each step of the chain, whatever the site is asked to bear."""
 T = TypeVar("T")
 
 
 class SlurmExecutor(HeedingCauses, plugin.Executor):  # type: ignore[misc]
     """Jobs in SLURM's queue."""
+
+    next_seconds_between_status_checks: float | None
 
     def __post_init__(self, test_mode: bool = False) -> None:
         """Use what the site has, and end what a killed Snakemake has left; what runs right here
@@ -151,6 +156,13 @@ class SlurmExecutor(HeedingCauses, plugin.Executor):  # type: ignore[misc]
         """Ids of all jobs of this Snakemake, of arrays the first."""
         of_this = ("--me", "--states", "all", "--name", self.run_uuid)
         return set(answer("squeue", "--noheader", "--format", "%F", *of_this).split())
+
+    async def sleep(self) -> None:
+        """As the plugin's, which waits 10 seconds longer each time that no job has ended."""
+        longest = LONGEST_PAUSE * self.workflow.executor_settings.init_seconds_before_status_checks
+        pause = min(longest, self.next_seconds_between_status_checks or longest)
+        self.next_seconds_between_status_checks = pause
+        await super().sleep()
 
     async def _ask_states(self, command: str, _: Any) -> tuple[dict[str, str], float]:
         """The states of all jobs of this Snakemake, and the seconds that it took to know them."""

@@ -28,6 +28,11 @@ FIXED_DAY = f"{{% macro strftime_now(format) %}}{{{{ format{_WRITTEN} }}}}{{% en
 # What a template raises that was not made for a conversation.
 REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
+LEAVE_OUT = (
+    "Leave such documents out (by `judged_by` and `on_bad_row: skip` of the corpus), or give the "
+    "model `template: plain`"
+)
+
 
 class Form(NamedTuple):
     """How a conversation is handed over, where templates differ.
@@ -144,11 +149,7 @@ class ChatTemplate:
 def refused(conversation: Conversation, reason: Exception | None, name: str) -> ValueError:
     """Names the document and its roles, with the reason that the template gives."""
     roles = ", ".join(message.role for message in conversation.messages)
-    return ValueError(
-        f"{name}: the chat template refuses the roles {roles}: {reason}. "
-        "Leave such documents out (by `judged_by` and `on_bad_row: skip` of the corpus), or give "
-        "the model `template: plain`"
-    )
+    return ValueError(f"{name}: the chat template refuses the roles {roles}: {reason}. {LEAVE_OUT}")
 
 
 def stand_in(number: int) -> str:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from bld.arrays import around_difference
 from bld.symbols import Segment
 from bld.tokenization.chat_template import (
+    LEAVE_OUT,
     REFUSALS,
     ChatTemplate,
     Form,
@@ -203,7 +204,7 @@ class _Writing:
                 raise ValueError(
                     f"{self._name}: the chat template does not write the content of message "
                     f"{number} ({message.role}) exactly once and in order, so its bytes cannot be "
-                    "located; give the model `template: plain`"
+                    f"located. {LEAVE_OUT}"
                 )
             found.append((number, place))
             last = place
