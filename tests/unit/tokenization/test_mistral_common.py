@@ -1,5 +1,5 @@
-"""What Mistral's models read: our tokens are those of `mistral-common`, Mistral's own package, which
-has no chat template and knows a content from a token."""
+"""What Mistral's models read: our tokens are those of `mistral-common`, its own package, which has
+no chat template and knows a content from a token."""
 
 import json
 import subprocess
