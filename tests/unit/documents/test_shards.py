@@ -1,8 +1,10 @@
 import hashlib
 import json
 import logging
+import resource
 import tracemalloc
 from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -60,6 +62,47 @@ def test_documents_come_back_in_their_order(tmp_path_factory, conversations, sha
     documents = [make_document(str(i), "text", turns) for i, turns in enumerate(conversations)]
     write(folder, documents, train=split(shards=shards))
     assert list(read_split(folder / "train")) == documents
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 30))
+@settings(deadline=None, max_examples=30)
+def test_of_many_shards_a_few_at_a_time_hold_consecutive_documents(
+    tmp_path_factory, shards, in_turn, more
+):
+    folder, documents = tmp_path_factory.mktemp("corpus"), numbered(shards + more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bld.documents.shards.IN_TURN", in_turn)
+        write(folder, documents, train=split(shards=shards))
+    assert list(read_split(folder / "train")) == documents
+    names = [shard_name(shard, shards) for shard in range(shards)]
+    held = [list(read_shard(folder / "train" / f"{name}.parquet")) for name in names]
+    # As many in each as if all were dealt in turn.
+    assert [len(of_shard) for of_shard in held] == [
+        len(documents[shard::shards]) for shard in range(shards)
+    ]
+    rest = documents
+    for first in range(0, shards, in_turn):
+        of_these = held[first : first + in_turn]
+        own, rest = rest[: sum(map(len, of_these))], rest[sum(map(len, of_these)) :]
+        assert of_these == [own[shard :: len(of_these)] for shard in range(len(of_these))]
+    assert len(list((folder / "train").iterdir())) == shards + 1
+
+
+def test_a_thousand_shards_need_no_thousand_open_files(tmp_path):
+    documents = numbered(1100)
+    with open_files(160):
+        write(tmp_path, documents, train=split(shards=1050))
+        assert list(read_split(tmp_path / "train")) == documents
+
+
+@contextmanager
+def open_files(at_most):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_document_i_lies_in_shard_i_modulo_their_number(tmp_path):

@@ -1,8 +1,9 @@
 """Documents on disk: parquet shards with a manifest per split, written and read as a stream.
 
-Document i of a split lies in shard i modulo the number of shards, so that shards are alike in size
-and the original order can be restored. A split's folder is whole exactly when its manifest.json is
-there.
+Documents are dealt to the shards in turn, so that shards are alike in size and the original order
+can be restored. Of more than IN_TURN shards so many at a time: IN_TURN consecutive shards hold
+consecutive documents, so that however many shards there are, no more files are open. A split's
+folder is whole exactly when its manifest.json is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ SCHEMA = pa.schema(
         ),
     ]
 )
+IN_TURN = 64
+UNDEALT = "undealt"
 ROW_GROUP_DOCUMENTS = 256
 ROW_GROUP_BYTES = 1 << 20
 
@@ -103,13 +107,16 @@ def _check_count(name: str, split: Split, found: int, read: int) -> None:
 class ShardWriter:
     """Writes one split, under temporary names until `finish`.
 
-    Leaving the context removes what is unfinished.
+    What a shard holds follows from how many documents there are, so those of more than IN_TURN
+    shards first go into one file. Leaving the context removes what is unfinished.
     """
 
     def __init__(self, folder: Path, shards: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._shards = [_Shard(folder, shard_name(i, shards)) for i in range(shards)]
+        self._names = [shard_name(number, shards) for number in range(shards)]
+        self._is_dealt = shards <= IN_TURN
+        self._open = _open(folder, self._names if self._is_dealt else [UNDEALT])
         self._kinds: dict[str, Counter[str]] = {}
         self._supervised_bytes = 0
         self._digest = hashlib.sha256()
@@ -119,13 +126,15 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for shard in self._shards:
+        for shard in self._open:
             shard.discard()
+        for name in (UNDEALT, *self._names):
+            _partial(self._folder, name).unlink(missing_ok=True)
 
     def add(self, document: Document) -> None:
         """Append a document to the shard whose turn it is."""
         content_bytes = len(document.content)
-        self._shards[self.documents % len(self._shards)].add(document, content_bytes)
+        self._open[self.documents % len(self._open)].add(document, content_bytes)
         kind = self._kinds.setdefault(document.kind, Counter())
         kind.update(documents=1, content_bytes=content_bytes)
         self._supervised_bytes += len(document.supervised)
@@ -134,7 +143,9 @@ class ShardWriter:
 
     def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Put the shards and then the manifest in place; returns the manifest."""
-        shards = [shard.close() for shard in self._shards]
+        shards = [shard.close() for shard in self._open]
+        if not self._is_dealt:
+            shards = self._deal()
         manifest = {
             "documents": self.documents,
             "content_bytes": sum(kind["content_bytes"] for kind in self._kinds.values()),
@@ -142,14 +153,30 @@ class ShardWriter:
             "kinds": {name: dict(kind) for name, kind in self._kinds.items()},
             "shards": shards,
             "content_sha256": self._digest.hexdigest(),
+            **({} if self._is_dealt else {"shards_in_turn": IN_TURN}),
         }
         assert not manifest.keys() & about.keys(), "`about` would overwrite the manifest's own keys"
         manifest |= about
         self._remove_previous()
-        for shard in self._shards:
-            os.replace(shard.partial, shard.path)
+        for name in self._names:
+            os.replace(_partial(self._folder, name), self._folder / f"{name}.parquet")
         write_json(self._folder / MANIFEST, manifest)
         return manifest
+
+    def _deal(self) -> list[dict[str, Any]]:
+        """Deal out the documents that are in one file; returns the shards as the manifest names
+        them."""
+        documents = read_shard(_partial(self._folder, UNDEALT))
+        shards = []
+        for first in range(0, len(self._names), IN_TURN):
+            names = self._names[first : first + IN_TURN]
+            self._open = _open(self._folder, names)
+            last = first + len(names)
+            share = sum(_share(x, self.documents, len(self._names)) for x in range(first, last))
+            for number, document in enumerate(islice(documents, share)):
+                self._open[number % len(names)].add(document, len(document.content))
+            shards += [shard.close() for shard in self._open]
+        return shards
 
     def _remove_previous(self) -> None:
         (self._folder / MANIFEST).unlink(missing_ok=True)
@@ -158,13 +185,25 @@ class ShardWriter:
                 path.unlink()
 
 
+def _share(shard: int, documents: int, shards: int) -> int:
+    """How many of the documents of a split lie in one of its shards."""
+    return len(range(shard, documents, shards))
+
+
+def _partial(folder: Path, name: str) -> Path:
+    return folder / f"{name}.parquet.partial"
+
+
+def _open(folder: Path, names: Iterable[str]) -> list[_Shard]:
+    return [_Shard(folder, name) for name in names]
+
+
 class _Shard:
     """One parquet file under its temporary name."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        self.path = folder / f"{name}.parquet"
-        self.partial = folder / f"{name}.parquet.partial"
+        self.partial = _partial(folder, name)
         self._writer = pq.ParquetWriter(
             self.partial,
             SCHEMA,
@@ -198,7 +237,6 @@ class _Shard:
 
     def discard(self) -> None:
         self._writer.close()
-        self.partial.unlink(missing_ok=True)
 
     def _write_row_group(self) -> None:
         if self._rows:
@@ -255,41 +293,46 @@ def read_split(folder: Path) -> Iterator[Document]:
     """Stream a split's documents in the order in which they were written.
 
     Raises ValueError if the manifest is missing, names other shards than lie there, or counts other
-    documents than they hold.
+    documents than they hold; the shards are looked at when their turn comes.
     """
-    paths = _checked_shards(folder)
-    streams = [read_shard(path) for path in paths]
-    while streams:
-        for stream in streams:
-            document = next(stream, None)
-            if document is None:
-                return
-            yield document
+    manifest, paths = _named_shards(folder)
+    in_turn = manifest.get("shards_in_turn", len(paths))
+    for first in range(0, len(paths), in_turn):
+        for number, path in enumerate(paths[first : first + in_turn], first):
+            _check_count_of(path, number, manifest)
+        streams = [read_shard(path) for path in paths[first : first + in_turn]]
+        while documents := [document for stream in streams if (document := next(stream, None))]:
+            yield from documents
 
 
-def _checked_shards(folder: Path) -> list[Path]:
+def _named_shards(folder: Path) -> tuple[Mapping[str, Any], list[Path]]:
     manifest_path = folder / MANIFEST
     manifest = read_manifest(manifest_path)
     try:
-        expected = {f"{shard['name']}.parquet": shard["documents"] for shard in manifest["shards"]}
-        total = manifest["documents"]
+        paths = [folder / f"{shard['name']}.parquet" for shard in manifest["shards"]]
+        _ = [*(shard["documents"] for shard in manifest["shards"]), manifest["documents"]]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{manifest_path}: not the manifest of a split of documents") from error
-    present = {path.name for path in folder.glob("*.parquet")}
-    if present != expected.keys():
-        raise ValueError(
-            f"{manifest_path} names {len(expected)} shards, but its folder lacks "
-            f"{sorted(expected.keys() - present)} and has besides "
-            f"{sorted(present - expected.keys())}; make the corpus again"
+    expected, present = set(paths), set(folder.glob("*.parquet"))
+    if present != expected:
+        lacking, besides = (
+            [x.name for x in sorted(y)] for y in (expected - present, present - expected)
         )
-    for i, (name, documents) in enumerate(expected.items()):
-        with open_parquet(folder / name) as file:
-            found = file.metadata.num_rows
-        share = len(range(i, total, len(expected)))
-        if not found == documents == share:
-            raise ValueError(
-                f"{folder / name} holds {found} documents, but {manifest_path} counts {documents} "
-                f"for it and {total} in all (which makes {share} for this shard); "
-                "make the corpus again"
-            )
-    return [folder / name for name in expected]
+        raise ValueError(
+            f"{manifest_path} names {len(expected)} shards, but its folder lacks {lacking} and has "
+            f"besides {besides}; make the corpus again"
+        )
+    return manifest, paths
+
+
+def _check_count_of(path: Path, number: int, manifest: Mapping[str, Any]) -> None:
+    with open_parquet(path) as file:
+        found = file.metadata.num_rows
+    documents, total = manifest["shards"][number]["documents"], manifest["documents"]
+    share = _share(number, total, len(manifest["shards"]))
+    if not found == documents == share:
+        raise ValueError(
+            f"{path} holds {found} documents, but {path.with_name(MANIFEST)} counts {documents} "
+            f"for it and {total} in all (which makes {share} for this shard); "
+            "make the corpus again"
+        )
