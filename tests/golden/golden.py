@@ -116,6 +116,7 @@ NOT_COMPUTED = (
     r"sha256$",
     r"manifest\.json#files\.",
     r"manifest\.json#shards\.bytes$",
+    r"/teachers/.+/manifest\.json#places\.bytes$",
     r"#(bytes_on_disk|bytes_per_supervised_byte)$",
 )
 """Patterns of addresses that tell of the machine or of how files are stored."""

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -11,58 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from bld.cache import reading
-from bld.cache.gathering import write_manifest
+from bld.cache.places import map_places, write_places
 from bld.cache.reading import ByteCache, CachedSignals
-from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, table_of, write_tables
-from bld.cache.tails import TailSums
 from bld.cache.top_k import keep_most_probable
 from bld.documents.document import make_document
-from bld.documents.shards import read_shard, write_splits
+from bld.documents.shards import read_shard, read_split
 from bld.files import sha256_of, write_json
 from bld.symbols import PAD, supervised_symbols
-
-NAMES = ["00000-of-00002", "00001-of-00002"]
-SETTINGS = {"scoring": {"top_p": 0.9, "histories": "prefix"}, "reading": {}}
-
-
-def dense(document) -> tuple[np.ndarray, np.ndarray]:
-    """Random distributions of a document's symbols; a third of the symbols is impossible."""
-    random = np.random.default_rng(sum(document.id.encode()))
-    size = (len(supervised_symbols(document.segments)), 258)
-    logits = 3 * random.standard_normal(size)
-    logits[random.random(size) < 1 / 3] = -np.inf
-    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    return log_probs.astype(np.float32), random.random(size[0]).astype(np.float32)
-
-
-def write_documents(folder, documents):
-    split = SimpleNamespace(fraction=1.0, shards=2, documents=None)
-    write_splits(documents, {"train": folder}, {"train": split}, seed=0)
-
-
-def score(corpus, folder, name, mass=0.9, at_most=16, documents=None, **origin):
-    source = corpus / f"{name}.parquet"
-    rows, tails = [], TailSums()
-    for document in documents or read_shard(source):
-        kept = keep_most_probable(*dense(document), mass, at_most)
-        tails.add(dense(document)[0], kept)
-        rows.append(Row(document.id, 1 + (document.id == "long"), kept))
-    about = {
-        "documents_sha256": sha256_of(source),
-        "teacher_sha256": sha256_of(teacher_of(corpus)),
-        "step": "step",
-        "settings": SETTINGS,
-    }
-    metadata = {ORIGIN: Origin(**(about | origin)).to_json(), TAIL_SHAPE: tails.shape()}
-    write_tables(folder / f"{name}.parquet", [table_of(rows)], metadata)
-
-
-def teacher_of(corpus):
-    return corpus.parent / "teacher.json"
-
-
-def gather(folder, corpus, settings=SETTINGS):
-    write_manifest(folder, corpus, [teacher_of(corpus)], settings)
+from cache_folders import NAMES, SETTINGS, dense, gather, score, teacher_of, write_documents
 
 
 @pytest.fixture
@@ -127,7 +82,7 @@ def test_the_manifest_tells_what_the_cache_holds(cache, corpus, documents):
     found = [keep_most_probable(*dense(d), 0.9, 16) for d in documents]
     kept, lost = (np.concatenate([one[part] for one in found]) for part in (0, 4))
     supervised = [len(supervised_symbols(d.segments)) for d in documents]
-    assert manifest["format"] == 4
+    assert manifest["format"] == 5
     assert manifest["documents"] == len(documents) == 5
     assert manifest["symbols"] == sum(supervised) == sum(s["symbols"] for s in manifest["shards"])
     assert manifest["documents_in_windows"] == 1
@@ -202,7 +157,7 @@ def test_few_of_many_shards_are_open(large):
     assert sum(path.startswith(str(large[0])) for path in opened) == 1
 
 
-def test_processes_share_out_the_digests_of_shards(large, monkeypatch):
+def test_processes_share_out_the_shards_that_they_look_at(large, monkeypatch):
     monkeypatch.setattr(reading, "_check_shard", Mock())
     monkeypatch.setenv("WORLD_SIZE", "2")
     ByteCache(*large)
@@ -230,13 +185,59 @@ def flip_a_byte(path):
     [
         (truncate, r"cache/00001-of-00002\.parquet.*truncated"),
         (lambda path: path.unlink(), r"cache/00001-of-00002\.parquet: no such file"),
-        (flip_a_byte, r"00001-of-00002\.parquet is not the shard that its manifest.*score again"),
+        (flip_a_byte, r"cache/00001-of-00002\.parquet: not a whole parquet file"),
     ],
 )
-def test_a_damaged_shard_is_refused_by_name(cache, corpus, damage, message):
+def test_a_damaged_shard_is_refused_by_name(cache, corpus, documents, damage, message):
     damage(shard(cache))
     with pytest.raises(ValueError, match=message):
+        for document in documents:
+            ByteCache(cache, corpus).read(document.id)
+
+
+def test_a_shard_is_compared_with_the_record_of_its_scoring(cache, corpus):
+    def record(sha256):
+        made = {"sha256": sha256, "bytes": 0}
+        outputs = {str(shard(cache)): made, str(shard(cache, 0)): {**made, "sha256": "1" * 64}}
+        write_json(shard(cache).with_suffix(".record.json"), {"outputs": outputs})
+
+    record(sha256_of(shard(cache)))
+    gather(cache, corpus)
+    flip_a_byte(shard(cache))
+    message = r"00001-of-00002\.parquet is not what its scoring has written: expected sha256"
+    with pytest.raises(ValueError, match=message):
+        gather(cache, corpus)
+
+
+def test_gathering_reads_no_rows_of_shards_that_have_records(cache, corpus, monkeypatch):
+    before = json.loads((cache / "manifest.json").read_text())
+    for number in range(2):
+        outputs = {shard(cache, number).name: {"sha256": sha256_of(shard(cache, number))}}
+        write_json(shard(cache, number).with_suffix(".record.json"), {"outputs": outputs})
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", Mock(side_effect=AssertionError))
+    gather(cache, corpus)
+    assert json.loads((cache / "manifest.json").read_text()) == before
+
+
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.unlink()])
+def test_damaged_places_are_refused(cache, corpus, damage):
+    damage(cache / "places.arrow")
+    with pytest.raises(ValueError, match=r"places\.arrow is not the file that its manifest names"):
         ByteCache(cache, corpus)
+
+
+def test_places_of_other_documents_are_refused(cache, corpus, monkeypatch):
+    found = map_places(cache / "places.arrow")
+    for others in (found._replace(key=found.key + np.uint64(1)), found._replace(row=0 * found.row)):
+        write_places(cache / "places.arrow", others)
+        with pytest.raises(ValueError, match=r"places\.arrow is not what .*manifest\.json names"):
+            ByteCache(cache, corpus)
+    # Where another process has looked at them, what is read is compared.
+    monkeypatch.setenv("RANK", "1")
+    read = ByteCache(cache, corpus)
+    with pytest.raises(ValueError, match=r"holds document '.*' where '.*' is expected"):
+        list(map(read.read, ["first", "short", "long"]))
 
 
 @pytest.mark.parametrize("damage", [truncate, lambda path: path.unlink(), flip_a_byte])
@@ -303,8 +304,8 @@ def edit(cache, change):
     ("lie", "message"),
     [
         (
-            lambda m: m["shards"][0].update(sha256="0" * 64),
-            r"00000-of.*expected sha256 0{64}, found",
+            lambda m: m["shards"][0].update(bytes=7),
+            r"00000-of.* is not the file that its manifest names: expected 7 bytes, found",
         ),
         (
             lambda m: m["shards"].pop(),
@@ -329,9 +330,9 @@ def edit(cache, change):
         (lambda m: m.update(content_sha256="0" * 64), r"made from other documents than .*corpus"),
         (
             lambda m: m.update(format=3),
-            r"expected a byte cache of format 4, found 3; .*score again",
+            r"expected a byte cache of format 5, found 3; .*score again",
         ),
-        (lambda m: m.pop("format"), r"format 4, found one from before formats .*score again"),
+        (lambda m: m.pop("format"), r"format 5, found one from before formats .*score again"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(cache, corpus, lie, message):
@@ -350,7 +351,7 @@ def test_a_manifest_that_lies_about_how_much_is_kept_is_refused_when_it_shows(ca
 def test_a_shard_of_the_old_format_is_refused(cache, corpus):
     old = pa.table({"id": ["first"], "kept": [[1]]}).replace_schema_metadata({"key": "teacher"})
     pq.write_table(old, shard(cache))
-    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 4, found one from"):
+    with pytest.raises(ValueError, match=r"00001-of-00002\.parquet: expected .* 5, found one from"):
         gather(cache, corpus)
 
 
@@ -363,24 +364,21 @@ def test_a_cache_of_documents_that_have_changed_is_refused(cache, corpus, docume
         gather(cache, corpus)
 
 
-def test_a_document_that_changed_behind_the_back_of_its_manifest_is_refused(
-    cache, corpus, documents
-):
+def test_a_document_that_changed_behind_the_back_of_its_manifest_is_refused(corpus, documents):
     manifest = (corpus / "manifest.json").read_bytes()
     changed = [make_document("first", "text", [("text", "Another text.")]), *documents[1:]]
     write_documents(corpus, changed)
     (corpus / "manifest.json").write_bytes(manifest)
-    with pytest.raises(ValueError, match=r"00000-of-00002\.parquet was scored from other doc"):
-        ByteCache(cache, corpus)
+    with pytest.raises(ValueError, match=r"corpus: expected documents with the digest"):
+        list(read_split(corpus))
 
 
 def test_two_documents_with_one_id_are_refused(tmp_path, corpus, documents):
     write_documents(corpus, [*documents, documents[0]])
     for name in NAMES:
         score(corpus, tmp_path / "cache", name)
-    gather(tmp_path / "cache", corpus)
     with pytest.raises(ValueError, match=r"00001-of.* holds a second document 'first'"):
-        ByteCache(tmp_path / "cache", corpus)
+        gather(tmp_path / "cache", corpus)
 
 
 def test_a_cache_that_is_not_finished_is_refused(cache, corpus):

@@ -1,106 +1,76 @@
 """Gathering a byte cache: are all shards there, whole, of one teacher and of these documents? Then
-manifest.json says so, with counts over it."""
+manifest.json says so, with counts over it.
+
+No row is read: shards tell of themselves, and what they hold has the digest that the record of
+their scoring says.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from bld.cache.schema import FORMAT, Stored, StoredBytes, StoredTokens, columns_of
-from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_origin, read_metadata
+from bld.cache.figures import Figures
+from bld.cache.places import PLACES, Places, in_order, places_in, write_places
+from bld.cache.schema import FORMAT
+from bld.cache.shards import (
+    DOCUMENTS,
+    FIGURES,
+    ORIGIN,
+    TAIL_SHAPE,
+    About,
+    check_origin,
+    read_about,
+)
 from bld.cache.tails import read_shape
-from bld.documents.parquet import record_batches
-from bld.files import MANIFEST, read_manifest, sha256_of, sha256_of_all, write_json
-
-
-@dataclass
-class _Figures:
-    """What is counted over the rows of a cache."""
-
-    documents: int = 0
-    symbols: int = 0
-    documents_in_windows: int = 0
-    kept: int = 0
-    most_kept: int = 0
-    most_kept_tokens: int = 0
-    lost_mass: float = 0.0
-    largest_lost_mass: float = 0.0
-
-    def count(self, path: Path) -> tuple[int, int]:
-        """Count a shard in; returns its documents and symbols."""
-        before = self.documents, self.symbols
-        for batch in record_batches(path):  # of all columns, since reading finds damage
-            count, windows = (batch.column(name).to_numpy() for name in ("count", "windows"))
-            stored, tokens = _stored(StoredBytes, batch), _stored(StoredTokens, batch)
-            self.documents += len(count)
-            self.symbols += int(count.sum())
-            self.documents_in_windows += int((windows > 1).sum())
-            lost_mass_N, most_tokens = stored.lost_mass_N, int(tokens.kept_U.max(initial=0))
-            self.kept += int(stored.kept_N.sum())
-            self.most_kept = max(self.most_kept, int(stored.kept_N.max(initial=0)))
-            self.most_kept_tokens = max(self.most_kept_tokens, most_tokens)
-            self.lost_mass += float(lost_mass_N.sum(dtype=np.float64))
-            self.largest_lost_mass = max(self.largest_lost_mass, float(lost_mass_N.max(initial=0)))
-        return self.documents - before[0], self.symbols - before[1]
-
-    def summary(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
-        return {
-            "documents": self.documents,
-            "symbols": self.symbols,
-            "documents_in_windows": self.documents_in_windows,
-            "most_kept": self.most_kept,
-            "most_kept_tokens": self.most_kept_tokens,
-            "mean_kept": self.kept / max(1, self.symbols),
-            "mean_lost_mass": self.lost_mass / max(1, self.symbols),
-            "largest_lost_mass": self.largest_lost_mass,
-        }
-
-
-def _stored(record: type[Stored], batch: pa.RecordBatch) -> Stored:
-    """A record of the documents of a batch, end to end."""
-    columns = columns_of(record).items()
-    return record(**{f: batch.column(c.name).flatten().to_numpy() for f, c in columns})
+from bld.documents.parquet import open_parquet, record_batches
+from bld.files import MANIFEST, RECORD, read_manifest, sha256_of, sha256_of_all, write_json
 
 
 def write_manifest(
     folder: Path, corpus: Path, teacher: Sequence[Path], settings: Mapping[str, Any]
 ) -> dict[Path, str]:
     """Check that the shards in `folder` are whole, of this teacher (the manifests of its models)
-    under these settings, and of the split in `corpus`; then write manifest.json. Returns the
-    shards' digests.
+    under these settings, and of the split in `corpus`; then write where their documents are, and
+    manifest.json. Returns the shards' digests.
 
     Raises ValueError that names the shard and what does not fit.
     """
     documents = read_manifest(corpus / MANIFEST)
     sources = [read_manifest(path).get("source") for path in teacher]
     expected = {"teacher_sha256": sha256_of_all(teacher), "settings": dict(settings)}
-    figures, shards = _Figures(), []
+    figures, places, shards = Figures(), list[Places](), []
     steps: dict[str, Path] = {}
     for source in documents["shards"]:
         path = folder / f"{source['name']}.parquet"
-        step = _check_origin(path, {**expected, "documents_sha256": source["sha256"]})
+        about = read_about(path)
+        step = _check_origin(path, about, {**expected, "documents_sha256": source["sha256"]})
         steps.setdefault(step, path)
-        rows, symbols = figures.count(path)
-        if rows != source["documents"]:
+        own = _told(path, about, len(places))
+        places.append(own)
+        if len(own.key) != source["documents"]:
             raise ValueError(
-                f"{path}: expected {source['documents']} documents, found {rows}; delete it and "
-                "score again"
+                f"{path}: expected {source['documents']} documents, found {len(own.key)}; delete "
+                "it and score again"
             )
-        size = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        shards.append({"name": source["name"], "documents": rows, "symbols": symbols, **size})
+        of_shard = Figures(**json.loads(about.metadata[FIGURES]))
+        figures += of_shard
+        counts = {"documents": of_shard.documents, "symbols": of_shard.symbols}
+        size = {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        shards.append({"name": source["name"], **counts, **size})
     if len(steps) > 1:
         first, second, *_ = steps.values()
         raise ValueError(
             f"{first} and {second} were scored by two versions of the code; delete all shards in "
             f"{folder} and score again"
         )
+    all_places = in_order(places)
+    _check_ids([folder / f"{shard['name']}.parquet" for shard in shards], all_places)
+    write_places(folder / PLACES, all_places)
     on_disk, supervised = sum(shard["bytes"] for shard in shards), documents["supervised_bytes"]
     manifest = {
         "format": FORMAT,
@@ -112,18 +82,63 @@ def write_manifest(
         "teacher_sources": sources,
         "settings": expected["settings"],
         "shards": shards,
+        "places": {
+            "bytes": (folder / PLACES).stat().st_size,
+            "sha256": sha256_of(folder / PLACES),
+        },
     }
     write_json(folder / MANIFEST, manifest)
     return {folder / f"{shard['name']}.parquet": shard["sha256"] for shard in shards}
 
 
-def _check_origin(path: Path, expected: Mapping[str, Any]) -> str:
+def _check_origin(path: Path, about: About, expected: Mapping[str, Any]) -> str:
     """The step that scored a shard of the expected origin."""
-    metadata = read_metadata(path)
-    origin = json.loads(metadata[ORIGIN])
+    origin = json.loads(about.metadata[ORIGIN])
     check_origin(path, origin, expected)
     try:
-        read_shape(metadata[TAIL_SHAPE])
+        read_shape(about.metadata[TAIL_SHAPE])
     except ValueError as error:
         raise ValueError(f"{path}: {error}; delete it and score again") from error
     return str(origin["step"])
+
+
+def _told(path: Path, about: About, number: int) -> Places:
+    try:
+        return places_in(number, about.metadata[DOCUMENTS], about.rows_G)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; delete it and score again") from error
+
+
+def _digest(path: Path) -> str:
+    """The digest of a shard, which is that in the record of its scoring; without a record, as in a
+    program of the user's own, all of it is read, which finds damage too."""
+    found, record = sha256_of(path), path.with_suffix(RECORD)
+    if not record.exists():
+        for _ in record_batches(path):
+            pass
+        return found
+    outputs = json.loads(record.read_text(encoding="utf-8"))["outputs"].items()
+    expected = [made["sha256"] for name, made in outputs if Path(name).name == path.name]
+    if expected != [found]:
+        raise ValueError(
+            f"{path} is not what its scoring has written: expected sha256 {', '.join(expected)} as "
+            f"{record} says, found {found}; delete both and score again"
+        )
+    return found
+
+
+def _check_ids(paths: Sequence[Path], places: Places) -> None:
+    (same,) = np.nonzero(places.key[1:] == places.key[:-1])
+    for number in same.tolist():
+        first, second = (_id(paths, places, x) for x in (number, number + 1))
+        raise ValueError(
+            f"{paths[places.shard[number + 1]]} holds a second document {second!r}, beside "
+            f"{first!r} in {paths[places.shard[number]]}; give the documents of the corpus ids of "
+            "their own and score again"
+        )
+
+
+def _id(paths: Sequence[Path], places: Places, number: int) -> str:
+    with open_parquet(paths[places.shard[number]]) as file:
+        ids = file.read_row_group(int(places.group[number]), columns=["id"]).column("id")
+    return str(ids[int(places.row[number])].as_py())

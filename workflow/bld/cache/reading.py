@@ -1,12 +1,14 @@
 """The byte cache: the teacher's byte distributions on disk, once for every student, and with them,
 if the scoring was asked for them, the scores of its own tokens.
 
-Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest. Files
-are mapped, not loaded: in memory are only the places of the documents and the row groups that were
-read last, and open are the shards that were, so many processes can read one cache of many shards.
-The digests of the shards are shared out between the processes of a training.
+Parquet shards beside those of the corpus (see `schema` for their columns), with a manifest and the
+places of the documents (see `places`). Files are mapped, not loaded: in memory are only the row
+groups that were read last, and open are the shards that were, so many processes can read one cache
+of many shards. Gathering has compared the shards' digests; what is opened is known by its size and
+by what it tells of itself, which the processes of a training share out, and pages by their
+checksums when they are read.
 
-Shape letters: D documents, N supervised symbols of a document, S symbols, K symbols kept at most.
+Shape letters: N supervised symbols of a document, S symbols, K symbols kept at most.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from bld.cache.places import PLACES, Places, map_places
 from bld.cache.schema import Stored, StoredBytes, StoredTokens, columns_of
-from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_format, check_origin, read_metadata
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_format, check_origin, read_about
 from bld.cache.tails import read_shape, spread_tails
 from bld.cache.top_k import Signal, padded, padded_tokens
-from bld.documents.parquet import open_parquet, record_batches
+from bld.documents.parquet import damage_told, open_parquet
 from bld.files import MANIFEST, read_manifest, sha256_of
 
 ROW_GROUPS_IN_MEMORY = 32
@@ -54,44 +56,34 @@ class ByteCache:
         self.most_kept: int = manifest["most_kept"]
         self.most_kept_tokens: int = manifest["most_kept_tokens"]
         self._paths = [folder / f"{shard['name']}.parquet" for shard in manifest["shards"]]
-        self._open = lru_cache(open_shards)(partial(pq.ParquetFile, memory_map=True))
-        self._number: dict[str, int] = {}
-        places = [np.zeros((0, 4), np.int32)]
+        self._open = lru_cache(open_shards)(partial(open_parquet, memory_map=True))
         rank, processes = (int(os.environ.get(x, y)) for x, y in (("RANK", 0), ("WORLD_SIZE", 1)))
-        for index, shard in enumerate(manifest["shards"]):
-            if index % processes == rank:
-                _check_shard(self._paths[index], shard, manifest, corpus)
-            places.append(self._index(index))
-            _check_counts(folder, shard, places[-1], f"of shard {shard['name']}")
-        # Shard, row group, row in it and number of symbols.
-        self._places_D4 = np.concatenate(places)
-        _check_counts(folder, manifest, self._places_D4, "in all")
+        _check_size(folder / PLACES, manifest["places"]["bytes"])
+        if rank == 0 and sha256_of(folder / PLACES) != manifest["places"]["sha256"]:
+            raise ValueError(
+                f"{folder / PLACES} is not what {folder / MANIFEST} names; delete both and gather "
+                "again"
+            )
+        self._places = map_places(folder / PLACES)
+        _check_counts(folder, manifest, self._places)
+        documents = read_manifest(corpus / MANIFEST)["shards"]
+        for index in range(rank, len(self._paths), processes):
+            shard = manifest["shards"][index]
+            of_these = {**manifest, "documents_sha256": documents[index]["sha256"]}
+            _check_shard(self._paths[index], shard, of_these)
         self._rows = lru_cache(2 * row_groups_in_memory)(self._decode)
         self._log_shape = lru_cache(row_groups_in_memory)(self._read_log_shape)
 
-    def _index(self, shard: int) -> np.ndarray:
-        """The places of a shard's documents."""
-        path = self._paths[shard]
-        with open_parquet(path) as file:
-            rows_G = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
-        group_D = np.repeat(np.arange(len(rows_G)), rows_G)
-        row_D = np.arange(len(group_D)) - np.repeat(np.cumsum([0, *rows_G])[:-1], rows_G)
-        symbols = [np.zeros(0, np.int32)]
-        for batch in record_batches(path, columns=["id", "count"]):
-            for document in batch.column("id").to_pylist():
-                if document in self._number:
-                    raise ValueError(
-                        f"{path} holds a second document {document!r}; give the documents of "
-                        "the corpus ids of their own and score again"
-                    )
-                self._number[document] = len(self._number)
-            symbols.append(batch.column("count").to_numpy())
-        shard_D = np.full(len(group_D), shard)
-        return np.stack([shard_D, group_D, row_D, np.concatenate(symbols)], axis=1, dtype=np.int32)
+    def symbols(self, documents: Sequence[str]) -> np.ndarray:
+        """How many distributions each of the documents has, -1 for those that are not there."""
+        found = self._places.find(documents)
+        return np.where(found < 0, -1, self._places.symbols[found])
 
-    def symbols(self, document: str) -> int:
-        """How many distributions a document has."""
-        return int(self._places_D4[self._number[document], 3])
+    def _number(self, document: str) -> int:
+        (number,) = self._places.find([document]).tolist()
+        if number < 0:
+            raise KeyError(document)
+        return int(number)
 
     def read(self, document: str) -> StoredBytes:
         """The distributions of a document."""
@@ -115,32 +107,38 @@ class ByteCache:
             )
 
     def _stored(self, record: type[Stored], document: str) -> Stored:
-        """A record of a document, from the row group that it is in."""
-        shard, group, row, _ = self._places_D4[self._number[document]].tolist()
-        columns = columns_of(record).items()
-        rows = self._rows(tuple(column.name for _, column in columns), shard, group)
-        return record(
-            **{
-                f: rows.column(c.name)[row].values.to_numpy(zero_copy_only=False)
-                for f, c in columns
-            }
-        )
+        """A record of a document."""
+        columns = columns_of(record)
+        values = self._values(document, *(column.name for column in columns.values()))
+        return record(**dict(zip(columns, values, strict=True)))
+
+    def _values(self, document: str, *columns: str) -> list[np.ndarray]:
+        """Columns of a document, from the row group that it is in."""
+        number, places = self._number(document), self._places
+        shard, group, row = (int(x[number]) for x in (places.shard, places.group, places.row))
+        rows = self._rows(("id", *columns), shard, group)
+        if (found := rows.column("id")[row].as_py()) != document:
+            raise ValueError(
+                f"{self._paths[shard]} holds document {found!r} where {document!r} is expected as "
+                f"{self.folder / PLACES} says; delete the manifest and gather again"
+            )
+        return [rows.column(x)[row].values.to_numpy(zero_copy_only=False) for x in columns]
 
     def read_dense(self, document: str) -> np.ndarray:
         """Normalised log-probabilities [N, S] of all symbols: what is not stored is spread as
         the teacher's tails are on average."""
-        shard = int(self._places_D4[self._number[document], 0])
+        shard = int(self._places.shard[self._number(document)])
         return spread_tails(self.read(document), self._log_shape(shard))
 
     def _decode(self, columns: Sequence[str], shard: int, group: int) -> pa.RecordBatch:
-        table = self._open(self._paths[shard]).read_row_group(
-            group, columns=columns, use_threads=False
-        )
+        file = self._open(self._paths[shard])
+        with damage_told(self._paths[shard]):
+            table = file.read_row_group(group, columns=list(columns), use_threads=False)
         (rows,) = table.combine_chunks().to_batches()
         return rows
 
     def _read_log_shape(self, shard: int) -> np.ndarray:
-        return read_shape(read_metadata(self._paths[shard])[TAIL_SHAPE])
+        return read_shape(read_about(self._paths[shard]).metadata[TAIL_SHAPE])
 
 
 def _check_content(folder: Path, manifest: Mapping[str, Any], corpus: Path) -> None:
@@ -159,30 +157,42 @@ def _check_content(folder: Path, manifest: Mapping[str, Any], corpus: Path) -> N
         )
 
 
-def _check_shard(
-    path: Path, shard: Mapping[str, Any], manifest: Mapping[str, Any], corpus: Path
-) -> None:
-    open_parquet(path).close()
-    if (found := sha256_of(path)) != shard["sha256"]:
+def _check_shard(path: Path, shard: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    about = read_about(path)
+    _check_size(path, shard["bytes"])
+    check_origin(path, json.loads(about.metadata[ORIGIN]), expected)
+    if (found := sum(about.rows_G)) != shard["documents"]:
         raise ValueError(
-            f"{path} is not the shard that its manifest names: expected sha256 {shard['sha256']}, "
-            f"found {found}; delete both and score again"
+            f"{path.parent / MANIFEST} counts {shard['documents']} documents of shard "
+            f"{shard['name']}, but {found} are there; delete the manifest and gather again"
         )
-    documents = sha256_of(corpus / path.name)
-    origin = json.loads(read_metadata(path)[ORIGIN])
-    check_origin(path, origin, {**manifest, "documents_sha256": documents})
 
 
-def _check_counts(
-    folder: Path, counted: Mapping[str, Any], places_D4: np.ndarray, what: str
-) -> None:
-    held = {"documents": len(places_D4), "symbols": int(places_D4[:, 3].sum(dtype=np.int64))}
-    for name, count in held.items():
-        if counted[name] != count:
-            raise ValueError(
-                f"{folder / MANIFEST} counts {counted[name]} {name} {what}, but {count} are there; "
-                "delete the manifest and gather again"
-            )
+def _check_size(path: Path, expected: int) -> None:
+    found = path.stat().st_size if path.exists() else "no such file"
+    if found != expected:
+        raise ValueError(
+            f"{path} is not the file that its manifest names: expected {expected} bytes, found "
+            f"{found}; delete both and make them again"
+        )
+
+
+def _check_counts(folder: Path, manifest: Mapping[str, Any], places: Places) -> None:
+    shards = len(manifest["shards"])
+    documents = np.bincount(places.shard, minlength=shards)
+    symbols = np.bincount(places.shard, places.symbols, shards)  # float64, exact to 2^53
+    counted = [
+        (f"of shard {shard['name']}", shard, int(documents[i]), int(symbols[i]))
+        for i, shard in enumerate(manifest["shards"])
+    ]
+    counted.append(("in all", manifest, int(documents.sum()), int(symbols.sum())))
+    for what, told, *held in counted:
+        for name, count in zip(("documents", "symbols"), held, strict=True):
+            if told[name] != count:
+                raise ValueError(
+                    f"{folder / MANIFEST} counts {told[name]} {name} {what}, but {count} are "
+                    "there; delete the manifest and gather again"
+                )
 
 
 class CachedSignals:
@@ -194,15 +204,16 @@ class CachedSignals:
 
     def __init__(self, cache: ByteCache, ids: Sequence[str], symbols: Sequence[int]) -> None:
         self._cache, self._ids = cache, ids
-        for document, expected in zip(ids, symbols, strict=True):
-            try:
-                found = cache.symbols(document)
-            except KeyError:
+        expected_D, found_D = np.asarray(symbols, np.int64), cache.symbols(ids)
+        for number in np.flatnonzero(found_D != expected_D).tolist():
+            document, found = ids[number], int(found_D[number])
+            if found < 0:
                 raise ValueError(
                     f"document {document!r} is not in the byte cache in {cache.folder}; score the "
                     "teacher on these documents"
-                ) from None
-            check_count(document, expected, found, f"byte cache in {cache.folder}")
+                )
+            where = f"byte cache in {cache.folder}"
+            check_count(document, int(expected_D[number]), found, where)
 
     def read(self, documents: Sequence[int]) -> list[Signal]:
         """The signal of each document."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from bld.symbols import PAD
 
-FORMAT = 4
-"""To be raised with every change of what a column means."""
+FORMAT = 5
+"""To be raised with every change of what a column means, or of what a shard tells of itself."""
 
 EXPONENT_BITS = 5  # of a float16, beside its sign
 LOG_PROB_MANTISSA = 5

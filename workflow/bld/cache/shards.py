@@ -7,7 +7,9 @@ document id and symbol number alone, so one cache serves every tokenizer. Row gr
 because a document is read by decoding its row group. Bytes of one significance are stored together
 (BYTE_STREAM_SPLIT), which halves what zstd makes of symbols and log-probabilities.
 
-The file says what it was scored from, and how the mass that it does not store is spread.
+The file says what it was scored from, how the mass that it does not store is spread, and, so that
+a cache is gathered and opened without reading rows, what is counted over them and which documents
+they are of.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bld.cache.figures import Figures
+from bld.cache.places import told
 from bld.cache.schema import FORMAT, RECORDS, StoredBytes, StoredTokens, columns_of, nothing_stored
 from bld.documents.parquet import open_parquet
 
@@ -51,6 +55,7 @@ SCHEMA = pa.schema(
     ]
 )
 ORIGIN, TAIL_SHAPE = "origin", "tail_shape"
+FIGURES, DOCUMENTS = "figures", "documents"
 OTHERS = {
     "documents_sha256": "from other documents",
     "teacher_sha256": "by another teacher",
@@ -116,11 +121,17 @@ def write_tables(path: Path, tables: Iterable[pa.Table], metadata: Mapping[str, 
     encodings = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in LISTS}
     options = {"compression": "zstd", "compression_level": 6, "column_encoding": encodings}
     options |= {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+    figures, ids, symbols = Figures(), list[str](), list[int]()
     with _appearing(path) as file, pq.ParquetWriter(file, SCHEMA, **options) as writer:
         for table in tables:
             for group in _row_groups(table):
                 writer.write_table(group)
-        writer.add_key_value_metadata(metadata)
+            for batch in table.to_batches():
+                figures.count(batch)
+            ids += table.column("id").to_pylist()
+            symbols += table.column("count").to_pylist()
+        about = {FIGURES: figures.to_json(), DOCUMENTS: told(ids, symbols)}
+        writer.add_key_value_metadata({**metadata, **about})
 
 
 def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
@@ -166,13 +177,21 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a shard.
+class About(NamedTuple):
+    """What a shard tells of itself: its metadata by key, and the rows of its row groups."""
+
+    metadata: Mapping[str, str]
+    rows_G: Sequence[int]
+
+
+def read_about(path: Path) -> About:
+    """What a shard tells of itself, without reading its rows.
 
     Raises ValueError if it is no whole parquet file, or of another format.
     """
     with open_parquet(path) as file:
         found = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
+        rows_G = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         columns = file.schema_arrow.names
     check_format(path, json.loads(found.get(ORIGIN, "{}")))
     if columns != SCHEMA.names:
@@ -180,7 +199,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             f"{path}: expected the columns {SCHEMA.names}, found {columns}; delete it and score "
             "again"
         )
-    return found
+    return About(found, rows_G)
 
 
 def check_format(path: Path, found: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, read_metadata, table_of, write_tables
+from bld.cache.shards import ORIGIN, TAIL_SHAPE, Origin, Row, read_about, table_of, write_tables
 from bld.cache.tails import TailSums
 from bld.cache.top_k import keep_most_probable, keep_tokens
 from bld.documents.document import Document
@@ -88,7 +88,7 @@ def score_shard(
 
 def _is_of(path: Path, origin: Origin) -> bool:
     try:
-        return path.exists() and read_metadata(path)[ORIGIN] == origin.to_json()
+        return path.exists() and read_about(path).metadata[ORIGIN] == origin.to_json()
     except ValueError:
         return False
 

@@ -293,16 +293,25 @@ def read_split(folder: Path) -> Iterator[Document]:
     """Stream a split's documents in the order in which they were written.
 
     Raises ValueError if the manifest is missing, names other shards than lie there, or counts other
-    documents than they hold; the shards are looked at when their turn comes.
+    documents than they hold; the shards are looked at when their turn comes. At the end, if what
+    was read has not the digest in the manifest.
     """
     manifest, paths = _named_shards(folder)
+    digest = hashlib.sha256()
     in_turn = manifest.get("shards_in_turn", len(paths))
     for first in range(0, len(paths), in_turn):
         for number, path in enumerate(paths[first : first + in_turn], first):
             _check_count_of(path, number, manifest)
         streams = [read_shard(path) for path in paths[first : first + in_turn]]
         while documents := [document for stream in streams if (document := next(stream, None))]:
-            yield from documents
+            for document in documents:
+                digest.update(_framed(document))
+                yield document
+    if (found := digest.hexdigest()) != manifest["content_sha256"]:
+        raise ValueError(
+            f"{folder}: expected documents with the digest {manifest['content_sha256']} as "
+            f"{MANIFEST} says, found {found}; make the corpus again"
+        )
 
 
 def _named_shards(folder: Path) -> tuple[Mapping[str, Any], list[Path]]:
