@@ -41,6 +41,7 @@ rule all:
     localrule: True
 
 
+share_jobs(workflow)
 use_executors(workflow)
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, PACKAGE)
 
 from bld.config.checks import ConfigError, read_settings
 from bld.pipeline.executors import use_executors
+from bld.pipeline.grouping import share_jobs
 from bld.pipeline.hooks import report_so_far, stale_step
 from bld.pipeline.steps import Steps, files
 from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of

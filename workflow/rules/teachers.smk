@@ -1,5 +1,6 @@
-# The teacher's byte distributions: one job per shard, then one that checks and counts, and what
-# they are worth. No {run} in the names: runs share them.
+# The teacher's byte distributions: one job per shard, or for several (`shards_per_job`, see
+# bld/pipeline/grouping.py), then one that checks and counts, and what they are worth. No {run} in
+# the names: runs share them.
 
 
 rule score_teacher:
@@ -18,11 +19,12 @@ rule score_teacher:
     threads: 8
     resources:
         gpu=1,
+        shards_per_job=1,
     params:
         stage="score_teacher",
         step=STEPS.score_teacher,
         files=files,
-        name="score_teacher/{teacher}/{corpus}/{split}/{shard}",
+        name="score_teacher/{teacher}/{corpus}/{split}",
     shell:
         SCORE
 

@@ -1,10 +1,12 @@
 """Scoring is killed, and goes on: the shard must be the one of a run that was left alone."""
 
 import fcntl
+import json
 import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -277,11 +279,12 @@ class Job:
     """Processes that score one shard."""
 
     def __init__(self, inputs, folder):
-        self.shard, self.checkpoints = folder / "cache/00000-of-00001.parquet", folder / "parts"
+        self.shard = folder / "cache/00000-of-00001.parquet"
+        self.checkpoints = folder / "parts/00000-of-00001"
         self.log = folder / "log"
         named = {name: inputs[name] for name in ("documents", "teacher")}
         files = files_line(named, {"shard": self.shard})
-        flags = ["--step", inputs["step"], "--files", files, "--checkpoints", str(self.checkpoints)]
+        flags = ["--step", inputs["step"], "--files", files, "--checkpoints", str(folder / "parts")]
         self.command = [sys.executable, "-m", "bld.stages.score_teacher", *flags]
 
     def launch(self):
@@ -337,6 +340,47 @@ def test_a_run_that_is_killed_three_times_ends_in_the_same_bytes(inputs, alone, 
 @pytest.mark.long
 def test_a_run_that_is_killed_twenty_times_ends_in_the_same_bytes(inputs, alone, tmp_path):
     assert max(kill_at_random_moments(Job(inputs, tmp_path), 20, 2, *alone)) > 0
+
+
+def test_a_job_of_several_shards_goes_on_with_the_shard_that_it_was_at(inputs, tmp_path):
+    corpus, names = tmp_path / "corpus", [f"0000{number}-of-00003" for number in range(3)]
+    split = SimpleNamespace(fraction=1.0, shards=3, documents=None)
+    write_splits(some_documents(900, 6), {"train": corpus}, {"train": split}, seed=0)
+    of_these = {**inputs, "documents": corpus / "manifest.json"}
+
+    def job(where, shards):
+        made = Job(of_these, tmp_path / where)
+        paths = [made.shard.with_name(f"{name}.parquet") for name in shards]
+        records = [str(path.with_suffix(".record.json")) for path in paths]
+        named = {name: of_these[name] for name in ("documents", "teacher")}
+        files = files_line(named, {"shard": paths, "record": records})
+        made.command[made.command.index("--files") + 1] = files
+        return made, paths
+
+    def was_killed(process, until):
+        while process.poll() is None and not until():
+            time.sleep(0.01)
+        process.kill()
+        return process.wait() == -signal.SIGKILL
+
+    for where in ("one", "three"):
+        (tmp_path / where).mkdir()
+    one, alone = job("one", names[1:2])
+    assert one.launch().wait() == 0, one.log.read_text()
+    three, paths = job("three", names)
+    parts = three.checkpoints.with_name(names[1])
+    assert was_killed(three.launch(), lambda: len(list(parts.rglob("*.parquet"))) > 0)
+    # As Snakemake does after a job that failed.
+    for path in paths:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".record.json").unlink(missing_ok=True)
+    assert three.launch().wait() == 0
+    log = three.log.read_text()
+    assert sha256_of(paths[1]) == sha256_of(alone[0])
+    assert log.count("scored before") == 1 and log.count("0 of them from an interrupted run") == 1
+    records = [json.loads(path.with_suffix(".record.json").read_text()) for path in paths]
+    assert [[*record["outputs"]] for record in records] == [[str(path)] for path in paths]
+    assert [len(record["attempts"]) for record in records] == [2, 2, 1]
 
 
 def test_two_scorers_of_one_shard_at_once_do_no_harm(inputs, alone, tmp_path):

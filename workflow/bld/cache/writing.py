@@ -66,7 +66,7 @@ def score_shard(
     again for a shard that was finished since.
     """
     finished = checkpoints.with_name(shard.name)
-    if _is_of(finished, origin):
+    if is_finished(shard, origin, checkpoints):
         print(f"scored before with the same settings, code and inputs: taken from {finished}")
         hard_link(finished, shard)
         return
@@ -86,7 +86,9 @@ def score_shard(
         hard_link(shard, finished)
 
 
-def _is_of(path: Path, origin: Origin) -> bool:
+def is_finished(shard: Path, origin: Origin, checkpoints: Path) -> bool:
+    """Whether `score_shard` has written this shard before, of the same origin."""
+    path = checkpoints.with_name(shard.name)
     try:
         return path.exists() and read_about(path).metadata[ORIGIN] == origin.to_json()
     except ValueError:

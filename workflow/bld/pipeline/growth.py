@@ -77,7 +77,10 @@ def _not_enough(rule: Rule, name: str, wildcards: Any) -> int | None:
 def attempts_of(job: Any) -> Attempts | None:
     """Those of a job of Snakemake's; None if its rule leaves no record."""
     record = job.output.get(RECORD)
-    return Attempts(Path(record), parse_step(job.params[STEP]).identity) if record else None
+    if not record:
+        return None
+    first = record if isinstance(record, str) else record[0]
+    return Attempts(Path(first), parse_step(job.params[STEP]).identity)
 
 
 def asked_by(job: Any) -> Mapping[str, int]:

@@ -170,6 +170,7 @@ class Recorder:
         if not self._path:
             return
         self._clock = time.monotonic()
+        self._finished: Record | None = None
         self._step, self._log = step, log
         self._module = f"bld.stages.{stage}"
         self._made = list(outputs)
@@ -219,10 +220,16 @@ class Recorder:
         if self._path:
             self._attempts.write(Event.STOPPED, job=_job())
 
+    def finish(self) -> None:
+        """What it is a record of has ended well, though the job goes on to something else."""
+        if self._path:
+            self._finished = self._content()
+
     def write(self) -> None:
         """Write the record of a step that has ended well; once."""
         if self._path:
-            write_json(self._path, self._content().model_dump(mode="json"))
+            content = self._finished or self._content()
+            write_json(self._path, content.model_dump(mode="json"))
             self.was_put_back()
 
     def was_put_back(self) -> None:

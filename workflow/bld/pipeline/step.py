@@ -83,6 +83,8 @@ File = Annotated[Path, BeforeValidator(_single)]
 """A file, or the manifest of a folder that is not checked."""
 Folder = Annotated[Path, BeforeValidator(_single), AfterValidator(whole_folder)]
 """The folder of a manifest, found whole."""
+Listed = Annotated[list[Path], BeforeValidator(lambda x: x if isinstance(x, list) else [x])]
+"""One file or several."""
 OptionalFile = Annotated[Path | None, BeforeValidator(_single)]
 OptionalFolder = Annotated[
     Annotated[Path, AfterValidator(whole_folder)] | None, BeforeValidator(_single)
@@ -97,7 +99,9 @@ O = TypeVar("O", bound=Files)  # noqa: E741
 class Step(Generic[S, I, O]):
     """What a stage is given: settings, inputs and outputs as it declares them; the digests of its
     line and of its code; the record of what it does; and, of a stage that may be interrupted, the
-    folder of its checkpoints and the minutes of its job and between checkpoints."""
+    folder of its checkpoints and the minutes of its job and between checkpoints. Where each output
+    has a record of its own, `record` is that of the first, and `record_of` begins that of another,
+    by its number."""
 
     settings: S
     inputs: I
@@ -105,6 +109,7 @@ class Step(Generic[S, I, O]):
     identity: str
     code: str
     record: Recorder
+    record_of: Callable[[int], Recorder]
     checkpoints: Path
     runtime: float
     checkpoint_minutes: float
@@ -135,7 +140,8 @@ def stage(
         add_options(parser)
     arguments = parser.parse_args()
     line, files = arguments.step, arguments.files
-    record = files["outputs"].pop(RECORD, None)
+    records = files["outputs"].pop(RECORD, None)
+    records = records if isinstance(records, list) else [records]
     try:
         parts = (
             settings.model_validate(line.settings),
@@ -145,17 +151,24 @@ def stage(
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in error.errors())
         raise SystemExit("\n".join(problems)) from None
-    recorder = Recorder(
-        record and Path(record),
-        Path(sys.argv[0]).stem,
-        line,
-        arguments.log,
-        _paths(inputs, files["inputs"]),
-        [path for path in _paths(outputs, files["outputs"]) if path],
-    )
+    made = [path for path in _paths(outputs, files["outputs"]) if path]
+
+    def record_of(number: int) -> Recorder:
+        record = records[number]
+        return Recorder(
+            record and Path(record),
+            Path(sys.argv[0]).stem,
+            line,
+            arguments.log,
+            _paths(inputs, files["inputs"]),
+            made if len(records) == 1 else [made[number]],
+        )
+
+    recorder = record_of(0)
     limits = arguments.runtime, arguments.checkpoint_minutes
+    recorders = recorder, record_of
     yield Step(
-        *parts, line.identity, line.code, recorder, arguments.checkpoints, *limits, arguments
+        *parts, line.identity, line.code, *recorders, arguments.checkpoints, *limits, arguments
     )
     recorder.write()
 

@@ -1,19 +1,24 @@
-"""Score one shard of documents: the teacher's byte distributions into the byte cache."""
+"""Score shards of documents: the teacher's byte distributions into the byte cache.
+
+Each shard has its record, its checkpoints and its finished file; the teacher is read once for all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
+from itertools import chain
+from pathlib import Path
 
 from bld.cache.shards import Origin
-from bld.cache.writing import ScoredPart, score_part, score_shard
+from bld.cache.writing import ScoredPart, is_finished, score_part, score_shard
 from bld.documents.document import Document
 from bld.documents.shards import checked_digest, read_shard
 from bld.files import MANIFEST, sha256_of_all
 from bld.models import memory_explained
-from bld.pipeline.step import File, Files, Folder, stage
+from bld.pipeline.step import File, Files, Folder, Listed, stage
 from bld.pipeline.step_settings import ScoreTeacher
-from bld.scoring.averaging import check_documents, open_models
+from bld.scoring.averaging import Scorer, check_documents, open_models
 from bld.scoring.scorer import open_teacher
 
 
@@ -23,37 +28,59 @@ class Inputs(Files):
 
 
 class Outputs(Files):
-    shard: File
+    """One shard, or several, each with its record."""
+
+    shard: Listed
 
 
 @memory_explained(
     "lower `batch_tokens` or `window` of the teacher, or let it run in `precision: bf16`"
 )
 def main() -> None:
-    """Write the shard of the cache that belongs to a shard of documents."""
+    """Write the shards of the cache that belong to shards of documents."""
     with stage(ScoreTeacher, Inputs, Outputs) as step:
-        shard, scoring = step.outputs.shard, step.settings.scoring
-        documents = step.inputs.documents.with_name(shard.name)
-        documents_sha256 = checked_digest(documents)
-        step.record.knows({documents: documents_sha256})
-        read_as = step.settings.rendering, step.settings.average
-        check_documents(step.inputs.teacher, step.settings.rendering, read_shard(documents))
-        open_one = partial(open_teacher, scoring=scoring)
-        scorer = open_models(step.inputs.teacher, *read_as, open_one)
-        for note in scorer.notes:
-            print(f"teacher: {note}")
+        shards, scoring = step.outputs.shard, step.settings.scoring
+        documents = [step.inputs.documents.with_name(shard.name) for shard in shards]
+        teacher_sha256 = sha256_of_all(folder / MANIFEST for folder in step.inputs.teacher)
+
+        def origin_of(path: Path) -> Origin:
+            settings = step.settings.dump()
+            return Origin(checked_digest(path), teacher_sha256, step.identity, settings)
+
+        origins = [origin_of(path) for path in documents]
+        checkpoints = [step.checkpoints / shard.stem for shard in shards]
+        jobs = list(zip(shards, documents, origins, checkpoints, strict=True))
+        unscored = [
+            source for shard, source, origin, parts in jobs if not is_finished(shard, origin, parts)
+        ]
+        if unscored:
+            texts = chain.from_iterable(map(read_shard, unscored))
+            check_documents(step.inputs.teacher, step.settings.rendering, texts)
+
+        @cache
+        def scorer() -> Scorer:
+            read_as = step.settings.rendering, step.settings.average
+            open_one = partial(open_teacher, scoring=scoring)
+            opened = open_models(step.inputs.teacher, *read_as, open_one)
+            for note in opened.notes:
+                print(f"teacher: {note}")
+            return opened
 
         def score(part: Sequence[Document]) -> ScoredPart:
-            found = scorer.distributions(part)
+            found = scorer().distributions(part)
             return score_part(found, scoring.top_p, scoring.top_k_symbols)
 
-        origin = Origin(
-            documents_sha256=documents_sha256,
-            teacher_sha256=sha256_of_all(folder / MANIFEST for folder in step.inputs.teacher),
-            step=step.identity,
-            settings=step.settings.dump(),
-        )
-        score_shard(shard, documents, origin, step.checkpoints, score, step.record.saved)
+        for number, (shard, source, origin, parts) in enumerate(jobs):
+            record = step.record if number == 0 else step.record_of(number)
+            record.knows({source: origin.documents_sha256})
+            if len(jobs) > 1:
+                print(f"{shard}: {number + 1} of {len(jobs)}")
+            score_shard(shard, source, origin, parts, score, step.record.saved)
+            # The first record is the job's own: until the last shard it tells of attempts.
+            if number == 0:
+                record.finish()
+            else:
+                record.write()
 
 
 if __name__ == "__main__":

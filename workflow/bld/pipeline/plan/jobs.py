@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bld.config.settings import Settings
+from bld.pipeline.grouping import SHARDS_PER_JOB
 from bld.pipeline.plan.memory import Memory
 from bld.pipeline.step_settings import Plan as PlanSettings
 from bld.pipeline.steps import step
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
     from snakemake.rules import Rule
     from snakemake.workflow import Workflow
 
-RESOURCES = ("runtime", "gpu", "nodes", "mem_mb")
+RESOURCES = ("runtime", "gpu", "nodes", "mem_mb", SHARDS_PER_JOB)
 MINUTES_PER_HOUR = 60
 
 
 class Limits(NamedTuple):
     """What a job may use: `runtime`, minutes, 0 for no limit; `mem_mb`, 0 where nothing is said;
-    GPUs and nodes."""
+    GPUs and nodes; how many shards a job scores."""
 
     runtime: float
     mem_mb: float
     gpus: int
     nodes: int
+    shards_per_job: int = 1
 
     @property
     def processes(self) -> int:
@@ -43,6 +45,7 @@ def limits_of(resources: Mapping[str, float]) -> Limits:
         mem_mb=resources.get("mem_mb", 0),
         gpus=int(resources.get("gpu", 0)),
         nodes=int(resources.get("nodes", 1)),
+        shards_per_job=int(resources.get(SHARDS_PER_JOB, 1)),
     )
 
 

@@ -110,7 +110,7 @@ class CostInputs(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringJob(Job):
-    """The shards of a split, one job each."""
+    """The shards of a split, one or several to a job."""
 
     teacher: str
     corpus: str
@@ -130,14 +130,16 @@ def scoring_job(inputs: CostInputs, name: str, corpus: str, split: str) -> Scori
     flops = tokens * sum(flops_per_token(shape, teacher, context) for shape in shapes)
     per_byte = cache_bytes_per_byte(teacher.top_k_symbols)
     per_byte += cache_bytes_per_token(teacher.top_k_tokens) * tokens / amount.content
+    limits = inputs.limits["score_teacher"][name]
+    jobs = math.ceil(amount.shards / limits.shards_per_job)
     return ScoringJob(
         rule="score_teacher",
         target=f"{name} {corpus} {split}",
-        gpu_hours=settings.plan.gpu_hours(flops, teacher.precision) / amount.shards,
+        gpu_hours=settings.plan.gpu_hours(flops, teacher.precision) / jobs,
         memory=scoring_memory(shapes, teacher),
-        limits=inputs.limits["score_teacher"][name],
+        limits=limits,
         start_minutes=settings.plan.job_minutes,
-        count=amount.shards,
+        count=jobs,
         teacher=name,
         corpus=corpus,
         split=split,
