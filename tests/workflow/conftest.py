@@ -8,10 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+
+from hub_mirror import COMMIT, TOKEN, Mirror
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,3 +201,28 @@ def rules(no_network):
     command = [sys.executable, Path(__file__).parent / "list_rules.py", ROOT]
     done = subprocess.run(command, env=no_network, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def mirror():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.served, server.refusal, server.tokens = {}, None, set()
+    server.commits, server.branches = {COMMIT}, {"main": COMMIT}
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def offline(no_network):
+    """The environment of processes that find the package, and no network but this machine's."""
+    return no_network | {"PYTHONPATH": f"{ROOT / 'workflow'}:{no_network['PYTHONPATH']}"}
+
+
+@pytest.fixture
+def online(mirror, offline, tmp_path):
+    """The environment of somebody who has an account of the hub and a mirror of it."""
+    hub = {"HF_ENDPOINT": mirror.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+    return offline | hub | {"HF_HUB_DISABLE_TELEMETRY": "1"}

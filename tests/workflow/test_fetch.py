@@ -3,108 +3,17 @@ its own client asks, and from folders on disk."""
 
 import hashlib
 import json
-import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bld.hub import fetch, licence_of
 from bld.pipeline.step import files_line, step_line
-from bld.tokenization.scratch import pure_bytes
+from hub_mirror import COMMIT, FILES, LARGE, TOKEN
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_thisIsASecret"
-CARD = "---\nlicense: other\nlicense_name: llama3.2\nlicense_link: LICENSE.txt\n---\n# A model\n"
-FILES = {
-    "README.md": CARD.encode(),
-    "LICENSE.txt": b"You may.",
-    "config.json": b'{"model_type": "llama"}',
-    "model.safetensors": bytes(range(256)) * 8,
-    "tokenizer.json": pure_bytes().to_str().encode(),
-    "original/weights.pth": b"not asked for",
-}
-LARGE = "model.safetensors"
-
-
-class Mirror(BaseHTTPRequestHandler):
-    """What the client asks of a hub: the files of a commit with their digests, and each file's head
-    and body."""
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
-
-    def answer(self):
-        mirror = self.server
-        mirror.tokens.add(self.headers["Authorization"])
-        path = re.sub("^/(api/models/|api/datasets/|datasets/)?", "", self.path.split("?")[0])
-        owner, name, what, commit, *rest = path.split("/")
-        if mirror.refusal:
-            status, code = mirror.refusal
-            return self.send(b"", status, {"X-Error-Code": code})
-        if (owner, name) != ("someone", "small"):
-            return self.send(b"", 404, {"X-Error-Code": "RepoNotFound"})
-        if commit != COMMIT:
-            return self.send(b"", 404, {"X-Error-Code": "RevisionNotFound"})
-        if what == "tree":
-            return self.send(json.dumps([self.listed(file) for file in FILES]).encode())
-        file = "/".join(rest)
-        whole = {"X-Repo-Commit": COMMIT, "ETag": '"a"', "X-Linked-Size": str(len(FILES[file]))}
-        self.send(mirror.served.get(file, FILES[file]), headers=whole)
-
-    def listed(self, file):
-        body = FILES[file]
-        entry = {"type": "file", "path": file, "size": len(body)}
-        if file == LARGE:
-            digest = hashlib.sha256(body).hexdigest()
-            return entry | {
-                "oid": "0" * 40,
-                "lfs": {"oid": digest, "size": len(body), "pointerSize": 1},
-            }
-        # Git's name for a file's content.
-        return entry | {"oid": hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()}
-
-    def send(self, body, status=200, headers=()):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **dict(headers)}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def mirror():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.served, server.refusal, server.tokens = {}, None, set()
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def offline(no_network):
-    """The environment of processes that find the package, and no network but this machine's."""
-    return no_network | {"PYTHONPATH": f"{ROOT / 'workflow'}:{no_network['PYTHONPATH']}"}
-
-
-@pytest.fixture
-def online(mirror, offline, tmp_path):
-    """The environment of somebody who has an account of the hub and a mirror of it."""
-    hub = {"HF_ENDPOINT": mirror.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
-    return offline | hub | {"HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 @pytest.fixture
@@ -274,8 +183,8 @@ def test_a_download_that_ends_early_is_not_kept(stage, mirror):
 @pytest.mark.parametrize(
     "settings, refusal, words",
     [
-        ({"revision": "f" * 40}, None, f"there is no commit {'f' * 40} in it; look it up"),
-        ({"revision": "0" * 40}, None, "is a placeholder (40 zeros); look it up"),
+        ({"revision": "f" * 40}, None, f"there is no revision {'f' * 40} in it; write `main`"),
+        ({"revision": "0" * 40}, None, "is a placeholder (40 zeros); write `main`"),
         ({"hub": "someone/else"}, None, "no such repository, or it is not public"),
         (
             {},

@@ -220,14 +220,3 @@ def test_a_wrong_configuration_stops_snakemake_before_any_job(
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert {path.name for path in tmp_path.iterdir()} <= {"config", ".snakemake"}
-
-
-def test_a_placeholder_for_a_commit_is_refused_with_the_place_to_look_it_up(snakemake, tmp_path):
-    target = "resources/models/llama_3b/manifest.json"
-    done = snakemake(tmp_path, "--cores", "1", target, "--configfile", EXPERIMENTS / "t1.yaml")
-    assert done.returncode != 0
-    assert "meta-llama/Llama-3.2-3B-Instruct: the revision" in done.stdout
-    assert "is a placeholder (40 zeros)" in done.stdout and "'Files and versions'" in done.stdout
-    assert not (tmp_path / target).exists()
-    # The command itself has failed, although tee has not.
-    assert "missing" not in done.stdout + done.stderr

@@ -21,10 +21,23 @@ LICENCE_FILES = ["LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*"]
 LICENCE_KEYS = ["license", "license_name", "license_link"]
 LOG_IN = "log in with `hf auth login` (or set HF_TOKEN)"
 UNKNOWN_REVISION = "0" * 40
-LOOK_UP_REVISION = (
-    "look it up on the repository's page, under 'Files and versions', then 'History', and write it "
-    "into the configuration"
+NAME_REVISION = (
+    "write `main`, another branch or a tag, which `snakemake fetch` looks up once, or a commit, "
+    "from the repository's page under 'Files and versions', then 'History'"
 )
+
+
+def commit_of(name: str, revision: str, kind: str) -> str:
+    """The commit that a branch or a tag of a repository stands for now.
+
+    Raises ValueError if the hub cannot be reached or refuses, or does not know either.
+    """
+    try:
+        found = HfApi().repo_info(name, repo_type=kind, revision=revision).sha
+    except (HTTPError, OSError) as error:
+        raise ValueError(f"{name}: {_explanation(error, revision)}") from error
+    assert found, "asked for without fields, the hub says all of them"
+    return found
 
 
 def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: Path) -> None:
@@ -38,7 +51,7 @@ def fetch(name: str, revision: str, kind: str, patterns: Sequence[str], folder: 
     if revision == UNKNOWN_REVISION:
         raise ValueError(
             f"{name}: the revision in the configuration is a placeholder (40 zeros); "
-            f"{LOOK_UP_REVISION}"
+            f"{NAME_REVISION}"
         )
     try:
         snapshot_download(
@@ -79,7 +92,7 @@ def _explanation(error: BaseException, revision: str) -> str:
         error = error.__cause__
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"there is no commit {revision} in it; {LOOK_UP_REVISION}"
+        return f"there is no revision {revision} in it; {NAME_REVISION}"
     if isinstance(error, errors.GatedRepoError) or status == 403:
         return (
             "it is gated, and you have not been let in; accept its licence on its page, then "

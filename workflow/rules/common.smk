@@ -11,17 +11,18 @@ from snakemake.exceptions import WorkflowError
 PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 
-from bld.config.checks import ConfigError, read_settings
+from bld.config.checks import ConfigError
 from bld.pipeline.executors import use_executors
 from bld.pipeline.grouping import share_jobs
 from bld.pipeline.hooks import report_so_far, stale_step
+from bld.pipeline.pins import read_pinned
 from bld.pipeline.steps import Steps, files
 from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of
 from bld.pipeline.targets import model_folder, split_manifest
 from bld.publishing.selection import Selection
 
 try:
-    SETTINGS = read_settings(config)
+    SETTINGS = read_pinned(config, workflow)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

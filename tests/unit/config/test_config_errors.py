@@ -244,12 +244,12 @@ MISTAKES = {
     "hub without revision": (
         put("models.teacher", {"hub": "a/b"}),
         "models.teacher.revision",
-        ["missing", "40 hexadecimal digits"],
+        ["missing", "`main`", "40 hexadecimal digits"],
     ),
-    "branch for revision": (
-        put("models.teacher", {"hub": "a/b", "revision": "main"}),
+    "no revision of git": (
+        put("models.teacher", {"hub": "a/b", "revision": "-main"}),
         "models.teacher.revision",
-        ['"main"', "40 hexadecimal digits", "branches and tags move"],
+        ['"-main"', "40 hexadecimal digits, a branch or a tag"],
     ),
     "revision without quotes": (
         put("datasets", {"d": {"hub": "a/b", "revision": int(COMMIT)}}),

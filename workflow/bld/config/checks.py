@@ -295,7 +295,8 @@ def _source_problems(key: str, section: Dataset | Model, sources: tuple[str, ...
         )
     elif given == ["hub"] and section.revision is None:
         yield (
-            f"{key}.revision: missing, expected the commit of `hub` to fetch, 40 hexadecimal digits"
+            f"{key}.revision: missing, expected what to fetch of `hub`: `main`, another branch, a "
+            "tag, or a commit of 40 hexadecimal digits"
         )
     elif given != ["hub"] and section.revision is not None:
         yield (

@@ -30,7 +30,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")]
 
 
 class Section(BaseModel):
@@ -196,7 +196,8 @@ class Dataset(Section):
     hub: str | None = None
     """Repository, such as `allenai/tulu-3-sft-mixture`."""
     revision: Revision | None = None
-    """Commit of the repository, 40 hexadecimal digits."""
+    """Commit of the repository, 40 hexadecimal digits; or the name of a branch or a tag, for which
+    `snakemake fetch` notes the commit in config/lock.yaml."""
     path: str | None = None
     """A local folder instead of `hub`."""
     files: list[str] = ["*.parquet", "*.json*", "*.csv*", "*.tsv*"]

@@ -16,8 +16,15 @@ from bld.config.models import Histories
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
 
 Measure = Literal["bits_per_byte", "byte_divergence", "text"]
+METRICS = "evaluate-metric"
+"""Who owns the hub's metrics, which are spaces there."""
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """What is measured of a model besides benchmarks."""
+
+
+def kind_of(repository: str) -> str:
+    """Of a repository of the hub that a benchmark reads: "dataset" or "space"."""
+    return "space" if repository.startswith(f"{METRICS}/") else "dataset"
 
 
 class Evaluation(Histories):
@@ -87,7 +94,7 @@ class Benchmark(Section):
     local: LocalBenchmark | None = None
     """A task made here; or else `task`."""
     data: dict[HubName, Revision] = Field({})
-    """The hub's data sets that the task reads, each at a commit; metrics of the hub too
+    """The hub's data sets that the task reads, each with its `revision`; metrics of the hub too
     (evaluate-metric/code_eval)."""
     nltk: list[Name] = Field([])
     """Packages of nltk's data that the task reads (IFEval: punkt_tab)."""

@@ -210,7 +210,8 @@ class _Source(Section):
     hub: str | None = None
     """Repository of the Hugging Face hub; needs `revision`."""
     revision: Revision | None = None
-    """Commit of the repository, 40 hexadecimal digits."""
+    """Commit of the repository, 40 hexadecimal digits; or the name of a branch or a tag, for which
+    `snakemake fetch` notes the commit in config/lock.yaml."""
     path: str | None = None
     """A local folder with config.json, safetensors weights and tokenizer.json."""
     scratch: Scratch | None = None

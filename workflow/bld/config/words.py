@@ -19,7 +19,7 @@ Node = dict[str, Any]
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, `_`, `.` and `-`",
     r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$": "a repository, as owner/name",
-    r"^[0-9a-f]{40}$": "a commit of 40 hexadecimal digits (branches and tags move)",
+    r"^[A-Za-z0-9][A-Za-z0-9_./-]*$": "a commit of 40 hexadecimal digits, a branch or a tag",
     r"^\d{4}-\d{4}-\d{4}-\d{3}[0-9X]$": "an ORCID of four times four digits",
     r"^[A-Za-z0-9.+-]+$": "the SPDX identifier of a licence, such as `CC-BY-4.0`",
 }

@@ -15,6 +15,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 from bld.pipeline.attempts import Cause
 from bld.pipeline.growth import asked_by, attempts_of, grow_by_causes
+from bld.pipeline.pins import refuse_names
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 class HeedingCauses:
     """What our executors have before Snakemake's."""
+
+    def __post_init__(self, *given: Any) -> None:
+        """As Snakemake's; what cannot be fetched is said before anything else runs."""
+        refuse_names(self.workflow.dag.needrun_jobs())  # type: ignore[attr-defined]
+        super().__post_init__(*given)  # type: ignore[misc]
 
     def report_job_error(self, job_info: Any, msg: str | None = None, **about: Any) -> None:
         """As Snakemake's, but a job that goes on in its next attempt is no error."""

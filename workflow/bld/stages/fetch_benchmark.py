@@ -11,14 +11,12 @@ from typing import Any
 
 import nltk
 
+from bld.config.evaluation import kind_of
 from bld.evaluation.benchmarks.tasks import NLTK_DATA, check_code
 from bld.folders import new_folder
 from bld.hub import fetch, licence_of
 from bld.pipeline.step import File, Files, stage
 from bld.pipeline.step_settings import FetchBenchmark
-
-METRICS = "evaluate-metric"
-"""Who owns the hub's metrics, which are spaces there."""
 
 
 class Outputs(Files):
@@ -34,10 +32,9 @@ def main() -> None:
             try:
                 check_code(step.outputs.manifest.parent.name, settings.task, settings.unsafe_code)
                 for name, revision in sorted(settings.data.items()):
-                    owner, _, metric = name.partition("/")
-                    is_metric = owner == METRICS
-                    target = folder / (metric if is_metric else name)
-                    fetch(name, revision, "space" if is_metric else "dataset", ["*"], target)
+                    kind = kind_of(name)
+                    target = folder / (Path(name).name if kind == "space" else name)
+                    fetch(name, revision, kind, ["*"], target)
                     about["licence"][name] = licence_of(target)
                 for resource in settings.nltk:
                     _fetch_for_nltk(resource, folder / NLTK_DATA)

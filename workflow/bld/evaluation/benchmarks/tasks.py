@@ -162,8 +162,8 @@ def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Grou
         if missing:
             raise ValueError(
                 f"benchmark {name}: the task {task} reads {', '.join(missing)}, which is not in "
-                f"{data}: write each under benchmarks.{name}.data with its commit, as "
-                f"`{missing[0]}: <40 hexadecimal digits>`"
+                f"{data}: write each under benchmarks.{name}.data with its revision, as "
+                f"`{missing[0]}: main`"
             )
     try:
         loaded = manager.load(task)
@@ -171,7 +171,7 @@ def load(name: str, task: str | None, data: Path) -> tuple[dict[str, Task], Grou
         raise ValueError(
             f"benchmark {name}: the task {task} loads more than data sets, and it is not in {data} "
             f"({error}); where that is a metric of the hub, write it under benchmarks.{name}.data "
-            "with its commit, as `evaluate-metric/code_eval: <40 hexadecimal digits>`"
+            "as `evaluate-metric/code_eval: main`"
         ) from error
     return dict(sorted(loaded["tasks"].items())), loaded.get("groups", {}).get(task)
 
