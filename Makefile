@@ -48,7 +48,7 @@ bench: $(VENV)/bench.done
 		resources/models/teacher/manifest.json results/corpora/python_docs/validation/manifest.json \
 		results/students/swapped/manifest.json \
 		results/teachers/demo/python_docs/distillation/manifest.json
-	for part in teacher_bytes training transfer; do \
+	for part in teacher_bytes training transfer scale; do \
 		PYTHONPATH=workflow:tests OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
 			$(BIN)/python benchmarks/$$part.py || exit 1; \
 	done
