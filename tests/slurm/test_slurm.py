@@ -60,7 +60,8 @@ def test_the_command_as_typed_makes_everything_by_jobs_with_what_their_rules_ask
     for made in ("report/index.html", "archive/t1.crate.zip", "runs/t1_bld/model/README.md"):
         assert (site.folder / "results" / made).exists()
     rules = [path.name for path in (site.folder / "logs").iterdir()]
-    for rule in ("build_split", "train_tokenizer", "prepare_student", "gather_cache", "report"):
+    of_cpus = ("build_split", "train_tokenizer", "prepare_student", "render_split")
+    for rule in (*of_cpus, "gather_cache", "report"):
         for job in site.jobs(rule):
             assert (job["Partition"], job["Account"]) == ("cpu", "ci")
             assert "TresPerJob" not in job

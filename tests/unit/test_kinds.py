@@ -23,7 +23,7 @@ from bld.scoring.history_batch import HistoryBatch, Span, trunk_tree
 from bld.scoring.packed import PackedBatch, PackedModel
 from bld.scoring.search import byte_distributions
 from bld.scoring.trie import Trie
-from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendered import RenderedTokens
 from bld.tokenization.vocabulary import Vocabulary
 from bld.training.batches import Batches
 from bld.training.export import save_model
@@ -65,13 +65,15 @@ def model(name: str):
         return load_language_model(saved(name, Path(folder)))
 
 
-def document(length: int, random: np.random.Generator) -> Rendered:
+def document(length: int, random: np.random.Generator) -> RenderedTokens:
     """Every token but the first is trained on."""
     ids_T = random.integers(3, 300, length).astype(np.int32)
     symbol_T = np.arange(-1, length - 1, dtype=np.int32)
     count_T = (symbol_T >= 0).astype(np.int32)
-    span_T2, symbols_N = np.zeros((length, 2), np.int32), np.full(length - 1, 97, np.uint16)
-    return Rendered(ids_T, span_T2, symbol_T, count_T, symbols_N, turns=())
+    symbols_N = np.full(length - 1, 97, np.uint16)
+    return RenderedTokens(
+        ids_T=ids_T, symbol_T=symbol_T, count_T=count_T, symbols_N=symbols_N, turns=()
+    )
 
 
 def in_double(lm):

@@ -41,6 +41,7 @@ def test_the_default_makes_its_models_and_needs_nothing_from_outside(default, de
     assert default_plan.counts == expected | {
         "train_tokenizer": 2,
         "pretrain": 1,
+        "render_split": 3,
         "build_benchmark": 4,
         "score_teacher": shards,
         "gather_cache": 2,
@@ -107,7 +108,7 @@ def test_without_evaluation_on_the_way_the_development_split_is_not_made(
     own = default()
     own["training"]["evaluate_every"] = 0
     shards = own["corpora"]["python_docs"]["splits"]["distillation"]["shards"]
-    fewer = {"score_teacher": shards, "gather_cache": 1, "build_split": 3}
+    fewer = {"score_teacher": shards, "gather_cache": 1, "build_split": 3, "render_split": 2}
     assert plan(own).counts == default_plan.counts | fewer
 
 
@@ -123,7 +124,7 @@ def test_an_experiment_of_the_paper_is_planned_without_network(
     expected = EVERYWHERE | corpus_jobs(corpus, configuration)
     benchmarks = len(configuration["benchmarks"])
     expected |= run_jobs(2, benchmarks) | {"fetch_benchmark": benchmarks, "fetch_dataset": 1}
-    expected |= {"fetch_model": models, "score_teacher": shards}
+    expected |= {"fetch_model": models, "score_teacher": shards, "render_split": 1}
     expected |= {"warm_up": warm_ups} if warm_ups else {}
     assert plan(EXPERIMENTS / f"{name}.yaml").counts == expected
 
@@ -166,7 +167,7 @@ def test_a_run_without_a_teacher_is_trained_and_judged_alone(plan, default):
     del alone["runs"]["sft"]["teacher"]
     expected = {"train_tokenizer": 2, "pretrain": 1, "prepare_student": 1, "distill": 1}
     expected |= {"evaluate_bits_per_byte": 2, "write_text": 2, "report": 1, "all": 1}
-    expected |= {"build_benchmark": 4, "evaluate_benchmark": 8, "build_split": 4}
+    expected |= {"render_split": 3, "build_benchmark": 4, "evaluate_benchmark": 8, "build_split": 4}
     expected |= {"report_selection": 1, "write_crate": 1, "write_card": 1}
     assert plan(alone).counts == expected
 

@@ -37,6 +37,7 @@ TEACHER_TEXT = jobs("write_text", OF_TEACHER + THERE)
 OF_TEACHER_ALONE = TEACHER_BITS | TEACHER_TEXT | benchmarked(OF_TEACHER)
 OF_STUDENTS = (STUDENT_BITS | TEXTS | benchmarked(*OF_RUNS, OF_STUDENT)) - TEACHER_TEXT
 SCORED = ("demo python_docs distillation", "demo python_docs development")
+RENDERED = jobs("render_split", *(f"students swapped {where[5:]}" for where in SCORED))
 SCORING = jobs("score_teacher", *SCORED) | jobs("gather_cache", *SCORED)
 AUDIT = "audit_cache demo python_docs distillation"
 INFORMATION = "measure_information demo python_docs distillation"
@@ -127,6 +128,7 @@ def test_moving_the_whole_folder_makes_nothing_stale(made):
             "models.teacher.template_arguments.date",
             "today",
             {"pretrain teacher", "prepare_student swapped"}
+            | jobs("render_split", "tokenizers teacher python_docs train")
             | OF_TEACHER_ALONE
             | {AUDIT, INFORMATION}
             | SCORING
@@ -135,7 +137,11 @@ def test_moving_the_whole_folder_makes_nothing_stale(made):
         (
             "models.other.template_arguments.date",
             "today",
-            {"prepare_student swapped", "warm_up bld"} | DISTILLATIONS | OF_STUDENTS | DIVERGENCES,
+            {"prepare_student swapped", "warm_up bld"}
+            | RENDERED
+            | DISTILLATIONS
+            | OF_STUDENTS
+            | DIVERGENCES,
         ),
         (
             "models.teacher.scratch.tokenizer.vocabulary",

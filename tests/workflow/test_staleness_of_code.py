@@ -12,7 +12,10 @@ TEACHER_BYTES = {"score_teacher", "audit_cache", "measure_information"}
 RUN_MODELS = TRAINING | JUDGING | TEACHER_BYTES | {"evaluate_benchmark", "prepare_student"}
 SUM = TEACHER_BYTES | {"warm_up", "distill", "evaluate_byte_divergence", "write_text"}
 READ_DOCUMENTS = (
-    TRAINING | JUDGING | TEACHER_BYTES | {"build_split", "train_tokenizer", "build_benchmark"}
+    TRAINING
+    | JUDGING
+    | TEACHER_BYTES
+    | {"build_split", "render_split", "train_tokenizer", "build_benchmark"}
 )
 REPORTS = {"report", "report_selection"}
 
@@ -25,7 +28,9 @@ def edit_body(text):
 @pytest.mark.parametrize(
     "module, stale",
     [
-        ("tokenization/rendering.py", RUN_MODELS),
+        ("tokenization/rendering.py", RUN_MODELS | {"render_split"}),
+        ("documents/rendering.py", {"render_split"}),
+        ("documents/renderings.py", TRAINING | {"render_split"}),
         ("scoring/mixture.py", SUM),
         ("documents/splits.py", READ_DOCUMENTS),
         ("cache/gathering.py", {"gather_cache"}),

@@ -93,12 +93,23 @@ def test_runs_are_looked_at_on_their_development_split_with_what_the_teacher_say
     assert inputs(bld["warm_up"], "development") == [f"{corpus}/development/manifest.json"]
 
 
+def test_trainings_of_a_student_read_the_same_rendered_documents(commands, default):
+    jobs = commands(default(), BLD) | {"sft": commands(default(), SFT)["distill"]}
+    there = "results/rendered/students/swapped/python_docs"
+    for name in ("warm_up", "distill", "sft"):
+        assert inputs(jobs[name], "rendered") == [f"{there}/distillation/manifest.json"]
+        assert inputs(jobs[name], "development_rendered") == [f"{there}/development/manifest.json"]
+    [scratch] = inputs(jobs["pretrain"], "rendered")
+    assert scratch.startswith("results/rendered/tokenizers/teacher/python_docs/")
+
+
 def test_without_evaluation_a_training_is_told_of_no_development_split(commands, default):
     own = default()
     own["training"]["evaluate_every"] = 0
     jobs = commands(own, BLD)
     assert inputs(jobs["distill"], "development") == inputs(jobs["warm_up"], "development") == []
     assert inputs(jobs["distill"], "development_cache") == []
+    assert inputs(jobs["distill"], "development_rendered") == []
 
 
 def test_a_run_is_told_of_the_teacher_where_it_is_live_and_else_of_its_cache(commands, default):

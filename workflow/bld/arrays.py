@@ -1,18 +1,44 @@
-"""Index arithmetic on arrays, and how many logits are computed at once; no torch.
+"""Index arithmetic on arrays, sequences over them, and how much is computed at once; no torch.
 
 Shape letters: A elements.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar, overload
 
 import numpy as np
 
+Element = TypeVar("Element", covariant=True)
 Text = TypeVar("Text", str, bytes)
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Elements of the blocks [positions, vocabulary] in which logits are computed, by device."""
+
+
+def threads() -> int:
+    """How many threads or processes a job may use: those of its rule, else all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+class Lazy(Sequence[Element]):
+    """A sequence of `size` elements, each made by its number when it is asked for."""
+
+    def __init__(self, size: int, element: Callable[[int], Element]) -> None:
+        self._numbers, self._element = range(size), element
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Element: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Element]: ...
+    def __getitem__(self, place: int | slice) -> Element | list[Element]:
+        number = self._numbers[place]
+        return self._element(number) if isinstance(number, int) else [*map(self._element, number)]
 
 
 def ragged_range(start_A: np.ndarray, stop_A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

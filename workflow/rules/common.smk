@@ -15,10 +15,10 @@ from bld.config.checks import ConfigError
 from bld.pipeline.executors import use_executors
 from bld.pipeline.grouping import share_jobs
 from bld.pipeline.hooks import report_so_far, stale_step
+from bld.pipeline.paths import EVALUATED, NAME, REPORT, model_folder, one_of, split_manifest
 from bld.pipeline.pins import read_pinned
 from bld.pipeline.steps import Steps, files
-from bld.pipeline.targets import EVALUATED, MAPS, NAME, REPORT, Targets, one_of
-from bld.pipeline.targets import model_folder, split_manifest
+from bld.pipeline.targets import MAPS, Targets
 from bld.publishing.selection import Selection
 
 try:
@@ -58,6 +58,8 @@ wildcard_constraints:
     shard=r"\d{5}-of-\d{5}",
     teacher=NAME,
     student=NAME,
+    reader="students|tokenizers",
+    name=NAME,
     run=NAME,
     evaluated=EVALUATED,
 

@@ -29,6 +29,7 @@ rule pretrain:
     input:
         documents=TARGETS.scratch_documents,
         tokenizer="resources/tokenizers/{model}/manifest.json",
+        rendered=TARGETS.scratch_rendered,
     output:
         manifest="resources/models/{model}/manifest.json",
         record="resources/models/{model}/manifest.record.json",

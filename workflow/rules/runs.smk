@@ -1,12 +1,36 @@
 # Training: the byte head is warmed up, then the student is distilled. A run without a byte head has
-# no warm-up.
+# no warm-up. Documents are rendered before, for all trainings that read them alike.
+
+
+rule render_split:
+    input:
+        documents="results/corpora/{corpus}/{split}/manifest.json",
+        model=TARGETS.rendered_for,
+    output:
+        manifest="results/rendered/{reader}/{name}/{corpus}/{split}/manifest.json",
+        record="results/rendered/{reader}/{name}/{corpus}/{split}/manifest.record.json",
+    log:
+        "logs/render_split/{reader}/{name}/{corpus}/{split}.log",
+    benchmark:
+        "logs/render_split/{reader}/{name}/{corpus}/{split}.benchmark.jsonl"
+    conda:
+        "../../envs/data.yaml"
+    threads: 8
+    params:
+        stage="render_split",
+        step=STEPS.render_split,
+        files=files,
+    shell:
+        RUN
 
 
 rule warm_up:
     input:
         documents=TARGETS.run_documents,
         student=TARGETS.run_student,
+        rendered=TARGETS.run_rendered,
         development=TARGETS.run_development,
+        development_rendered=TARGETS.run_development_rendered,
     output:
         manifest="results/runs/{run}/warmup/manifest.json",
         record="results/runs/{run}/warmup/manifest.record.json",
@@ -36,11 +60,13 @@ use rule warm_up as distill with:
     input:
         documents=TARGETS.run_documents,
         student=TARGETS.run_student,
+        rendered=TARGETS.run_rendered,
         cache=TARGETS.run_cache,
         teacher=TARGETS.run_teacher,
         warmup=TARGETS.run_warmup,
         map=TARGETS.run_map,
         development=TARGETS.run_development,
+        development_rendered=TARGETS.run_development_rendered,
         development_cache=TARGETS.run_development_cache,
     output:
         manifest="results/runs/{run}/model/manifest.json",

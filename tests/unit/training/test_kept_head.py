@@ -11,20 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bld.config.settings import Architecture, BldSettings, RunTraining
+from bld.config.settings import Architecture, BldSettings, Rendering, RunTraining
 from bld.documents.document import make_document
+from bld.documents.rendering import render_split
+from bld.documents.renderings import RenderedSplit
 from bld.documents.shards import write_splits
 from bld.files import sha256_of
 from bld.folders import new_folder, whole_folder
 from bld.models import load_language_model
 from bld.pipeline.step import files_line, step_line
-from bld.tokenization.rendering import load_renderer
 from bld.tokenization.scratch import train_tokenizer
 from bld.training.batches import Batches
 from bld.training.heads import HEADS_FILE, CausalHeads, load_head, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld as Objective
-from bld.training.packing import render_split
 from bld.training.scratch import new_model
 from bld.training.trainee import Trainee
 
@@ -62,7 +62,10 @@ def made(tmp_path):
         save_head(CausalHeads(16, seed=5).state_dict(), folder)
         row = {"phase": "warmup", "step": 0, "tokens": 9, "seconds": 1.0}
         pd.DataFrame([row]).to_parquet(folder / "metrics.parquet")
-    return {name: tmp_path / name / "manifest.json" for name in ("train", "student", "warmup")}
+    rendering = Rendering.model_validate(READING)
+    render_split(tmp_path / "train", tmp_path / "student", rendering, tmp_path / "rendered")
+    names = ("train", "student", "rendered", "warmup")
+    return {name: tmp_path / name / "manifest.json" for name in names}
 
 
 @pytest.fixture
@@ -73,8 +76,10 @@ def distill(made, tmp_path):
         settings |= {"training": TRAINING | {"zero_stage": zero_stage}, "seed": 0}
         settings |= {"rendering": READING}
         inputs = {"documents": made["train"], "student": made["student"]}
-        optional = ("cache", "teacher", "warmup", "map", "development", "development_cache")
-        inputs |= {name: [] for name in optional}
+        optional = ("cache", "teacher", "warmup", "map")
+        of_development = ("development", "development_rendered", "development_cache")
+        inputs |= {name: [] for name in (*optional, *of_development)}
+        inputs |= {"rendered": made["rendered"]}
         inputs |= {"warmup": made["warmup"]} if settings["method"] == "bld" else {}
         outputs = {
             "manifest": tmp_path / "run/model/manifest.json",
@@ -106,10 +111,9 @@ def distill(made, tmp_path):
 
 def trained_by_hand(made):
     """The head of the same training in this process, at ZeRO stage 0."""
-    renderer = load_renderer(made["student"].parent, **READING)
     lm = load_language_model(made["student"].parent)
     head = load_head("causal", 16, made["warmup"].parent)
-    _, documents = render_split(made["train"], renderer)
+    documents = RenderedSplit(made["rendered"].parent)
     objective = Objective(**LEARNING.model_dump(exclude={"head", "histories"}))
     training = RunTraining(**TRAINING)
     trainee = Trainee(lm, head, objective)
@@ -147,7 +151,7 @@ def test_a_run_without_such_a_head_says_so_and_gets_it_back_with_the_rest(distil
 def test_the_record_of_a_training_names_all_that_it_read_and_made(distill, made, tmp_path):
     distill(method="sft")
     record = json.loads((tmp_path / "run/model/manifest.record.json").read_text())
-    expected = {str(made[name]): sha256_of(made[name]) for name in ("train", "student")}
+    expected = {str(made[name]): sha256_of(made[name]) for name in ("train", "student", "rendered")}
     assert record["inputs"] == expected
     names = ("model/manifest.json", "metrics.parquet", "training.json", "head/manifest.json")
     paths = {str(tmp_path / "run" / name) for name in names}

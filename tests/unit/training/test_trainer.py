@@ -16,7 +16,7 @@ from bld.training.heads import LinearHeads
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
 from bld.training.objectives.sft import Sft
-from bld.training.packing import step_rows
+from bld.training.packing import Pieces, step_rows
 from bld.training.pieces import pieces_of
 from bld.training.trainee import Trainee
 
@@ -44,7 +44,7 @@ def plain_loop(trainee, documents, teacher, seed):
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
     losses, norms = [], []
     pieces = pieces_of(documents, 24, 0.5)
-    pieces = [p for p in pieces if documents[p.document].count_T[p.fresh : p.stop].any()]
+    pieces = Pieces(p for p in pieces if documents[p.document].count_T[p.fresh : p.stop].any())
     for rate, rows in zip(RATES, islice(step_rows(pieces, 24, seed, 4), 5), strict=True):
         loss = sum(trainee(b)["loss"] / 2 for b in Batches(documents, teacher).step(rows, 2, 0, 1))
         optimizer.zero_grad()
@@ -102,7 +102,7 @@ def test_the_metrics_count_the_supervised_tokens_of_each_step(rendered, tiny_mod
     settings = SETTINGS.model_copy(update={"steps": 3})
     _, metrics = train(Trainee(tiny_model(), None, Sft()), Batches(rendered), settings, 7, "test")
     pieces = pieces_of(rendered, 24, 0.5)
-    pieces = [p for p in pieces if rendered[p.document].count_T[p.fresh : p.stop].any()]
+    pieces = Pieces(p for p in pieces if rendered[p.document].count_T[p.fresh : p.stop].any())
     expected = [
         sum((rendered[p.document].symbol_T[p.fresh : p.stop] >= 0).sum() for r in rows for p in r)
         for rows in islice(step_rows(pieces, 24, 7, 4), 3)

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from bld.cache.reading import check_count
 from bld.cache.top_k import Signal, keep_most_probable, keep_tokens, padded, padded_tokens
 from bld.documents.document import Document
@@ -33,7 +35,7 @@ class LiveSignals:
         scorer: Scorer,
         top_p: float,
         top_k: int,
-        symbols: Sequence[int] | None = None,
+        symbols: np.ndarray | None = None,
     ) -> None:
         self._documents, self._symbols, self._scorer = documents, symbols, scorer
         self._top_p, self._top_k = top_p, top_k
@@ -46,7 +48,7 @@ class LiveSignals:
         return [self._signal(*pair) for pair in zip(scored, documents, strict=True)]
 
     def _signal(self, scored: Scored, number: int) -> Signal:
-        if self._symbols:
+        if self._symbols is not None:
             found = len(scored.log_probs_NS)
             check_count(scored.document.id, self._symbols[number], found, "teacher")
         log_probs_NS, lost_N, scores = scored.log_probs_NS, scored.lost_N, scored.tokens
@@ -71,13 +73,11 @@ class LiveTeacher:
         """Remarks on its models, see `ByteScorer.notes`."""
         return self._scorer.notes
 
-    def signals(self, split: Path, symbols: Sequence[int]) -> LiveSignals:
+    def signals(self, split: Path, symbols: np.ndarray) -> LiveSignals:
         """Its signals for the documents in this folder of a split, as many of the first ones as
         `symbols` has numbers."""
         return self.of(list(islice(read_split(split), len(symbols))), symbols)
 
-    def of(
-        self, documents: Sequence[Document], symbols: Sequence[int] | None = None
-    ) -> LiveSignals:
+    def of(self, documents: Sequence[Document], symbols: np.ndarray | None = None) -> LiveSignals:
         """Its signals for these documents."""
         return LiveSignals(documents, self._scorer, *self._kept, symbols)

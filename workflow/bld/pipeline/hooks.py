@@ -12,9 +12,10 @@ from typing import Any
 
 from snakemake.workflow import Workflow
 
+from bld.pipeline.paths import REPORT
 from bld.pipeline.step import step_line
 from bld.pipeline.step_settings import Stale
-from bld.pipeline.targets import REPORT, Targets
+from bld.pipeline.targets import Targets
 
 
 def snakemake_command(workflow: Workflow, target: str) -> list[str]:

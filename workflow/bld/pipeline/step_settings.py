@@ -91,6 +91,12 @@ class TrainTokenizer(StepSettings):
     documents: int | None
 
 
+class RenderSplit(StepSettings):
+    """How documents are rendered for a student, or for a model from scratch."""
+
+    rendering: Rendering
+
+
 class Pretrain(StepSettings):
     """A model from scratch."""
 

@@ -144,6 +144,11 @@ class Steps:
         return reads.PrepareStudent(tokenizer=tokenizer)
 
     @step_of
+    def render_split(self, wildcards: Wildcards) -> StepSettings:
+        own = self.rendering if wildcards.reader == "tokenizers" else self.student_rendering
+        return reads.RenderSplit(rendering=own(wildcards.name))
+
+    @step_of
     def score_teacher(self, wildcards: Wildcards) -> StepSettings:
         return reads.ScoreTeacher(**self._scoring(wildcards.teacher))
 

@@ -5,19 +5,23 @@ and the lists of all that a configuration needs made. Where an optional input is
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from bld.config.registry import METHODS
 from bld.config.settings import LocalBenchmark, Run, Scratch, Settings
 from bld.config.template_checks import benchmarks_asking
 from bld.files import shard_name
 from bld.pipeline.own_files import external, linked, matching
-
-REPORT = "results/report/index.html"
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-EVALUATED = rf"runs/{NAME}/evaluation|evaluation/(?:students|teachers)/{NAME}(?:/{NAME}){{0,3}}"
+from bld.pipeline.paths import (
+    Evaluated,
+    cache_manifest,
+    dataset_folder,
+    model_folder,
+    rendered_manifest,
+    split_manifest,
+    student_folder,
+)
 
 MAPS = sorted({method.vocabulary_map for method in METHODS.values() if method.vocabulary_map})
 """The kinds of maps of vocabularies that methods read."""
@@ -25,48 +29,6 @@ MAPS = sorted({method.vocabulary_map for method in METHODS.values() if method.vo
 Wildcards = Any
 Cache = tuple[str, str, str]
 """Teacher, corpus and split."""
-
-
-class Evaluated(NamedTuple):
-    """A model that is evaluated: a run on its own validation split and against its own teacher, a
-    student or a teacher on the documents and against the teacher that the path names, if it names
-    them."""
-
-    kind: str
-    name: str
-    corpus: str | None = None
-    split: str | None = None
-    teacher: str | None = None
-
-
-def one_of(names: Iterable[str]) -> str:
-    """A wildcard constraint: one of these names; without any, nothing."""
-    return "|".join(map(re.escape, names)) or r"(?!)"
-
-
-def model_folder(name: str) -> str:
-    """The manifest of a model."""
-    return f"resources/models/{name}/manifest.json"
-
-
-def dataset_folder(name: str) -> str:
-    """The manifest of a data set."""
-    return f"resources/datasets/{name}/manifest.json"
-
-
-def student_folder(name: str) -> str:
-    """The manifest of a student before training."""
-    return f"results/students/{name}/manifest.json"
-
-
-def split_manifest(corpus: str | None, split: str | None) -> str:
-    """The manifest of one split of a corpus."""
-    return f"results/corpora/{corpus}/{split}/manifest.json"
-
-
-def cache_manifest(teacher: str | None, corpus: str, split: str | None) -> str:
-    """The manifest of a teacher's byte cache of one split."""
-    return f"results/teachers/{teacher}/{corpus}/{split}/manifest.json"
 
 
 class Targets:
@@ -135,6 +97,19 @@ class Targets:
         scratch = self.scratch(wildcards.model)
         return split_manifest(scratch.corpus, scratch.split)
 
+    def scratch_rendered(self, wildcards: Wildcards) -> str:
+        """The same documents as the model reads them."""
+        scratch = self.scratch(wildcards.model)
+        where = scratch.corpus, scratch.split
+        return rendered_manifest("tokenizers", wildcards.model, *where)
+
+    def rendered_for(self, wildcards: Wildcards) -> str:
+        """The model that a split is rendered for: a student, or the tokenizer of a model from
+        scratch."""
+        if wildcards.reader == "students":
+            return student_folder(wildcards.name)
+        return f"resources/tokenizers/{wildcards.name}/manifest.json"
+
     def student_model(self, wildcards: Wildcards) -> str:
         """The model that a student is made of."""
         return model_folder(self.settings.students[wildcards.student].model)
@@ -184,6 +159,11 @@ class Targets:
         """The student that a run trains."""
         return student_folder(self.settings.runs[wildcards.run].student)
 
+    def run_rendered(self, wildcards: Wildcards) -> str:
+        """The same documents as the student reads them."""
+        run = self.settings.runs[wildcards.run]
+        return rendered_manifest("students", run.student, run.corpus, run.train_split)
+
     def run_cache(self, wildcards: Wildcards) -> str | list[str]:
         """The teacher's byte distributions, for runs that learn from them."""
         run = self.settings.runs[wildcards.run]
@@ -213,6 +193,12 @@ class Targets:
         """The documents of a run's development evaluations, if it has them."""
         run = self.settings.runs[wildcards.run]
         return split_manifest(run.corpus, run.development_split) if run.has_development else []
+
+    def run_development_rendered(self, wildcards: Wildcards) -> str | list[str]:
+        """The same documents as the student reads them."""
+        run = self.settings.runs[wildcards.run]
+        of_run = "students", run.student, run.corpus, run.development_split
+        return rendered_manifest(*of_run) if run.has_development else []
 
     def run_development_cache(self, wildcards: Wildcards) -> str | list[str]:
         """The teacher's byte distributions of those documents, for runs that learn from them."""
@@ -377,6 +363,19 @@ class Targets:
                 if with_development and run.has_development:
                     found[str(run.teacher), run.corpus, str(run.development_split)] = None
         return list(found)
+
+    def rendered(self) -> list[str]:
+        """The splits that are trained on, or evaluated on meanwhile, as the models read them."""
+        found = [
+            rendered_manifest("tokenizers", name, scratch.corpus, scratch.split)
+            for name in self.models()
+            if (scratch := self.settings.models[name].scratch)
+        ]
+        for run in self.settings.runs.values():
+            development = [run.development_split] if run.has_development else []
+            for split in (run.train_split, *development):
+                found.append(rendered_manifest("students", run.student, run.corpus, split))
+        return list(dict.fromkeys(found))
 
     def maps(self) -> list[tuple[str, str, str]]:
         """(kind, student, teacher) of the vocabulary maps that runs read."""

@@ -8,15 +8,9 @@ from collections.abc import Collection
 from bld.config.models import Teacher
 from bld.config.settings import Run, Scratch
 from bld.pipeline import step_settings as reads
+from bld.pipeline.paths import REPORT, dataset_folder, model_folder, split_manifest
 from bld.pipeline.steps import read, step, step_of
-from bld.pipeline.targets import (
-    REPORT,
-    Targets,
-    Wildcards,
-    dataset_folder,
-    model_folder,
-    split_manifest,
-)
+from bld.pipeline.targets import Targets, Wildcards
 from bld.publishing.card.results import TABLES
 from bld.reporting.registry import Figure, Reported, figures_of
 

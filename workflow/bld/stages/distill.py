@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bld.cache.live import LiveTeacher
 from bld.cache.reading import ByteCache, CachedSignals
+from bld.documents.renderings import open_rendering
 from bld.documents.shards import read_split
 from bld.files import read_manifest
 from bld.folders import new_folder
@@ -25,7 +26,6 @@ from bld.training.loop import train
 from bld.training.lora import add_lora, merged_weights
 from bld.training.objective import ObjectiveContext, ObjectiveParts
 from bld.training.on_policy import OnPolicy, OnPolicySampler
-from bld.training.packing import render_split
 from bld.training.records import join_phases, save_records
 from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
@@ -33,16 +33,19 @@ from bld.training.trainee import Trainee
 
 class Inputs(Files):
     """`documents` and `development` are manifests of splits, `cache` and `development_cache` of
-    their byte caches; `teacher`: the folders of its models; `warmup`: that of the byte head; `map`:
-    from one vocabulary to the other."""
+    their byte caches, `rendered` and `development_rendered` the same documents as the student reads
+    them; `teacher`: the folders of its models; `warmup`: that of the byte head; `map`: from one
+    vocabulary to the other."""
 
     documents: File
     student: Folder
+    rendered: Folder
     cache: OptionalFile
     teacher: list[Folder]
     warmup: OptionalFolder
     map: OptionalFile
     development: OptionalFile
+    development_rendered: OptionalFolder
     development_cache: OptionalFile
 
 
@@ -87,31 +90,35 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
     for note in teacher.notes if teacher else ():
         print(f"teacher: {note}")
 
-    def batches(manifest: Path, cache: Path | None, at_most: int | None = None) -> Batches:
-        ids, documents = render_split(manifest, renderer, at_most)
-        symbols = [len(document.symbols_N) for document in documents]
+    def batches(
+        manifest: Path, rendered: Path, cache: Path | None, at_most: int | None = None
+    ) -> Batches:
+        split = manifest.parent
+        documents = open_rendering(rendered, split, inputs.student, settings.rendering, at_most)
+        symbols = documents.sizes("symbols")
         signals: Signals | None = None
         if teacher:
-            signals = teacher.signals(manifest.parent, symbols)
+            signals = teacher.signals(split, symbols)
         elif cache:
-            signals = CachedSignals(ByteCache(cache.parent, manifest.parent), ids, symbols)
-        return Batches(documents, signals, histories)
+            signals = CachedSignals(ByteCache(cache.parent, split), documents.ids, symbols)
+        return Batches(documents, signals, histories, has_unspelt=documents.has_unspelt)
 
     development = None
-    if inputs.development:
+    if inputs.development and inputs.development_rendered:
         held_out = batches(
-            inputs.development, inputs.development_cache, training.evaluate_documents
+            inputs.development,
+            inputs.development_rendered,
+            inputs.development_cache,
+            training.evaluate_documents,
         )
         assert settings.development_window, "it is set where there are development documents"
         development = Development(held_out, training.evaluate_every, settings.development_window)
-    corpus = batches(inputs.documents, inputs.cache)
+    corpus = batches(inputs.documents, inputs.rendered, inputs.cache)
     data: Batches | OnPolicy = corpus
     if settings.sampling:
         assert teacher, "the configuration is refused without a live teacher"
         sampler = OnPolicySampler(lm, renderer, settings.sampling, settings.seed)
         texts = list(read_split(inputs.documents.parent))
-        symbols = [len(document.symbols_N) for document in corpus.documents]
-        corpus = Batches(corpus.documents, teacher.of(texts, symbols), histories)
         data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bld.documents.renderings import open_rendering
 from bld.documents.shards import read_split
 from bld.folders import new_folder
 from bld.pipeline.step import File, Files, Folder, Step, stage
@@ -15,7 +16,6 @@ from bld.training.export import save_model, trained_weights
 from bld.training.export_check import check_exported
 from bld.training.loop import train
 from bld.training.objectives.sft import Sft
-from bld.training.packing import render_split
 from bld.training.records import save_records
 from bld.training.scratch import new_model
 from bld.training.tracker import Tracking, add_tracker_arguments
@@ -25,6 +25,7 @@ from bld.training.trainee import Trainee
 class Inputs(Files):
     documents: File
     tokenizer: Folder
+    rendered: Folder
 
 
 class Outputs(Files):
@@ -39,14 +40,15 @@ def main() -> None:
 
 def _pretrain(step: Step[Pretrain, Inputs, Outputs], checkpoints: Checkpoints) -> None:
     scratch, folder = step.settings.scratch, step.inputs.tokenizer
-    renderer = load_renderer(folder, **dict(step.settings.rendering))
-    _, documents = render_split(step.inputs.documents, renderer, scratch.documents)
+    rendering, split = step.settings.rendering, step.inputs.documents.parent
+    documents = open_rendering(step.inputs.rendered, split, folder, rendering, scratch.documents)
+    renderer = load_renderer(folder, **dict(rendering))
     tokenizer = load_tokenizer(folder)
     assert scratch.architecture and scratch.training, "checked with the configuration"
     lm = new_model(scratch.architecture, tokenizer, scratch.seed)
     engine, metrics = train(
         Trainee(lm, None, Sft()),
-        Batches(documents),
+        Batches(documents, has_unspelt=documents.has_unspelt),
         scratch.training,
         scratch.seed,
         "pretrain",
@@ -58,8 +60,8 @@ def _pretrain(step: Step[Pretrain, Inputs, Outputs], checkpoints: Checkpoints) -
         about = {"scratch": scratch.model_dump()}
         with new_folder(step.outputs.manifest.parent, about) as made:
             save_model(lm, weights, folder, made, renderer.vocabulary.end)
-            texts = read_split(step.inputs.documents.parent)
-            check_exported(made, weights, renderer, step.settings.rendering, texts, documents)
+            texts = read_split(split)
+            check_exported(made, weights, renderer, rendering, texts, documents)
             save_records(engine, metrics, made / "metrics.parquet", made / "training.json")
     stop_distributed()
 

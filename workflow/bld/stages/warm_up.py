@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from bld.documents.renderings import open_rendering
 from bld.folders import new_folder
 from bld.models import load_language_model
-from bld.pipeline.step import File, Files, Folder, OptionalFile, Step, stage
+from bld.pipeline.step import File, Files, Folder, OptionalFile, OptionalFolder, Step, stage
 from bld.pipeline.step_settings import WarmUp
-from bld.tokenization.rendering import load_renderer
 from bld.training.batches import Batches
 from bld.training.checkpoints import Checkpoints, with_checkpoints
 from bld.training.development import Development
@@ -15,7 +17,6 @@ from bld.training.export import save_model, trained_weights
 from bld.training.heads import TRAINED_HEADS, save_head
 from bld.training.loop import train
 from bld.training.objectives.bld import Bld
-from bld.training.packing import render_split
 from bld.training.records import save_records
 from bld.training.tracker import Tracking, add_tracker_arguments
 from bld.training.trainee import Trainee
@@ -24,7 +25,9 @@ from bld.training.trainee import Trainee
 class Inputs(Files):
     documents: File
     student: Folder
+    rendered: Folder
     development: OptionalFile
+    development_rendered: OptionalFolder
 
 
 class Outputs(Files):
@@ -41,8 +44,13 @@ def _warm_up(step: Step[WarmUp, Inputs, Outputs], checkpoints: Checkpoints) -> N
     settings, inputs = step.settings, step.inputs
     warmup, weights = settings.head_warmup, settings.bld
     common, seed = settings.training, settings.seed
-    renderer = load_renderer(inputs.student, **dict(settings.rendering))
-    _, documents = render_split(inputs.documents, renderer)
+
+    def batches(documents: Path, rendered: Path, at_most: int | None = None) -> Batches:
+        made_of = documents.parent, inputs.student, settings.rendering
+        found = open_rendering(rendered, *made_of, at_most)
+        return Batches(found, has_unspelt=found.has_unspelt)
+
+    data = batches(inputs.documents, inputs.rendered)
     is_trusted = settings.rendering.trust_remote_code
     lm = load_language_model(inputs.student, trust_remote_code=is_trusted)
     head = TRAINED_HEADS[weights.head](lm.config.get_text_config().hidden_size, seed)
@@ -65,15 +73,17 @@ def _warm_up(step: Step[WarmUp, Inputs, Outputs], checkpoints: Checkpoints) -> N
         }
     )
     development = None
-    if inputs.development:
-        _, held_out = render_split(inputs.development, renderer, common.evaluate_documents)
+    if inputs.development and inputs.development_rendered:
+        held_out = batches(
+            inputs.development, inputs.development_rendered, common.evaluate_documents
+        )
         assert settings.development_window, "it is set where there are development documents"
         development = Development(
-            Batches(held_out), common.evaluate_every, settings.development_window, warmup.patience
+            held_out, common.evaluate_every, settings.development_window, warmup.patience
         )
     engine, metrics = train(
         trainee,
-        Batches(documents),
+        data,
         training,
         seed,
         "warmup",

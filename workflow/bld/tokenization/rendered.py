@@ -41,31 +41,46 @@ class Turn(NamedTuple):
         return self.end == self.last
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """Token ids and what they spell.
+@dataclass(frozen=True, kw_only=True)
+class RenderedTokens:
+    """Token ids and the supervised symbols that they spell: what a training reads of a document.
 
-    ids_T: int32. span_T2: int32 byte offsets [start, stop) in the content of `segments`, (-1, -1)
-    for template tokens. symbol_T: int32, the first supervised symbol that a token spells, -1 if it
-    is not supervised. count_T: int32, how many it spells: the bytes of a content token, 1 for the
-    end token of a turn. It is 0 for template tokens that a model has to write and that are trained
-    on by cross-entropy alone: those before a content, which stand at its first symbol, and where
-    the template writes text before an end token (see `Turn.ends`) both of these, which stand at
-    END. symbols_N: uint16. `segments`: the document as this model's template writes it; the
-    document's own where that writes contents alone. `name`: what errors call it.
+    ids_T: int32. symbol_T: int32, the first supervised symbol that a token spells, -1 if it is not
+    supervised. count_T: int32, how many it spells: the bytes of a content token, 1 for the end
+    token of a turn. It is 0 for template tokens that a model has to write and that are trained on
+    by cross-entropy alone: those before a content, which stand at its first symbol, and where the
+    template writes text before an end token (see `Turn.ends`) both of these, which stand at END.
+    symbols_N: uint16. `name`: what errors call the document.
     """
 
     ids_T: np.ndarray
-    span_T2: np.ndarray
     symbol_T: np.ndarray
     count_T: np.ndarray
     symbols_N: np.ndarray
     turns: tuple[Turn, ...]
-    segments: tuple[Segment, ...] = ()
     name: str = "a document"
 
     def __len__(self) -> int:
         return len(self.ids_T)
+
+    @property
+    def is_unspelt_T(self) -> np.ndarray:
+        """Which tokens are trained on and spell no symbol."""
+        is_unspelt_T: np.ndarray = (self.symbol_T >= 0) & (self.count_T == 0)
+        return is_unspelt_T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered(RenderedTokens):
+    """A document just rendered, with the text that its tokens spell.
+
+    span_T2: int32 byte offsets [start, stop) in the content of `segments`, (-1, -1) for template
+    tokens. `segments`: the document as this model's template writes it; the document's own where
+    that writes contents alone.
+    """
+
+    span_T2: np.ndarray
+    segments: tuple[Segment, ...] = ()
 
     @property
     def content(self) -> bytes:

@@ -127,10 +127,14 @@ class Renderer:
         """An entry for every byte string that one entry spells."""
         return {spelt: i for i, spelt in enumerate(self.vocabulary.token_bytes) if spelt}
 
-    def told(self) -> list[str]:
-        """What is worth telling of the documents rendered since this was last called."""
+    def take_tally(self) -> Tally:
+        """Counts of what is worth telling of the documents rendered since this was last called."""
         tally, self._tally = self._tally, Tally()
-        return tally.notes
+        return tally
+
+    def told(self) -> list[str]:
+        """The same in words."""
+        return self.take_tally().notes
 
     def render(self, segments: Sequence[Segment], name: str) -> Rendered:
         """Render one document; `name` stands in the errors.

@@ -30,6 +30,11 @@ class Tally:
         self.seen: Counter[str] = Counter()
         self.found: Counter[tuple[str, str]] = Counter()
 
+    def add(self, other: Tally) -> None:
+        """Count what another has counted too."""
+        self.seen += other.seen
+        self.found += other.found
+
     @property
     def notes(self) -> list[str]:
         """A sentence for each thing that was found, the most frequent first."""

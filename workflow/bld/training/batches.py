@@ -20,7 +20,7 @@ from bld.cache.top_k import Signal
 from bld.models import Masks
 from bld.scoring.token_scores import TokenScores, joined
 from bld.symbols import SYMBOLS
-from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendered import RenderedTokens
 from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 
 if TYPE_CHECKING:  # so that trainings without histories are not rerun for their code
@@ -132,7 +132,7 @@ class Batches:
 
     def __init__(
         self,
-        documents: Sequence[Rendered],
+        documents: Sequence[RenderedTokens],
         signals: Signals | None = None,
         histories: Histories | None = None,
         first_written: int | None = None,
@@ -141,7 +141,7 @@ class Batches:
         self.documents, self.signals, self.histories = documents, signals, histories
         self._first_written = first_written
         if has_unspelt is None:
-            has_unspelt = any(_has_unspelt(document) for document in documents)
+            has_unspelt = any(document.is_unspelt_T.any() for document in documents)
         self.has_unspelt = has_unspelt
 
     def step(
@@ -226,18 +226,11 @@ class Batches:
         return dict(zip(numbers, self.signals.read(numbers), strict=True))
 
 
-def sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int]:
+def sizes(documents: Sequence[RenderedTokens], rows: Sequence[Row]) -> tuple[int, int]:
     """How many tokens of the rows are supervised, and how many symbols those spell."""
-    counts = [
-        documents[piece.document].count_T[supervised_positions(documents[piece.document], piece)]
-        for row in rows
-        for piece in row
-    ]
+    read = ((documents[piece.document], piece) for row in rows for piece in row)
+    counts = [document.count_T[supervised_positions(document, piece)] for document, piece in read]
     return sum(map(len, counts)), int(sum(count.sum() for count in counts))
-
-
-def _has_unspelt(document: Rendered) -> bool:
-    return bool(((document.symbol_T >= 0) & (document.count_T == 0)).any())
 
 
 class _Flat:
@@ -249,7 +242,9 @@ class _Flat:
         self.rows: list[TokenScores[np.ndarray]] = []
         self.symbols = 0
 
-    def add(self, piece: Piece, document: Rendered, teacher: Signal | None, offset: int) -> None:
+    def add(
+        self, piece: Piece, document: RenderedTokens, teacher: Signal | None, offset: int
+    ) -> None:
         token_S = supervised_positions(document, piece)
         first, last = supervised_symbols(document, piece)
         symbols, log_probs, log_tail, rows = teacher or _no_teacher(len(document.symbols_N))

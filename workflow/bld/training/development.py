@@ -14,7 +14,7 @@ from torch import distributed
 from bld.config.settings import Training
 from bld.models import context_of, device
 from bld.symbols import END
-from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendered import RenderedTokens
 from bld.training.batches import Batches
 from bld.training.packing import Row, epoch_rows, supervised_positions
 from bld.training.pieces import evaluated_pieces
@@ -67,8 +67,8 @@ def held_out_rows(development: Development, trainee: Trainee, settings: Training
     if context := context_of(lm):
         window = min(window, context - (data.histories.extra_positions if data.histories else 0))
     pieces = evaluated_pieces(data.documents, window)
-    length = max([settings.sequence_length, *(piece.width for piece in pieces)])
-    rows = epoch_rows(pieces, length, seed=0, epoch=0)
+    length = max([settings.sequence_length, *pieces.width_P.tolist()])
+    rows = [*epoch_rows(pieces, length, seed=0, epoch=0)]
     at_once = max(1, settings.micro_batch_size * settings.sequence_length // length)
     is_longer = length > settings.sequence_length
     return HeldOut(rows, at_once, reading_of(lm, length)[0] if is_longer else trainee.reading)
@@ -110,7 +110,7 @@ def evaluate(engine: DeepSpeedEngine, data: Batches, held_out: HeldOut) -> dict[
     }
 
 
-def _sizes(documents: Sequence[Rendered], rows: Sequence[Row]) -> tuple[int, int, int]:
+def _sizes(documents: Sequence[RenderedTokens], rows: Sequence[Row]) -> tuple[int, int, int]:
     """Supervised tokens, symbols, and symbols that are bytes."""
     tokens = symbols = ends = 0
     for piece in (piece for row in rows for piece in row):

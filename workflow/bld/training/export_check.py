@@ -24,7 +24,7 @@ from bld.config.settings import Rendering
 from bld.documents.document import Document
 from bld.models import end_ids
 from bld.tokenization.loading import load_tokenizer, made_anew
-from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendered import RenderedTokens
 from bld.tokenization.rendering import Renderer, load_renderer
 
 DOCUMENTS = 256
@@ -59,7 +59,7 @@ def check_exported(
     renderer: Renderer,
     rendering: Rendering,
     documents: Iterable[Document],
-    rendered: Sequence[Rendered],
+    rendered: Sequence[RenderedTokens],
 ) -> None:
     """Raise ValueError with every difference between the folder and what was trained.
 
@@ -106,7 +106,7 @@ def _other_ends(lm: PreTrainedModel, renderer: Renderer) -> Iterator[str]:
 
 
 def _other_tokens(
-    strangers: Renderer, documents: Iterable[Document], rendered: Sequence[Rendered]
+    strangers: Renderer, documents: Iterable[Document], rendered: Sequence[RenderedTokens]
 ) -> Iterator[str]:
     for document, trained in zip(islice(documents, DOCUMENTS), rendered, strict=False):
         found = strangers.render(document.segments, f"document {document.id}")
@@ -118,12 +118,12 @@ def _other_tokens(
             return
 
 
-def _cannot_write(lm: PreTrainedModel, rendered: Sequence[Rendered]) -> Iterator[str]:
+def _cannot_write(lm: PreTrainedModel, rendered: Sequence[RenderedTokens]) -> Iterator[str]:
     prompts = (one.ids_T[: one.turns[0].first] for one in rendered if one.turns)
     prompt_T = next(prompts, np.empty(0, np.int32))
     if not len(prompt_T):
         return
-    ids_1T = torch.from_numpy(prompt_T[-NEW_TOKENS:]).long()[None]
+    ids_1T = torch.from_numpy(prompt_T[-NEW_TOKENS:].astype(np.int64))[None]
     generate: Any = lm.generate
     try:
         generate(ids_1T, attention_mask=torch.ones_like(ids_1T), max_new_tokens=NEW_TOKENS)

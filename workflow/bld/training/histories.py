@@ -23,7 +23,7 @@ from bld.scoring.marginal import Sums, vocabulary_of
 from bld.scoring.prefixes import HistoryTree, PrefixEncoder
 from bld.scoring.trie import Trie
 from bld.symbols import END
-from bld.tokenization.rendered import Rendered, Turn
+from bld.tokenization.rendered import RenderedTokens, Turn
 from bld.tokenization.rendering import Renderer
 from bld.training.packing import Piece, Places, Row, supervised_positions, supervised_symbols
 from bld.windows import Window
@@ -66,7 +66,7 @@ class Histories:
         self._tree = tree
 
     def of_rows(
-        self, documents: Sequence[Rendered], rows: Sequence[Row], width: int
+        self, documents: Sequence[RenderedTokens], rows: Sequence[Row], width: int
     ) -> RowHistories | None:
         """The histories of packed rows, whose text takes up `width` columns; None where nothing is
         supervised."""
@@ -80,7 +80,9 @@ class Histories:
         token_R[: histories.trunk] = np.concatenate([entry.tokens for entry in placed])
         return RowHistories(Sums(self._vocabulary, histories, token_R), placed, width)
 
-    def _placed(self, documents: Sequence[Rendered], rows: Sequence[Row]) -> Iterator[_Placed]:
+    def _placed(
+        self, documents: Sequence[RenderedTokens], rows: Sequence[Row]
+    ) -> Iterator[_Placed]:
         symbols = 0
         for number, row in enumerate(rows):
             column = 0
@@ -94,7 +96,7 @@ class Histories:
                 column += piece.width
 
     def _of_turn(
-        self, document: Rendered, piece: Piece, turn: Turn, place: tuple[int, int, int, int]
+        self, document: RenderedTokens, piece: Piece, turn: Turn, place: tuple[int, int, int, int]
     ) -> Iterator[_Placed]:
         # What predicts the tokens [fresh, stop) stands one column before them.
         window = Window(piece.start, piece.stop - 1, piece.fresh - 1)

@@ -34,12 +34,13 @@ import torch
 from torch import distributed
 from transformers import PreTrainedModel
 
+from bld.arrays import Lazy
 from bld.cache.top_k import Signal
 from bld.config.settings import Sampling
 from bld.documents.document import Document
 from bld.models import device
 from bld.symbols import REASONING, Segment
-from bld.tokenization.rendered import Rendered
+from bld.tokenization.rendered import RenderedTokens
 from bld.tokenization.rendering import Renderer
 from bld.training.batches import Batch, Batches, Signals, sizes
 from bld.training.generation import generate
@@ -58,7 +59,7 @@ class Written(NamedTuple):
     `stop` on are left out."""
 
     document: Document
-    rendered: Rendered
+    rendered: RenderedTokens
     fresh: int
     stop: int
 
@@ -203,7 +204,7 @@ class OnPolicy:
         own = [[replaced.get(piece, piece) for piece in row] for row in own]
         signals = self._teacher.of([document.document for document in new.values()])
         mixed = Batches(
-            [*self.documents, *(document.rendered for document in new.values())],
+            _joined(self.documents, [document.rendered for document in new.values()]),
             _Mixed(self._signals, signals, count),
             self._corpus.histories,
             first_written=count,
@@ -212,6 +213,17 @@ class OnPolicy:
         step_sizes = _over_processes(sizes(mixed.documents, own), world_size)
         batches = len(rows) / micro_batch_size
         yield from mixed.micro_batches(own, micro_batch_size, step_sizes, batches)
+
+
+def _joined(
+    documents: Sequence[RenderedTokens], others: Sequence[RenderedTokens]
+) -> Sequence[RenderedTokens]:
+    """The others behind those, none of which is touched."""
+    count = len(documents)
+    return Lazy(
+        count + len(others),
+        lambda number: documents[number] if number < count else others[number - count],
+    )
 
 
 class _Mixed:

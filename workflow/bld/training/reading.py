@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from transformers import PreTrainedModel
 
 from bld.attention import differs, passes_of, read_apart, tried, why
 from bld.models import device, hidden_states
+from bld.tokenization.rendered import RenderedTokens
 from bld.training.batches import Batch, Batches
 from bld.training.packing import Piece
 
@@ -110,9 +109,9 @@ def _what_differs(lm: PreTrainedModel, row_length: int, reading: Reading) -> str
     return None
 
 
-def _text(ids_T: np.ndarray) -> Any:
+def _text(ids_T: np.ndarray) -> RenderedTokens:
     """A rendered document of which nothing is supervised."""
     nothing = np.full(len(ids_T), -1)
-    return SimpleNamespace(
-        ids_T=ids_T, symbol_T=nothing, count_T=nothing * 0, symbols_N=nothing[:0]
+    return RenderedTokens(
+        ids_T=ids_T, symbol_T=nothing, count_T=nothing * 0, symbols_N=nothing[:0], turns=()
     )

@@ -127,8 +127,8 @@ def all_submissions(jobs: Iterable[Job]) -> int:
 
 def other_jobs(targets: Targets) -> int:
     """Jobs besides scoring and training that a cluster gets: documents, tokenizers, students,
-    caches, maps, benchmarks made here; one for each file that the report reads, except documents
-    and the three that a training writes; the report and that of each archive."""
+    rendered splits, caches, maps, benchmarks made here; one for each file that the report reads,
+    except documents and the three that a training writes; the report and that of each archive."""
     settings = targets.settings
     documents = set(targets.split_files(settings.runs).values())
     lenders = {*targets.models(), *targets.tokenizers()}
@@ -136,6 +136,7 @@ def other_jobs(targets: Targets) -> int:
         len(targets.splits())
         + sum(settings.models[name].scratch is not None for name in lenders)
         + len({run.student for run in settings.runs.values()})
+        + len(targets.rendered())
         + len(targets.caches())
         + len(targets.maps())
         + len(targets.local_benchmarks)

@@ -9,13 +9,13 @@ have no pair. Every pair of entries is compared, so nothing is approximate.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
+from bld.arrays import threads
 from bld.progress import progress
 from bld.tokenization.maps.files import VocabularyMap, map_of, same_spelling
 from bld.tokenization.rendering import Renderer
@@ -55,6 +55,6 @@ def _closest(token_ids: Sequence[int], teacher: Vocabulary, student: Vocabulary)
             texts,
             scorer=Levenshtein.distance,
             dtype=np.uint16,
-            workers=int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))),
+            workers=threads(),
         )
         yield from (ids[place] for place in distances.argmin(axis=1))
