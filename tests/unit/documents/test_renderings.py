@@ -84,6 +84,8 @@ def test_what_is_mapped_is_what_is_rendered_document_by_document(
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", processes)
 
+    monkeypatch.setattr("bld.documents.shards.IN_TURN", 2)
+
     @given(CHATS, st.integers(1, 3), st.integers(0, 12), st.sampled_from(["auto", "plain"]))
     @settings(deadline=None, max_examples=12)
     def check(chats, shards, at_most, template):

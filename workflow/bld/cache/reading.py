@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,9 @@ class CachedSignals:
     Raises ValueError if one is missing or has another number of symbols in the cache.
     """
 
-    def __init__(self, cache: ByteCache, ids: Sequence[str], symbols: Iterable[int]) -> None:
+    def __init__(
+        self, cache: ByteCache, ids: Sequence[str], symbols: Sequence[int] | np.ndarray
+    ) -> None:
         self._cache, self._ids = cache, ids
         expected_D, found_D = np.asarray(symbols, np.int64), cache.symbols(ids)
         for number in np.flatnonzero(found_D != expected_D).tolist():

@@ -19,7 +19,7 @@ import numpy as np
 from bld.arrays import threads
 from bld.config.settings import Rendering
 from bld.documents.renderings import FORMAT, Column, Sizes, columns_for, origin, stored
-from bld.documents.shards import read_shard
+from bld.documents.shards import checked_digest, read_shard
 from bld.files import MANIFEST, read_manifest
 from bld.folders import new_folder
 from bld.progress import progress
@@ -34,8 +34,8 @@ def render_split(split: Path, tokenizer: Path, rendering: Rendering, target: Pat
     """Render the documents in the folder `split` for the model in the folder `tokenizer` into the
     folder `target`, which appears whole.
 
-    Raises ValueError as `load_renderer`, `Renderer.render` and `read_shard` do, and if the split
-    does not hold the documents that its manifest counts.
+    Raises ValueError as `load_renderer`, `Renderer.render`, `checked_digest` and `read_shard` do,
+    and if the split does not hold the documents that its manifest counts.
     """
     renderer = load_renderer(tokenizer, **dict(rendering))
     for note in renderer.notes:
@@ -45,7 +45,8 @@ def render_split(split: Path, tokenizer: Path, rendering: Rendering, target: Pat
     columns = columns_for(len(vocabulary), longest)
     counted = read_manifest(split / MANIFEST)
     names = [shard["name"] for shard in counted["shards"]]
-    about: dict[str, Any] = {"format": FORMAT, "notes": renderer.notes}
+    in_turn = counted.get("shards_in_turn", len(names))
+    about: dict[str, Any] = {"format": FORMAT, "notes": renderer.notes, "shards_in_turn": in_turn}
     about |= origin(split, tokenizer, rendering)
     with new_folder(target, about) as folder:
         render = partial(_render_shard, split, folder, columns)
@@ -138,7 +139,9 @@ def _render_shard(
                 arrays.clear()
 
         tokens = 0
-        for document in read_shard(split / f"{name}.parquet"):
+        path = split / f"{name}.parquet"
+        checked_digest(path)
+        for document in read_shard(path):
             rendered = renderer.render(document.segments, f"document {document.id}")
             arrays, size = stored(document.id, rendered)
             sizes.append(size)

@@ -97,8 +97,9 @@ class RenderedSplit(Lazy[RenderedTokens]):
         self._begins = _mapped(folder, "begins")
         self._arrays = {name: _mapped(folder, name) for name in columns_for(0, 0)}
         self._check_sizes(folder)
-        shards = self.manifest["shards"]
+        shards, self._in_turn = self.manifest["shards"], self.manifest["shards_in_turn"]
         self._first_of_shard = np.cumsum([0, *shards])
+        self._first_in_turn = self._first_of_shard[:: self._in_turn]
         total = sum(shards)
         super().__init__(total if at_most is None else min(total, at_most), self._document)
         self.ids: Sequence[str] = Lazy(len(self), self._id)
@@ -117,10 +118,19 @@ class RenderedSplit(Lazy[RenderedTokens]):
     def sizes(self, name: str) -> np.ndarray:
         """One of the `Sizes` of every document, [D] in the order of the split."""
         column = Sizes._fields.index(name)
-        number_D, shards = np.arange(len(self)), len(self._first_of_shard) - 1
-        place_D = self._first_of_shard[number_D % shards] + number_D // shards
+        place_D = self._places(np.arange(len(self)))
         size_D: np.ndarray = np.diff(self._begins[:, column])[place_D]
         return size_D
+
+    def _places(self, number_D: np.ndarray) -> np.ndarray:
+        """Where documents of these numbers stand in the arrays: so many shards at a time are read
+        in turn."""
+        block_D = np.searchsorted(self._first_in_turn, number_D, side="right") - 1
+        first_D = block_D * self._in_turn
+        shards_D = np.minimum(self._in_turn, len(self._first_of_shard) - 1 - first_D)
+        row_D, shard_D = np.divmod(number_D - self._first_of_shard[first_D], shards_D)
+        place_D: np.ndarray = self._first_of_shard[first_D + shard_D] + row_D
+        return place_D
 
     @property
     def has_unspelt(self) -> bool:
@@ -128,8 +138,7 @@ class RenderedSplit(Lazy[RenderedTokens]):
         return bool(self.sizes("unspelt").any())
 
     def _slices(self, number: int) -> dict[str, slice]:
-        shards = len(self._first_of_shard) - 1
-        place = self._first_of_shard[number % shards] + number // shards
+        place = int(self._places(np.array(number)))
         begins, ends = self._begins[place : place + 2].tolist()
         pairs = zip(Sizes._fields, begins, ends, strict=True)
         return {name: slice(begin, end) for name, begin, end in pairs}
