@@ -115,6 +115,16 @@ def test_a_record_that_the_report_does_not_rest_on_stays_outside_with_its_log(ma
     assert "students/other" not in contents(crate)[METADATA].decode()
 
 
+def test_the_log_of_a_job_of_several_shards_is_about_all_of_them(made_up):
+    records = sorted(Path("results/teachers").rglob("0*.record.json"))
+    log = json.loads(records[0].read_text())["log"]
+    for record in records:
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"log": log}))
+    described = entities(made_up.archive())
+    assert len(records) > 1
+    assert ids(described[log]["about"]) == {f"#action/{record}" for record in records}
+
+
 def test_a_record_is_an_action_from_its_inputs_to_its_outputs(made_up):
     described = entities(made_up.archive())
     path = "results/runs/bld/model/manifest.record.json"

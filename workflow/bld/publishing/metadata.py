@@ -128,7 +128,7 @@ def _add_actions(graph: Graph, actions: Sequence[Action], doing: Mapping[str, An
             **doing,
         )
         for file in about:
-            file["about"] = entity
+            file.append_to("about", entity)  # several shards may share a job, and so its log
         graph.entity(
             f"#control/{quote(action.path)}",
             "ControlAction",
