@@ -364,17 +364,18 @@ class Targets:
                     found[str(run.teacher), run.corpus, str(run.development_split)] = None
         return list(found)
 
-    def rendered(self) -> list[str]:
-        """The splits that are trained on, or evaluated on meanwhile, as the models read them."""
+    def rendered(self) -> list[tuple[str, str, str, str]]:
+        """(kind, name, corpus, split) of what is trained on, or evaluated on meanwhile, as models
+        read it; see `rendered_manifest`."""
         found = [
-            rendered_manifest("tokenizers", name, scratch.corpus, scratch.split)
+            ("tokenizers", name, scratch.corpus, scratch.split)
             for name in self.models()
             if (scratch := self.settings.models[name].scratch)
         ]
         for run in self.settings.runs.values():
             development = [run.development_split] if run.has_development else []
             for split in (run.train_split, *development):
-                found.append(rendered_manifest("students", run.student, run.corpus, split))
+                found.append(("students", run.student, run.corpus, str(split)))
         return list(dict.fromkeys(found))
 
     def maps(self) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from bld.config.plan import GIB
 from bld.config.settings import Settings
 from bld.files import MANIFEST
+from bld.pipeline.paths import rendered_manifest
 from bld.pipeline.plan import work
 from bld.pipeline.plan.jobs import Job, Limits, all_submissions, other_jobs
 from bld.pipeline.plan.shapes import Shape, Shapes
@@ -28,6 +29,8 @@ RUN_FILES, HEAD_FILES, REPORT_FILES = 8, 4, 44
 FILES_PER_PAIR = 2  # a map of two vocabularies, or how tokens agree; and its record
 FILES_PER_JOB = 2  # its log and its benchmark
 FILES_PER_DATASET = 16
+# Of a token its id, which symbol it spells first, and how many; its symbols beside them.
+RENDERED_TOKEN_BYTES, RENDERED_FILES = 9, 10
 SCORING_REMEDY = "A smaller `batch_tokens` or `window`, or `precision: bf16`, needs less."
 TRAINING_REMEDY = (
     "A smaller `micro_batch_size`, `activation_checkpointing`, `lora`, a higher `zero_stage` on "
@@ -108,7 +111,7 @@ def make_plan(settings: Settings, limits: Mapping[str, Mapping[str, Limits]], fo
         refusals=[],
         warnings=[doubt for name in models for doubt in shapes.doubts(name)],
     )
-    plan.items.extend(_items(plan, targets, folder))
+    plan.items.extend(_items(plan, targets, inputs, folder))
     for fraction, sentence in _demands(plan):
         if fraction > CLOSE:
             (plan.refusals if fraction > 1 else plan.warnings).append(sentence)
@@ -126,7 +129,7 @@ def _known(names: Iterable[K], make: Callable[[K], V], unknown: list[str]) -> di
     return made
 
 
-def _items(plan: Plan, targets: Targets, folder: Path) -> Iterator[Item]:
+def _items(plan: Plan, targets: Targets, inputs: work.CostInputs, folder: Path) -> Iterator[Item]:
     """Everything that the configuration makes in `folder`."""
 
     def made(name: str, where: str, size: float, files: float) -> Item:
@@ -146,9 +149,16 @@ def _items(plan: Plan, targets: Targets, folder: Path) -> Iterator[Item]:
     for job in plan.scoring:
         cache = job.teacher, job.corpus, job.split
         where = f"results/teachers/{'/'.join(cache)}"
-        yield made(f"byte cache {' '.join(cache)}", where, job.cache_bytes, job.count + 3)
+        shards = plan.splits[job.corpus, job.split].shards
+        yield made(f"byte cache {' '.join(cache)}", where, job.cache_bytes, shards + 4)
     for name, shape in plan.students.items():
         yield model(f"student {name}", f"results/students/{name}", shape.weights_bytes)
+    for kind, name, corpus, split in targets.rendered():
+        student, amount = name if kind == "students" else None, plan.splits[corpus, split]
+        tokens = amount.content / inputs.bytes_per_token(corpus, student)
+        size = tokens * RENDERED_TOKEN_BYTES + amount.supervised
+        where = str(Path(rendered_manifest(kind, name, corpus, split)).parent)
+        yield made(f"{corpus} {split} as {name} reads it", where, size, RENDERED_FILES)
     for training in plan.trainings:
         name, size = training.target, training.export_bytes
         where = f"resources/models/{name}"
