@@ -106,6 +106,8 @@ ADDED: Sequence[str] = (
     r"training\.(overlap|long_documents)$",
     r"#settings\.development_window$",
     r"/training\.json#long_documents\.\w+$",
+    # Documents as models read them: each training rendered them for itself.
+    r"/results/rendered/",
 )
 """Patterns of addresses that the base does not have."""
 
