@@ -5,12 +5,15 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.exceptions import WorkflowError
 
 from bld.config.checks import ConfigError
-from bld.pipeline.pins import Pin, look_up, read_lock
+from bld.pipeline.pins import Pin, look_up, read_lock, refuse_names
+from bld.pipeline.step import step_line
 from hub_mirror import COMMIT
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,14 @@ def call(online, default, write_default, tmp_path):
 
 def stated(tmp_path):
     return json.loads((tmp_path / MANIFEST).read_text())["source"]["revision"]
+
+
+class Fetch:
+    """As much of a job of Snakemake's as is asked for."""
+
+    def __init__(self, **settings):
+        self.rule = SimpleNamespace(name="fetch_benchmark")
+        self.params = SimpleNamespace(step=step_line("bld.stages.fetch", settings))
 
 
 def in_lock(tmp_path):
@@ -71,9 +82,7 @@ def test_without_a_commit_all_but_looking_is_refused_before_anything_runs(call, 
     assert call("all", "--dry-run").returncode == 0
     done = call("all")
     assert done.returncode == 1 and not (tmp_path / "results").exists()
-    assert "config/lock.yaml has no commit for someone/small, main: run `snakemake fetch`" in (
-        done.stdout + done.stderr
-    )
+    assert "config/lock.yaml has no commit for someone/small (main)" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     done = call("all", "--dry-run", "--config", "update=true")
     assert done.returncode == 1 and "run `snakemake fetch` with it" in done.stdout
@@ -93,6 +102,15 @@ def test_what_the_hub_does_not_say_is_told_with_its_place(
     done = call("fetch")
     assert done.returncode == 1 and words in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / LOCK).exists()
+
+
+def test_of_many_names_a_few_are_told_and_zeros_are_no_commit():
+    data = {f"a/{n}": "main" for n in range(5)}
+    refuse_names([Fetch(data={"a/b": COMMIT}), Fetch(hub="a/b", revision=COMMIT)])
+    with pytest.raises(WorkflowError, match=r"a/0 \(main\), a/1 \(main\), a/2 \(main\) and 2 more"):
+        refuse_names([Fetch(data=data)])
+    with pytest.raises(WorkflowError, match="a/b: 40 zeros are no commit"):
+        refuse_names([Fetch(hub="a/b", revision="0" * 40)])
 
 
 def test_several_who_look_up_at_once_lose_nothing_of_each_other(tmp_path, monkeypatch):

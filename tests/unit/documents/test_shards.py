@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bld.documents.document import make_document
+from bld.documents.numbered import NumberedDocuments
 from bld.documents.shards import read_shard, read_split, write_splits
 from bld.documents.splits import assign_split
 from bld.files import shard_name
@@ -74,6 +75,9 @@ def test_of_many_shards_a_few_at_a_time_hold_consecutive_documents(
         patch.setattr("bld.documents.shards.IN_TURN", in_turn)
         write(folder, documents, train=split(shards=shards))
     assert list(read_split(folder / "train")) == documents
+    numbers = NumberedDocuments(folder / "train")
+    assert [numbers[number] for number in reversed(range(len(numbers)))] == documents[::-1]
+    assert list(NumberedDocuments(folder / "train", 3)) == documents[:3]
     names = [shard_name(shard, shards) for shard in range(shards)]
     held = [list(read_shard(folder / "train" / f"{name}.parquet")) for name in names]
     # As many in each as if all were dealt in turn.
@@ -103,6 +107,18 @@ def open_files(at_most):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_documents_are_read_by_number_from_any_row_group_and_damage_is_told(tmp_path):
+    write(tmp_path, numbered(700), train=split(shards=2))
+    documents = NumberedDocuments(tmp_path / "train")
+    assert [documents[n].id for n in (699, 0, 513, 512)] == ["d699", "d0", "d513", "d512"]
+    path = tmp_path / "train" / f"{shard_name(0, 2)}.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=f"{path.name}: not a whole parquet file"):
+        list(NumberedDocuments(tmp_path / "train"))
 
 
 def test_document_i_lies_in_shard_i_modulo_their_number(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from bld.cache.reading import check_count
 from bld.cache.top_k import Signal, keep_most_probable, keep_tokens, padded, padded_tokens
 from bld.documents.document import Document
-from bld.documents.shards import read_split
+from bld.documents.numbered import NumberedDocuments
 from bld.pipeline.step_settings import ScoreTeacher
 from bld.scoring.averaging import Scorer, open_models
 from bld.scoring.scorer import Scored, open_teacher
@@ -76,7 +75,7 @@ class LiveTeacher:
     def signals(self, split: Path, symbols: np.ndarray) -> LiveSignals:
         """Its signals for the documents in this folder of a split, as many of the first ones as
         `symbols` has numbers."""
-        return self.of(list(islice(read_split(split), len(symbols))), symbols)
+        return self.of(NumberedDocuments(split, len(symbols)), symbols)
 
     def of(self, documents: Sequence[Document], symbols: np.ndarray | None = None) -> LiveSignals:
         """Its signals for these documents."""

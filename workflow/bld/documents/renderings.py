@@ -18,6 +18,7 @@ import numpy as np
 
 from bld.arrays import Lazy
 from bld.config.settings import Rendering
+from bld.documents.numbered import Order
 from bld.files import MANIFEST, read_manifest
 from bld.symbols import END
 from bld.tokenization.rendered import RenderedTokens, Turn
@@ -97,10 +98,8 @@ class RenderedSplit(Lazy[RenderedTokens]):
         self._begins = _mapped(folder, "begins")
         self._arrays = {name: _mapped(folder, name) for name in columns_for(0, 0)}
         self._check_sizes(folder)
-        shards, self._in_turn = self.manifest["shards"], self.manifest["shards_in_turn"]
-        self._first_of_shard = np.cumsum([0, *shards])
-        self._first_in_turn = self._first_of_shard[:: self._in_turn]
-        total = sum(shards)
+        self._order = Order(self.manifest["shards"], self.manifest["shards_in_turn"])
+        total = len(self._order)
         super().__init__(total if at_most is None else min(total, at_most), self._document)
         self.ids: Sequence[str] = Lazy(len(self), self._id)
 
@@ -123,13 +122,9 @@ class RenderedSplit(Lazy[RenderedTokens]):
         return size_D
 
     def _places(self, number_D: np.ndarray) -> np.ndarray:
-        """Where documents of these numbers stand in the arrays: so many shards at a time are read
-        in turn."""
-        block_D = np.searchsorted(self._first_in_turn, number_D, side="right") - 1
-        first_D = block_D * self._in_turn
-        shards_D = np.minimum(self._in_turn, len(self._first_of_shard) - 1 - first_D)
-        row_D, shard_D = np.divmod(number_D - self._first_of_shard[first_D], shards_D)
-        place_D: np.ndarray = self._first_of_shard[first_D + shard_D] + row_D
+        """Where documents of these numbers stand in the arrays."""
+        shard_D, row_D = self._order.find(number_D)
+        place_D: np.ndarray = self._order.first_of_shard[shard_D] + row_D
         return place_D
 
     @property

@@ -270,8 +270,13 @@ def read_shard(path: Path) -> Iterator[Document]:
             )
     for batch in record_batches(path):
         for row in batch.to_pylist():
-            segments = [Segment(**segment) for segment in row["segments"]]
-            yield Document(row["id"], row["kind"], row["group"], segments)
+            yield document_in(row)
+
+
+def document_in(row: Mapping[str, Any]) -> Document:
+    """The document that a row of a shard holds."""
+    segments = [Segment(**segment) for segment in row["segments"]]
+    return Document(row["id"], row["kind"], row["group"], segments)
 
 
 def checked_digest(path: Path) -> str:
@@ -296,7 +301,7 @@ def read_split(folder: Path) -> Iterator[Document]:
     documents than they hold; the shards are looked at when their turn comes. At the end, if what
     was read has not the digest in the manifest.
     """
-    manifest, paths = _named_shards(folder)
+    manifest, paths = named_shards(folder)
     digest = hashlib.sha256()
     in_turn = manifest.get("shards_in_turn", len(paths))
     for first in range(0, len(paths), in_turn):
@@ -314,7 +319,9 @@ def read_split(folder: Path) -> Iterator[Document]:
         )
 
 
-def _named_shards(folder: Path) -> tuple[Mapping[str, Any], list[Path]]:
+def named_shards(folder: Path) -> tuple[Mapping[str, Any], list[Path]]:
+    """The manifest of a split, and its shards in their order; raises ValueError if it is missing or
+    names others than lie there."""
     manifest_path = folder / MANIFEST
     manifest = read_manifest(manifest_path)
     try:

@@ -36,7 +36,8 @@ HEAD = """\
 # --config update=true` looks all names of the configuration up anew.
 """
 UPDATE = "update"
-COMMIT = re.compile("[0-9a-f]{40}")
+COMMIT, UNKNOWN = re.compile("[0-9a-f]{40}"), "0" * 40
+NAMES_SHOWN = 3
 
 
 class Pin(NamedTuple):
@@ -154,17 +155,25 @@ def look_up(named: Iterable[Pin], path: Path, update: bool = False) -> Commits:
 
 
 def refuse_names(jobs: Iterable[Any]) -> None:
-    """Raises WorkflowError if some of Snakemake's jobs would fetch a revision that is a name."""
+    """Raises WorkflowError if some of Snakemake's jobs would fetch what is no commit: a name, or
+    zeros that stand for one."""
     unknown = set()
     for job in jobs:
         if job.rule.name.startswith("fetch_"):
             settings = parse_step(job.params.step).settings
             asked = settings.get("data", {settings.get("hub"): settings.get("revision")})
-            unknown |= {f"{x}, {y}" for x, y in asked.items() if not COMMIT.fullmatch(y)}
+            unknown |= {f"{x} ({y})" for x, y in asked.items() if not COMMIT.fullmatch(y)}
+            if zeros := [x for x, y in asked.items() if y == UNKNOWN]:
+                raise WorkflowError(
+                    f"{', '.join(zeros)}: 40 zeros are no commit; write `revision: main`, another "
+                    "branch or a tag, and run `snakemake fetch`"
+                )
     if unknown:
+        first, rest = sorted(unknown)[:NAMES_SHOWN], len(unknown) - NAMES_SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
         raise WorkflowError(
-            f"{LOCK} has no commit for {'; '.join(sorted(unknown))}: run `snakemake fetch` where "
-            "there is internet, which is a login node as a rule"
+            "Run `snakemake fetch` where there is internet, which is a login node as a rule: "
+            f"{LOCK} has no commit for {', '.join(first)}{more}"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bld.cache.live import LiveTeacher
 from bld.cache.reading import ByteCache, CachedSignals
+from bld.documents.numbered import NumberedDocuments
 from bld.documents.renderings import open_rendering
 from bld.documents.shards import read_split
 from bld.files import read_manifest
@@ -118,7 +119,7 @@ def _distill(step: Step[Distill, Inputs, Outputs], checkpoints: Checkpoints) -> 
     if settings.sampling:
         assert teacher, "the configuration is refused without a live teacher"
         sampler = OnPolicySampler(lm, renderer, settings.sampling, settings.seed)
-        texts = list(read_split(inputs.documents.parent))
+        texts = NumberedDocuments(inputs.documents.parent)
         data = OnPolicy(corpus, texts, sampler, teacher)
     engine, metrics = train(
         Trainee(lm, head, objective),

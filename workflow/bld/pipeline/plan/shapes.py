@@ -36,7 +36,7 @@ NORM_BYTES = {"gemma": 20, "gemma2": 36, "gpt2": 16, "gpt_neox": 16, "llama": 16
 NORM_BYTES |= {"qwen2": 16}
 STATED = ["kind", "vocabulary", "hidden", "layers", "heads", "intermediate", "tied"]
 STATED += ["width", "narrow"]
-FETCH = "Fetch it (`snakemake ... resources/models/{0}/manifest.json`), or say `models.{0}.shape`"
+FETCH = "Fetch it (`snakemake fetch`), or say `models.{0}.shape`"
 
 
 @dataclass(frozen=True)
