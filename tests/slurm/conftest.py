@@ -80,7 +80,15 @@ class Site:
         return "\n".join(f"== {path}\n{path.read_text()[-3000:]}" for path in files[-3:])
 
     def jobs(self, rule):
-        """What SLURM knows of the jobs of a rule that were sent from here, in their order."""
+        """What SLURM knows of the jobs of a rule that were sent from here, in their order, once it
+        has cleaned up after those that are over."""
+        found = self._jobs(rule)
+        while any(job["JobState"] == "COMPLETING" for job in found):
+            time.sleep(0.1)
+            found = self._jobs(rule)
+        return found
+
+    def _jobs(self, rule):
         listed = cluster_module.run("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = [dict(re.findall(r"(\w+(?:/\w+)?)=(\S*)", line)) for line in listed]
         mine = [job for job in jobs if job.get("WorkDir") == str(self.folder)]
