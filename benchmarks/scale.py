@@ -2,9 +2,11 @@
 
 A synthetic corpus is written as a split of many shards and read back, scored by a stand-in for a
 teacher, shard by shard, gathered into a byte cache, opened, and read at random, with 1,024 files
-allowed. One table, each row a phase with more and more documents, written to
+allowed; then it is rendered, and a tiny student is trained on it from that cache, for one step and
+for ten. One table, each row a phase with more and more documents, written to
 benchmarks/results/scale.json. `peak_mib`: the most memory in use, besides what was there before;
-`open_files`: the most files that were open at once.
+`open_files`: the most files that were open at once; `bytes_per_token`: what a phase has left on
+disk, for each of the student's tokens.
 """
 
 from __future__ import annotations
@@ -16,28 +18,39 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from measuring import Memory, timed
+from subjects import SHAPES, tiny_vocabulary
 from table import print_table
 
 from bld.cache.gathering import write_manifest
 from bld.cache.reading import ByteCache, CachedSignals
 from bld.cache.shards import Origin
 from bld.cache.writing import ScoredPart, score_part, score_shard
-from bld.config.settings import Split
+from bld.config.settings import Rendering, Split, Training
 from bld.documents.document import Document, make_document
+from bld.documents.rendering import render_split
+from bld.documents.renderings import open_rendering
 from bld.documents.shards import read_split, write_splits
 from bld.files import MANIFEST, read_manifest, sha256_of, write_json
+from bld.folders import new_folder
 from bld.scoring.scorer import Scored
 from bld.symbols import TRIE_SYMBOLS, supervised_symbols
+from bld.training.batches import Batches
+from bld.training.heads import TRAINED_HEADS
+from bld.training.loop import train
+from bld.training.objectives.bld import Bld
+from bld.training.scratch import new_model
+from bld.training.trainee import Trainee
 
 CPU = torch.device("cpu")
 OPEN_FILES = 1024
-COLUMNS = ("shards", "documents", "phase", "seconds", "peak_mib", "open_files")
+COLUMNS = ("shards", "documents", "phase", "seconds", "peak_mib", "open_files", "bytes_per_token")
 LOOKED_UP = 2000
 DRAWN = np.random.default_rng(0)
 LOG_PROBS_NS = np.log(DRAWN.dirichlet(np.full(TRIE_SYMBOLS, 0.05), 64) + 1e-12).astype(np.float32)
@@ -84,53 +97,87 @@ class OpenFiles:
             thread.join()
 
 
-def measure(folder: Path, shards: int, documents: int) -> Iterator[dict[str, Any]]:
-    """The rows of so many documents in so many shards."""
-    split, cache, teacher = folder / "split", folder / "cache", folder / "teacher.json"
-    write_json(teacher, {})
-    memory, files = Memory(CPU), OpenFiles()
+Measured = tuple[Any, dict[str, Any]]
+"""What a piece of work gives, and its row of the table."""
 
-    def row(phase: str, work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-        before = memory.used()
-        memory.reset_peak()
-        with files.counted():
+
+class Phases:
+    """What is done with so many documents in so many shards, in files of a folder of its own."""
+
+    def __init__(self, folder: Path, shards: int, documents: int) -> None:
+        self._folder, self._shards, self._documents = folder, shards, documents
+        self._split, self._cache = folder / "split", folder / "cache"
+        self._memory, self._files = Memory(CPU), OpenFiles()
+
+    def _row(self, phase: str, work: Callable[[], Any]) -> Measured:
+        before = self._memory.used()
+        self._memory.reset_peak()
+        with self._files.counted():
             result, seconds = timed(work, CPU)
-        peak = memory.peak()
+        peak = self._memory.peak()
         return result, {
-            "shards": shards,
-            "documents": documents,
+            "shards": self._shards,
+            "documents": self._documents,
             "phase": phase,
             "seconds": round(seconds, 2),
             "peak_mib": peak - before if peak is not None and before is not None else None,
-            "open_files": files.most,
+            "open_files": self._files.most,
+            "bytes_per_token": None,
         }
 
-    def score_all() -> None:
-        settings: dict[str, Any] = {}
-        digest = sha256_of(teacher)
-        for shard in read_manifest(split / MANIFEST)["shards"]:
+    def stored(self) -> Iterator[dict[str, Any]]:
+        """The rows of the corpus and of its byte cache."""
+        teacher, ids = self._folder / "teacher.json", [f"{n}" for n in range(self._documents)]
+        write_json(teacher, {})
+        yield self._row("write", self._write)[1]
+        found, read = self._row("read", lambda: [d.id for d in read_split(self._split)])
+        assert found == ids, "another order"
+        yield read
+        yield self._row("score", lambda: self._score(sha256_of(teacher)))[1]
+        yield self._row("gather", lambda: write_manifest(self._cache, self._split, [teacher], {}))[
+            1
+        ]
+        cache, opened = self._row("open", lambda: ByteCache(self._cache, self._split))
+        yield opened
+        symbols = cache.symbols(ids)
+        signals, checked = self._row("check", lambda: CachedSignals(cache, ids, symbols))
+        yield checked
+        some = DRAWN.integers(self._documents, size=min(self._documents, LOOKED_UP)).tolist()
+        yield self._row("look up", lambda: [len(signals.read([number])) for number in some])[1]
+
+    def _write(self) -> None:
+        splits = {"train": Split(fraction=1.0, shards=self._shards)}
+        write_splits(corpus(self._documents), {"train": self._split}, splits, 0)
+
+    def _score(self, teacher_sha256: str) -> None:
+        for shard in read_manifest(self._split / MANIFEST)["shards"]:
             name = f"{shard['name']}.parquet"
-            origin = Origin(shard["sha256"], digest, "step", settings)
-            parts = folder / "parts" / shard["name"]
-            score_shard(cache / name, split / name, origin, parts, score)
+            origin = Origin(shard["sha256"], teacher_sha256, "step", {})
+            parts = self._folder / "parts" / shard["name"]
+            score_shard(self._cache / name, self._split / name, origin, parts, score)
 
-    def write_all() -> None:
-        splits = {"train": Split(fraction=1.0, shards=shards)}
-        write_splits(corpus(documents), {"train": split}, splits, 0)
+    def trained(self) -> Iterator[dict[str, Any]]:
+        """The rows of a student that learns from them."""
+        model, rendered, rendering = self._folder / "model", self._folder / "rendered", Rendering()
+        tokenizer = tiny_vocabulary()
+        with new_folder(model, {}) as partial:
+            tokenizer.save_pretrained(partial)
 
-    yield row("write", write_all)[1]
-    ids, read = row("read", lambda: [document.id for document in read_split(split)])
-    assert ids == [f"{number}" for number in range(documents)], "another order"
-    yield read
-    yield row("score", score_all)[1]
-    yield row("gather", lambda: write_manifest(cache, split, [teacher], {}))[1]
-    byte_cache, opened = row("open", lambda: ByteCache(cache, split))
-    yield opened
-    symbols = byte_cache.symbols(ids)
-    signals, checked = row("check", lambda: CachedSignals(byte_cache, ids, symbols))
-    yield checked
-    some = DRAWN.integers(documents, size=min(documents, LOOKED_UP)).tolist()
-    yield row("look up", lambda: [len(x.log_tail_N) for n in some for x in signals.read([n])])[1]
+        def train_for(steps: int) -> None:
+            documents = open_rendering(rendered, self._split, model, rendering)
+            cache = ByteCache(self._cache, self._split)
+            signals = CachedSignals(cache, documents.ids, documents.sizes("symbols"))
+            lm = new_model(SHAPES["tiny"], tokenizer, 0)
+            head = TRAINED_HEADS["linear"](lm.config.hidden_size, 0)
+            training = Training(steps=steps, sequence_length=256, batch_size=8, micro_batch_size=8)
+            data = Batches(documents, signals, has_unspelt=documents.has_unspelt)
+            train(Trainee(lm, head, Bld()), data, training, 0, "bench")
+
+        done = self._row("render", lambda: render_split(self._split, model, rendering, rendered))
+        told = read_manifest(rendered / MANIFEST)
+        yield done[1] | {"bytes_per_token": round(told["bytes"] / told["tokens"], 1)}
+        yield self._row("train a step", lambda: train_for(1))[1]
+        yield self._row("train 10 steps", lambda: train_for(10))[1]
 
 
 def main() -> None:
@@ -150,7 +197,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for each in times:
         with tempfile.TemporaryDirectory() as folder:
-            for found in measure(Path(folder), shards, shards * each):
+            phases = Phases(Path(folder), shards, shards * each)
+            for found in chain(phases.stored(), phases.trained()):
                 rows.append(found)
                 print(found, flush=True)
     print_table(rows, COLUMNS)

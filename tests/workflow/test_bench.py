@@ -87,11 +87,12 @@ def test_another_vocabulary_is_measured(tmp_path):
 def test_shards_and_documents_need_few_open_files_and_no_memory_each(tmp_path):
     rows = run_quickly("scale", tmp_path)
     phases = ["write", "read", "score", "gather", "open", "check", "look up"]
+    phases += ["render", "train a step", "train 10 steps"]
     assert [(row["documents"], row["phase"]) for row in rows] == [
         (documents, phase) for documents in (100, 1000) for phase in phases
     ]
-    # The two phases that hold shards open hold 64 of them, beside what a process has open.
-    assert max(row["open_files"] for row in rows) < 90
+    # Phases that hold shards open hold 64 of them, beside what a process has open.
+    assert max(row["open_files"] for row in rows) < 110
     few, many = rows[: len(phases)], rows[len(phases) :]
     for one, other in zip(few, many, strict=True):
         assert other["peak_mib"] < one["peak_mib"] + 16
