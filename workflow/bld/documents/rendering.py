@@ -49,7 +49,7 @@ def render_split(split: Path, tokenizer: Path, rendering: Rendering, target: Pat
     about: dict[str, Any] = {"format": FORMAT, "notes": renderer.notes, "shards_in_turn": in_turn}
     about |= origin(split, tokenizer, rendering)
     with new_folder(target, about) as folder:
-        render = partial(_render_shard, split, folder, columns)
+        render = partial(_render_shard, split, counted, folder, columns)
         tally, sizes = Tally(), [np.zeros((1, len(Sizes._fields)), np.int64)]
         with progress("render", counted["documents"], "documents") as bar:
             for sizes_D6, found in _each_shard(render, names, renderer):
@@ -121,7 +121,12 @@ def _run(name: str) -> Found:
 
 
 def _render_shard(
-    split: Path, folder: Path, columns: Mapping[str, Column], renderer: Renderer, name: str
+    split: Path,
+    manifest: Mapping[str, Any],
+    folder: Path,
+    columns: Mapping[str, Column],
+    renderer: Renderer,
+    name: str,
 ) -> Found:
     """Write the documents of a shard beside each other, a file for each of the arrays."""
     sizes: list[Sizes] = []
@@ -140,7 +145,7 @@ def _render_shard(
 
         tokens = 0
         path = split / f"{name}.parquet"
-        checked_digest(path)
+        checked_digest(path, manifest)
         for document in read_shard(path):
             rendered = renderer.render(document.segments, f"document {document.id}")
             arrays, size = stored(document.id, rendered)

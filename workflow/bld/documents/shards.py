@@ -279,12 +279,11 @@ def document_in(row: Mapping[str, Any]) -> Document:
     return Document(row["id"], row["kind"], row["group"], segments)
 
 
-def checked_digest(path: Path) -> str:
+def checked_digest(path: Path, manifest: Mapping[str, Any] | None = None) -> str:
     """The SHA-256 of a shard; raises ValueError if it is missing, or is not what its split's
-    manifest says."""
-    shards = read_manifest(path.parent / MANIFEST).get("shards", [])
-    digest_of: dict[str, str] = {shard["name"]: shard["sha256"] for shard in shards}
-    expected = digest_of.get(path.stem)
+    manifest says, which is read if it is not given."""
+    shards = (manifest or read_manifest(path.parent / MANIFEST)).get("shards", [])
+    expected = next((str(one["sha256"]) for one in shards if one["name"] == path.stem), None)
     found = sha256_of(path) if path.exists() else None
     if expected is None or found != expected:
         raise ValueError(

@@ -14,7 +14,7 @@ from bld.cache.shards import Origin
 from bld.cache.writing import ScoredPart, is_finished, score_part, score_shard
 from bld.documents.document import Document
 from bld.documents.shards import checked_digest, read_shard
-from bld.files import MANIFEST, sha256_of_all
+from bld.files import MANIFEST, read_manifest, sha256_of_all
 from bld.models import memory_explained
 from bld.pipeline.step import File, Files, Folder, Listed, stage
 from bld.pipeline.step_settings import ScoreTeacher
@@ -41,11 +41,12 @@ def main() -> None:
     with stage(ScoreTeacher, Inputs, Outputs) as step:
         shards, scoring = step.outputs.shard, step.settings.scoring
         documents = [step.inputs.documents.with_name(shard.name) for shard in shards]
+        split = read_manifest(step.inputs.documents.with_name(MANIFEST))
         teacher_sha256 = sha256_of_all(folder / MANIFEST for folder in step.inputs.teacher)
 
         def origin_of(path: Path) -> Origin:
-            settings = step.settings.dump()
-            return Origin(checked_digest(path), teacher_sha256, step.identity, settings)
+            digest = checked_digest(path, split)
+            return Origin(digest, teacher_sha256, step.identity, step.settings.dump())
 
         origins = [origin_of(path) for path in documents]
         checkpoints = [step.checkpoints / shard.stem for shard in shards]
