@@ -221,3 +221,14 @@ def test_a_wrong_configuration_stops_snakemake_before_any_job(
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert {path.name for path in tmp_path.iterdir()} <= {"config", ".snakemake"}
+
+
+def test_snakemake_itself_loads_no_library_of_models(no_network, tmp_path):
+    # It is started for every job, which would wait for them.
+    command = [sys.executable, "-X", "importtime", "-m", "snakemake", "--dry-run", "--directory"]
+    command += [tmp_path, "--snakefile", EXPERIMENTS.parents[1] / "Snakefile"]
+    command += ["--configfile", EXPERIMENTS / "tiny/t1.yaml"]
+    done = subprocess.run(command, env=no_network, capture_output=True, text=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0 and "snakemake" in loaded
+    assert not loaded & {"torch", "transformers", "datasets", "deepspeed", "huggingface_hub"}

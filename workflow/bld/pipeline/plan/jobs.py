@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bld.config.settings import Settings
 from bld.pipeline.grouping import SHARDS_PER_JOB
-from bld.pipeline.plan.memory import Memory
 from bld.pipeline.step_settings import Plan as PlanSettings
 from bld.pipeline.steps import step
 from bld.pipeline.targets import Targets
@@ -17,6 +16,9 @@ from bld.pipeline.targets import Targets
 if TYPE_CHECKING:
     from snakemake.rules import Rule
     from snakemake.workflow import Workflow
+
+    # With torch, which every Snakemake would wait for, also that of a job.
+    from bld.pipeline.plan.memory import Memory
 
 RESOURCES = ("runtime", "gpu", "nodes", "mem_mb", SHARDS_PER_JOB)
 MINUTES_PER_HOUR = 60
