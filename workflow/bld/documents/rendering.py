@@ -70,7 +70,12 @@ def render_split(split: Path, tokenizer: Path, rendering: Rendering, target: Pat
             rows = totals._asdict()[column.counted_as]
             _join(folder, name, column, rows, names)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        about |= {"shards": shards, "told": tally.notes, "bytes": size, **totals._asdict()}
+        about |= {
+            "documents_in_shards": shards,
+            "told": tally.notes,
+            "bytes": size,
+            **totals._asdict(),
+        }
     for note in tally.notes:
         print(f"{split.name}: {note}")
     each = size / max(1, totals.tokens)

@@ -98,13 +98,13 @@ class RenderedSplit(Lazy[RenderedTokens]):
         self._begins = _mapped(folder, "begins")
         self._arrays = {name: _mapped(folder, name) for name in columns_for(0, 0)}
         self._check_sizes(folder)
-        self._order = Order(self.manifest["shards"], self.manifest["shards_in_turn"])
+        self._order = Order(self.manifest["documents_in_shards"], self.manifest["shards_in_turn"])
         total = len(self._order)
         super().__init__(total if at_most is None else min(total, at_most), self._document)
         self.ids: Sequence[str] = Lazy(len(self), self._id)
 
     def _check_sizes(self, folder: Path) -> None:
-        documents = sum(self.manifest["shards"])
+        documents = sum(self.manifest["documents_in_shards"])
         last = Sizes(*self._begins[-1].tolist())._asdict()
         found = {name: len(array) for name, array in self._arrays.items()}
         expected = {name: last[c.counted_as] for name, c in columns_for(0, 0).items()}
