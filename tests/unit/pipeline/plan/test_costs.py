@@ -148,7 +148,7 @@ def test_too_little_known_is_said_all_at_once_with_both_ways_out(plan, t1):
     for way_out in (
         "results/corpora/tulu_3/train/manifest.json",
         "`corpora.tulu_3.expected`",
-        "resources/models/llama_3b/manifest.json",
+        "`snakemake fetch`",
         "`models.llama_3b.shape`",
     ):
         assert way_out in text
