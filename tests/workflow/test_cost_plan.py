@@ -251,7 +251,7 @@ def test_what_is_not_known_is_asked_for_with_both_ways_out(cost_plan):
     del bare["models"]["llama_3b"]["shape"]
     page = cost_plan(bare)
     assert page.returncode == 1
-    assert "resources/models/llama_3b/manifest.json" in page.words
+    assert "`snakemake fetch`" in page.words
     assert "`models.llama_3b.shape`" in page.words
 
 
