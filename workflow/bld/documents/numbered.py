@@ -4,19 +4,14 @@ in its memory."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from bld.arrays import Lazy
 from bld.documents.document import Document
-from bld.documents.parquet import damage_told, open_parquet
+from bld.documents.parquet import RowGroups
 from bld.documents.shards import document_in, named_shards
-
-OPEN_SHARDS = 64
-ROW_GROUPS_IN_MEMORY = 32
 
 
 class Order:
@@ -51,21 +46,10 @@ class NumberedDocuments(Lazy[Document]):
         manifest, self._paths = named_shards(folder)
         counts = [shard["documents"] for shard in manifest["shards"]]
         self._order = Order(counts, manifest.get("shards_in_turn", len(counts)))
-        self._open = lru_cache(OPEN_SHARDS)(partial(open_parquet, memory_map=True))
-        self._rows = lru_cache(ROW_GROUPS_IN_MEMORY)(self._row_group)
+        self._rows = RowGroups()
         total = len(self._order)
         super().__init__(total if at_most is None else min(total, at_most), self._document)
 
     def _document(self, number: int) -> Document:
         shard_D, row_D = self._order.find(np.array([number]))
-        path, row = self._paths[int(shard_D[0])], int(row_D[0])
-        metadata = self._open(path).metadata
-        group = 0
-        while row >= (rows := metadata.row_group(group).num_rows):
-            row, group = row - rows, group + 1
-        [found] = self._rows(path, group).slice(row, 1).to_pylist()
-        return document_in(found)
-
-    def _row_group(self, path: Path, group: int) -> pa.Table:
-        with damage_told(path):
-            return self._open(path).read_row_group(group, use_threads=False)
+        return document_in(self._rows.row(self._paths[int(shard_D[0])], int(row_D[0])))

@@ -139,7 +139,10 @@ class RenderedSplit(Lazy[RenderedTokens]):
         return {name: slice(begin, end) for name, begin, end in pairs}
 
     def _id(self, number: int) -> str:
-        return self._arrays["ids"][self._slices(number)["ids"]].tobytes().decode()
+        return self._name(self._slices(number))
+
+    def _name(self, of: Mapping[str, slice]) -> str:
+        return self._arrays["ids"][of["ids"]].tobytes().decode()
 
     def _document(self, number: int) -> RenderedTokens:
         of, arrays = self._slices(number), self._arrays
@@ -151,7 +154,7 @@ class RenderedSplit(Lazy[RenderedTokens]):
             count_T=arrays["counts"][of["tokens"]].astype(np.int32, copy=False),
             symbols_N=symbols_N,
             turns=tuple(_turn(row, text) for row in arrays["turns"][of["turns"]].tolist()),
-            name=f"document {self._id(number)}",
+            name=f"document {self._name(of)}",
         )
 
 

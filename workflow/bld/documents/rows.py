@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from bld.config.documents import Columns
 from bld.documents.conversation import make_conversation
-from bld.documents.document import Document, make_document
+from bld.documents.document import Document, id_digest, make_document
 from bld.documents.formats import Format, column_names, columns_of, format_of, is_empty, told
 from bld.documents.intake import Intake, RowError
 from bld.documents.messages import found, read_message, read_messages, text_of
@@ -119,8 +119,8 @@ def _id(row: Row, column: str) -> str:
 
 
 def _unseen(id: str, ids: set[bytes], row: Row, column: str) -> bytes:
-    """A digest of 8 bytes of an id, to bound memory; raises RowError if it is in `ids`."""
-    digest = hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=8).digest()
+    """The digest of an id; raises RowError if it is in `ids`."""
+    digest = id_digest(id)
     if digest in ids:
         raise RowError(
             "an id that was seen before",

@@ -15,10 +15,10 @@ made again in a moment, by the same settings, code and inputs only.
 
 The fingerprint stands for the settings, the code and the inputs; that of checkpoints not for how
 DeepSpeed shares a training out, so that it goes on in whatever allocation there is (see `layouts`).
-A checkpoint appears by rename;
-the last two are kept. It holds what the next step depends on: weights, optimizer, schedule, the
-random states of every process, and the metrics so far, whose number is the step and so the place in
-the data. What a crash of the machine has left of a file is seen by its digest.
+A checkpoint appears by rename; the last two are kept. It holds what the next step depends on:
+weights, optimizer, schedule, the random states of every process, and the metrics so far, whose
+number is the step and so the place in the data. What a crash of the machine has left of a file is
+seen by its digest.
 
 DeepSpeed reads its files with pickle: resume only from folders that you wrote yourself.
 """

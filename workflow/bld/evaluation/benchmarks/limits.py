@@ -43,11 +43,18 @@ class Limited(HFLM):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts [B, T] that are to be answered, of each the last `left_truncate_len` tokens; and
         where there are some."""
+        most = left_truncate_len
+        if most is not None:
+            strings, most = self._ends(strings, most)
         ids_BT, mask_BT = super().tok_batch_encode(strings, padding_side, None, truncation)
-        if left_truncate_len is None:
+        if most is None:
             return ids_BT, mask_BT
-        self.cut += int((mask_BT.sum(1) > left_truncate_len).sum())
-        return ids_BT[:, -left_truncate_len:], mask_BT[:, -left_truncate_len:]
+        self.cut += int((mask_BT.sum(1) > most).sum())
+        return ids_BT[:, -most:], mask_BT[:, -most:]
+
+    def _ends(self, strings: list[str], most: int) -> tuple[list[str], int]:
+        """What of the prompts may be read if so many tokens of each are, and how many those are."""
+        return strings, most
 
     def _loglikelihood_tokens(self, requests: list[Pair], *how: Any, **named: Any) -> Any:
         sizes = (len(context) + len(continuation) for _, context, continuation in requests)
@@ -66,19 +73,9 @@ class LimitedAsSource(Limited):
         self._source, self._window = source, self.max_length
         self._positions = positions or sys.maxsize
 
-    def tok_batch_encode(
-        self,
-        strings: list[str],
-        padding_side: str = "left",
-        left_truncate_len: int | None = None,
-        truncation: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, of each the last `left_truncate_len` tokens of the source."""
-        most = left_truncate_len
-        if most is not None:
-            strings = [text[self._begin(text, most) :] for text in strings]
-            most = self._positions * most // self._window
-        return super().tok_batch_encode(strings, padding_side, most, truncation)
+    def _ends(self, strings: list[str], most: int) -> tuple[list[str], int]:
+        ends = [text[self._begin(text, most) :] for text in strings]
+        return ends, self._positions * most // self._window
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         begin = self._begin(context + continuation, self._window + 1)
